@@ -1,0 +1,80 @@
+package datadir
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/vibeflow/vibeflow/contract"
+)
+
+// Process is one of the long-lived processes of VibeFlow; it is also the name of its lock and its log.
+type Process string
+
+// The processes: design §2.
+const (
+	ProcessUp       Process = "up"
+	ProcessTemporal Process = "temporal"
+	ProcessServer   Process = "server"
+	ProcessWorker   Process = "worker"
+)
+
+// Endpoints says where a data folder's processes listen. A field is empty while its process is not ready.
+type Endpoints struct {
+	Server          string `json:"server,omitempty"`           // http://127.0.0.1:8400
+	TemporalAddress string `json:"temporal_address,omitempty"` // 127.0.0.1:7233
+	TemporalUI      string `json:"temporal_ui,omitempty"`      // http://127.0.0.1:8233/temporal, wants the Temporal token
+}
+
+type published struct {
+	PID int `json:"pid"`
+	Endpoints
+}
+
+// Publish is called by a process once it is ready: it writes where it listens to run/<process>.json.
+func (d *Dir) Publish(process Process, at Endpoints) error {
+	content, err := json.MarshalIndent(published{PID: os.Getpid(), Endpoints: at}, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode endpoints: %w", err)
+	}
+	return WriteFile(d.join("run", string(process)+".json"), append(content, '\n'))
+}
+
+// Unpublish withdraws what a process published; withdrawing nothing is no error.
+func (d *Dir) Unpublish(process Process) error {
+	err := os.Remove(d.join("run", string(process)+".json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// Published returns what a process published last, and its pid; ok is false if it has published nothing. A killed
+// process leaves its file behind, so compare the pid, or Owner, before trusting it.
+func (d *Dir) Published(process Process) (at Endpoints, pid int, ok bool) {
+	content, err := os.ReadFile(d.join("run", string(process)+".json"))
+	if err != nil {
+		return Endpoints{}, 0, false
+	}
+	var p published
+	if json.Unmarshal(content, &p) != nil {
+		return Endpoints{}, 0, false
+	}
+	return p.Endpoints, p.PID, true
+}
+
+// Endpoints joins what the processes published. It fails with CodeUnavailable if none has.
+func (d *Dir) Endpoints() (Endpoints, error) {
+	var all Endpoints
+	server, _, serverOK := d.Published(ProcessServer)
+	temporal, _, temporalOK := d.Published(ProcessTemporal)
+	if !serverOK && !temporalOK {
+		return all, contract.Errorf(contract.CodeUnavailable, "VibeFlow is not running on %s", d.root).
+			Mend("start it: vibeflow up --data %s", d.root)
+	}
+	all.Server = server.Server
+	all.TemporalAddress, all.TemporalUI = temporal.TemporalAddress, temporal.TemporalUI
+	return all, nil
+}

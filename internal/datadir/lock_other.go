@@ -1,0 +1,14 @@
+//go:build !unix
+
+package datadir
+
+import (
+	"os"
+
+	"github.com/vibeflow/vibeflow/contract"
+)
+
+func tryLock(*os.File) error {
+	return contract.Errorf(contract.CodeUnsupported, "VibeFlow does not run on this system directly").
+		Mend("on Windows, run it inside WSL2")
+}
