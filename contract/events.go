@@ -170,6 +170,8 @@ type (
 	Paused struct {
 		Step       int    `json:"step"`
 		Checkpoint string `json:"checkpoint,omitempty"`
+		// Error is set when the job paused by itself, to be resumed once its cause is mended (a full disk).
+		Error *Error `json:"error,omitempty"`
 	}
 	JobCompleted struct {
 		ModelID    string          `json:"model_id"`
@@ -197,6 +199,8 @@ type (
 		Status Status `json:"status"`
 		ID     string `json:"id,omitempty"` // the resource that the stage made
 		Error  *Error `json:"error,omitempty"`
+		// Seconds is how long the stage took, waiting included; set once it has ended.
+		Seconds float64 `json:"seconds,omitempty"`
 	}
 	CheckpointCommitted struct {
 		Name  string `json:"name"`

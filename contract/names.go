@@ -35,6 +35,7 @@ const (
 	ActivityRegisterModel  = "RegisterModel"
 	ActivityStartStage     = "StartStage" // creates the row that a pipeline's stage works on
 	ActivityAssembleExport = "AssembleExport"
+	ActivityAwaitStatus    = "AwaitStatus" // waits until a resource is ready, serving or ended
 )
 
 // Activities of the slot queues and their serve queues.

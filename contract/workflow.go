@@ -79,6 +79,11 @@ const (
 
 // Payloads of signals.
 type (
+	// ControlRequest is the payload of pause, resume, retry and stop. Seq orders commands that reach a workflow together,
+	// for it sees each signal's channel apart; the dispatcher fills it with the outbox row's number. 0: no order known.
+	ControlRequest struct {
+		Seq int64 `json:"seq,omitempty"`
+	}
 	// CancelRequest ends a run; Keep registers the model from its last checkpoint ("stop and keep").
 	CancelRequest struct {
 		Keep bool `json:"keep"`
@@ -138,9 +143,21 @@ type (
 		JobID string `json:"job_id"`
 		// Checkpoint names the checkpoint to register from when the job did not finish.
 		Checkpoint string `json:"checkpoint,omitempty"`
+		// Keep says that the job was stopped: register from Checkpoint, or from the newest committed one without it.
+		// CodeNotFound when there is none.
+		Keep bool `json:"keep,omitempty"`
 	}
 	RegisterModelOutput struct {
 		ModelID string `json:"model_id"`
+		Step    int    `json:"step,omitempty"` // of the checkpoint that was kept
+	}
+	// AwaitStatusInput waits until a resource is final or serving; a failed or cancelled one is an error.
+	AwaitStatusInput struct {
+		Kind Kind   `json:"kind"`
+		ID   string `json:"id"`
+	}
+	AwaitStatusOutput struct {
+		Status Status `json:"status"`
 	}
 	// StartStageInput creates the resource of a pipeline's stage; its id is derived from the pipeline's, so a retry
 	// finds what the first try made. Attempt tells a user's retry of a failed stage from the first.
@@ -197,5 +214,13 @@ type (
 		Verdict   Verdict    `json:"verdict"`
 		LossDelta float64    `json:"loss_delta"`
 		CI        [2]float64 `json:"loss_delta_ci"`
+	}
+	// PipelineResult is also the payload of "pipeline.completed".
+	PipelineResult struct {
+		JobID        string          `json:"job_id,omitempty"`
+		ModelID      string          `json:"model_id,omitempty"`
+		EvaluationID string          `json:"evaluation_id,omitempty"`
+		Evaluation   *EvaluateResult `json:"evaluation,omitempty"`
+		DeploymentID string          `json:"deployment_id,omitempty"`
 	}
 )
