@@ -91,6 +91,9 @@ type Training struct {
 	EvalEverySteps            int        `json:"eval_every_steps"` // 0: at the end only
 	// StockLoss forces TRL's own loss where the labelled-positions loss would be used.
 	StockLoss bool `json:"stock_loss,omitempty"`
+	// LearningRateScale multiplies LearningRate after a rollback from a non-finite loss (0.5, then 0.25); 0 means 1. A
+	// resume may change it, which LearningRate itself may not: the fingerprint would refuse the checkpoint.
+	LearningRateScale float64 `json:"learning_rate_scale,omitempty"`
 }
 
 // LoRA configures the adapter (PEFT's LoraConfig).
