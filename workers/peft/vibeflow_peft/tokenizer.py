@@ -175,10 +175,24 @@ class _Generation(jinja2.ext.Extension):
 class _Namespace(jinja2.utils.Namespace):
     """namespace() whose attributes cannot reach Python's own: templates come from strangers."""
 
+    def __init__(*args: Any, **kwargs: Any) -> None:  # noqa: N805  (as Jinja's own: "self" may be an attribute)
+        for name in dict(*args[1:], **kwargs):
+            _refuse_private(name)
+        jinja2.utils.Namespace.__init__(*args, **kwargs)
+
     def __setitem__(self, name: str, value: Any) -> None:
-        if str(name).startswith("_"):
-            raise jinja2.exceptions.SecurityError(f"a template must not set {name!r}")
+        _refuse_private(name)
         super().__setitem__(name, value)
+
+
+def _refuse_private(name: Any) -> None:
+    if str(name).startswith("_"):
+        raise jinja2.exceptions.SecurityError(f"a template must not set {name!r}")
+
+
+def _dict(*args: Any, **kwargs: Any) -> dict[Any, Any]:
+    """dict() as a function: the class itself would lend a template its attributes."""
+    return dict(*args, **kwargs)
 
 
 def _raise_exception(message: str) -> None:
@@ -199,4 +213,5 @@ def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = PINNED_NOW.strftime
     environment.globals["namespace"] = _Namespace
+    environment.globals["dict"] = _dict
     return environment
