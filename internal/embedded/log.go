@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"sync/atomic"
 
 	"go.temporal.io/server/common/log"
 	"go.temporal.io/server/common/log/tag"
@@ -11,7 +12,11 @@ import (
 
 // serverLogger gives Temporal's log to slog. Temporal tells much about its own working that an operator of VibeFlow
 // has no use for, so its "info" is our "debug".
-type serverLogger struct{ log *slog.Logger }
+type serverLogger struct {
+	log *slog.Logger
+	// stopping turns warnings and errors down: a server that stops reports each of its own cancelled calls as one.
+	stopping *atomic.Bool
+}
 
 var _ log.Logger = serverLogger{}
 
@@ -33,6 +38,9 @@ func (l serverLogger) Fatal(msg string, tags ...tag.Tag) {
 
 func (l serverLogger) write(level slog.Level, msg string, tags []tag.Tag) {
 	ctx := context.Background()
+	if l.stopping.Load() {
+		level = slog.LevelDebug
+	}
 	if !l.log.Enabled(ctx, level) {
 		return
 	}

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	uiserver "github.com/temporalio/ui-server/v2/server"
@@ -135,7 +136,8 @@ func (s *Server) serve(ctx context.Context, ports ports) error {
 
 // start starts server and UI and returns what stops both.
 func (s *Server) start(ports ports) (stop func(), err error) {
-	logger := serverLogger{log: s.options.Logger}
+	stopping := new(atomic.Bool)
+	logger := serverLogger{log: s.options.Logger, stopping: stopping}
 	tls, err := newInternodeTLS()
 	if err != nil {
 		return nil, fmt.Errorf("make the internal certificate: %w", err)
@@ -165,6 +167,7 @@ func (s *Server) start(ports ports) (stop func(), err error) {
 		}
 	}()
 	return func() {
+		stopping.Store(true)
 		ui.Stop()
 		if err := server.Stop(); err != nil {
 			s.options.Logger.Warn("Temporal stopped uncleanly", "error", err)
