@@ -4,7 +4,7 @@ One encoder for training, evaluation and `inspect`, so that what is trained on i
 A label is the token itself where the model learns it and IGNORED elsewhere:
 
 - chat: the assistant turns, each with its end-of-turn token. Which characters those are is found by rendering the
-  conversation up to each turn with the model's own template and checking that the renderings are prefixes of each other.
+  conversation up to each turn with the model's own template; the renderings must be prefixes of each other.
 - prompt_completion: the completion and an end-of-sequence token.
 - text: everything, and an end-of-sequence token.
 
@@ -51,7 +51,10 @@ class Example:
 
 @dataclass(slots=True)
 class EncodeStats:
-    """What became of the rows. tokens and labelled_tokens are of the kept rows after truncation; longest is before it."""
+    """What became of the rows.
+
+    tokens and labelled_tokens count the kept rows after truncation; longest is before it.
+    """
 
     rows: int = 0
     kept: int = 0
@@ -320,7 +323,7 @@ class _ChatSplitter:
         return len(before), len(before) + _turn_length(upto[len(before):], messages[i]["content"])
 
     def _by_marks(self, row: int, message: Message, after: int, text: str) -> tuple[int, int]:
-        """A turn by its header, content and end, for templates that rewrite earlier turns (dropping their reasoning)."""
+        """A turn by its header, content and end: some templates rewrite earlier turns (dropping their reasoning)."""
         header, tail = self._marks(row)
         content = message["content"].strip()
         at = text.find(header + content + tail, after)

@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def profile(path: Path, fmt: str, tokenizer: ChatTokenizer, max_length: int, completion_only: bool) -> dict[str, Any]:
-    """Counts, percentiles and a histogram of untruncated lengths, and what training at max_length would make of them."""
+    """Counts, percentiles and a histogram of untruncated lengths, and what training at max_length makes of them."""
     whole = encode_rows(path, fmt, tokenizer, 0, completion_only, allow_empty=True)
     lengths = np.array([len(example.input_ids) for example in whole.examples] or [0])
     stats = asdict(whole.stats)

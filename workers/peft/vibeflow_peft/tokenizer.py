@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jinja2
 import jinja2.ext
@@ -165,7 +165,7 @@ def _chat_template(folder: Path, config: dict[str, Any]) -> str | None:
 class _Generation(jinja2.ext.Extension):
     """{% generation %} marks trained spans in some templates; what it encloses is rendered as it is."""
 
-    tags = {"generation"}
+    tags: ClassVar[set[str]] = {"generation"}
 
     def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
         next(parser.stream)
@@ -175,7 +175,7 @@ class _Generation(jinja2.ext.Extension):
 class _Namespace(jinja2.utils.Namespace):
     """namespace() whose attributes cannot reach Python's own: templates come from strangers."""
 
-    def __init__(*args: Any, **kwargs: Any) -> None:  # noqa: N805  (as Jinja's own: "self" may be an attribute)
+    def __init__(*args: Any, **kwargs: Any) -> None:
         for name in dict(*args[1:], **kwargs):
             _refuse_private(name)
         jinja2.utils.Namespace.__init__(*args, **kwargs)
