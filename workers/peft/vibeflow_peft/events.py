@@ -1,0 +1,72 @@
+"""The runner's event file: NDJSON, one object a line, each line one write.
+
+A reader may take every line that ends in a newline; a torn last line is a crash in the middle of a write and is dropped
+by whoever opens the file next. `n` is the line's number, counted from 1.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+class EventWriter:
+    """Appends events to one file. Safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._end, self._lines = _complete_lines(path)
+        os.ftruncate(self._file, self._end)
+
+    def emit(self, kind: str, **fields: Any) -> None:
+        """Appends {"n", "at", "type", …fields}; numbers that JSON cannot carry become null. Raises OSError."""
+        with self._lock:
+            event = {"n": self._lines + 1, "at": _now(), "type": kind, **_finite(fields)}
+            line = json.dumps(event, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+            written = os.pwrite(self._file, line, self._end)
+            if written != len(line):  # a full disk takes half a line: take it back, so that no reader sees it
+                os.ftruncate(self._file, self._end)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._end += written
+            self._lines += 1
+
+    def log(self, level: str, message: str) -> None:
+        """A line for people: level is "info", "warn" or "error"."""
+        self.emit("log", level=level, message=message)
+
+    def close(self) -> None:
+        """Flushes the file to the disk and closes it."""
+        os.fsync(self._file)
+        os.close(self._file)
+
+
+def _complete_lines(path: Path) -> tuple[int, int]:
+    """The offset after the last newline, and how many lines end before it."""
+    end = lines = offset = 0
+    with path.open("rb") as file:
+        for line in file:
+            offset += len(line)
+            if line.endswith(b"\n"):
+                end, lines = offset, lines + 1
+    return end, lines
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return value
