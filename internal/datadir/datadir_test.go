@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,7 +42,7 @@ func holdLock(root, name string) {
 		os.Exit(1)
 	}
 	fmt.Println("held")
-	select {}
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the test ends
 }
 
 func open(t *testing.T) *Dir {
@@ -173,6 +174,8 @@ func TestLockHasOneOwnerAndEndsWithIt(t *testing.T) {
 	other := exec.Command(os.Args[0])
 	other.Env = append(os.Environ(), envHold+"="+dir.Root(), envName+"=server")
 	out, err := other.StdoutPipe()
+	require.NoError(t, err)
+	_, err = other.StdinPipe()
 	require.NoError(t, err)
 	require.NoError(t, other.Start())
 	defer func() { _ = other.Process.Kill(); _ = other.Wait() }()

@@ -4,70 +4,43 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/filelock"
 )
-
-// errHeld is returned by tryLock when another process holds the lock.
-var errHeld = errors.New("held by another process")
 
 // A look at a lock (Owner) holds it for an instant; a lock that stays taken for longer than this has a real owner.
-const (
-	lockPatience = 300 * time.Millisecond
-	lockPoll     = 20 * time.Millisecond
-)
-
-// Lock is the ownership of a name in a data folder. The system drops it when its process ends, however it ends.
-type Lock struct{ file *os.File }
+const lockPatience = 300 * time.Millisecond
 
 // Lock takes the ownership of a name, such as a Process or "worker-0". If another process has it the error is
 // CodeInUse and names that process.
-func (d *Dir) Lock(name string) (*Lock, error) {
+func (d *Dir) Lock(name string) (*filelock.Lock, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
 	defer cancel()
 	return d.LockWait(ctx, name)
 }
 
 // LockWait is Lock, but waits for the present owner to end until the context does.
-func (d *Dir) LockWait(ctx context.Context, name string) (*Lock, error) {
+func (d *Dir) LockWait(ctx context.Context, name string) (*filelock.Lock, error) {
 	if err := checkName("lock", name); err != nil {
 		return nil, err
 	}
-	for {
-		lock, err := acquire(d.lockPath(name))
-		if !errors.Is(err, errHeld) {
-			return lock, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, d.inUse(name)
-		case <-time.After(lockPoll):
-		}
+	lock, err := filelock.Wait(ctx, d.lockPath(name))
+	switch {
+	case errors.Is(err, filelock.ErrHeld):
+		return nil, d.inUse(name)
+	case err != nil:
+		return nil, unusable(d.lockPath(name), err)
 	}
+	return lock, nil
 }
-
-// Release gives the ownership back. Releasing twice is harmless.
-func (l *Lock) Release() { _ = l.file.Close() }
 
 // Owner returns the pid that holds a name; held is false if nobody does. The pid is 0 if the owner has not written
 // it yet.
-func (d *Dir) Owner(name string) (pid int, held bool) {
-	file, err := os.OpenFile(d.lockPath(name), os.O_RDWR, fileMode)
-	if err != nil {
-		return 0, false
-	}
-	defer func() { _ = file.Close() }()
-	if err := tryLock(file); !errors.Is(err, errHeld) {
-		return 0, false
-	}
-	return readPID(d.lockPath(name)), true
-}
+func (d *Dir) Owner(name string) (pid int, held bool) { return filelock.Owner(d.lockPath(name)) }
 
 // Owners lists the names that are held, with the pid of each owner.
 func (d *Dir) Owners() (map[string]int, error) {
@@ -87,42 +60,12 @@ func (d *Dir) Owners() (map[string]int, error) {
 
 func (d *Dir) lockPath(name string) string { return d.join("run", name+".lock") }
 
-func acquire(path string) (*Lock, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, fileMode)
-	if err != nil {
-		return nil, unusable(path, err)
-	}
-	if err := tryLock(file); err != nil {
-		_ = file.Close()
-		return nil, err
-	}
-	// The pid is for people; a failure to write it must not cost the lock.
-	if err := file.Truncate(0); err == nil {
-		_, _ = file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-	}
-	return &Lock{file: file}, nil
-}
-
 func (d *Dir) inUse(name string) error {
-	owner := "another process"
-	stop := "stop it"
-	if pid := readPID(d.lockPath(name)); pid > 0 {
-		owner = fmt.Sprintf("process %d", pid)
-		stop = fmt.Sprintf("stop it (kill %d)", pid)
+	owner, stop := "another process", "stop it"
+	if pid := filelock.ReadPID(d.lockPath(name)); pid > 0 {
+		owner, stop = fmt.Sprintf("process %d", pid), fmt.Sprintf("stop it (kill %d)", pid)
 	}
+	process, _, _ := strings.Cut(name, "-")
 	return contract.Errorf(contract.CodeInUse, "data folder %s is in use: %s runs `vibeflow %s` on it",
-		d.root, owner, strings.SplitN(name, "-", 2)[0]).
-		Mend("%s, or name another folder with --data", stop)
-}
-
-func readPID(path string) int {
-	content, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(content)))
-	if err != nil {
-		return 0
-	}
-	return pid
+		d.root, owner, process).Mend("%s, or name another folder with --data", stop)
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package datadir
+package filelock
 
 import (
 	"errors"
@@ -19,7 +19,7 @@ func tryLock(file *os.File) error {
 		case err == nil:
 			return nil
 		case errors.Is(err, unix.EWOULDBLOCK):
-			return errHeld
+			return ErrHeld
 		case !errors.Is(err, unix.EINTR):
 			return fmt.Errorf("lock %s: %w", file.Name(), err)
 		}
