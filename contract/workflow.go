@@ -151,6 +151,11 @@ type (
 		ModelID string `json:"model_id"`
 		Step    int    `json:"step,omitempty"` // of the checkpoint that was kept
 	}
+	// ExportOutput is what AssembleExport found, and the payload of "export.completed".
+	ExportOutput struct {
+		Files int   `json:"files"`
+		Bytes int64 `json:"bytes"`
+	}
 	// AwaitStatusInput waits until a resource is final or serving; a failed or cancelled one is an error.
 	AwaitStatusInput struct {
 		Kind Kind   `json:"kind"`

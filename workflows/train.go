@@ -1,0 +1,173 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/vibeflow/vibeflow/contract"
+)
+
+// Train sees a training job through: it waits for a slot, trains through any number of pauses, failures and machines,
+// and registers the model. Signals pause, resume and cancel are taken at any time and in any order. A failed job ends
+// the workflow with an application error whose type is a contract.Code, a cancelled one with a CanceledError.
+func Train(ctx workflow.Context, in contract.TrainInput) (contract.TrainResult, error) {
+	t := &training{in: in, log: newRecorder(ctx, contract.KindJob, in.JobID), messages: newControls(ctx)}
+	return t.run(detach(ctx))
+}
+
+type training struct {
+	in       contract.TrainInput
+	log      *recorder
+	messages *controls
+	// last is the newest checkpoint that the workflow has heard of; the gateway may know a newer one.
+	last contract.CheckpointRef
+	// resumed says that the job has held a slot before.
+	resumed bool
+}
+
+func (t *training) run(ctx workflow.Context) (contract.TrainResult, error) {
+	for {
+		t.messages.take()
+		if t.messages.wanted {
+			return t.cancel(ctx)
+		}
+		if t.messages.pause {
+			if err := t.rest(ctx, nil); err != nil {
+				return contract.TrainResult{}, err
+			}
+			continue
+		}
+		out, err := t.train(ctx)
+		if done, result, err := t.judge(ctx, out, err); done {
+			return result, err
+		}
+	}
+}
+
+// train takes a slot, first in line if the job had one before, and trains until the end, a pause or a cancel.
+func (t *training) train(ctx workflow.Context) (out contract.RunOutput, err error) {
+	t.log.show(ctx, contract.StageTrain, fmt.Sprintf("Waits for a slot of queue `%s`, or trains", t.in.Queue))
+	queued := contract.Queued{Queue: t.in.Queue, Priority: t.resumed}
+	if err := t.log.record(ctx, contract.EventQueued, queued); err != nil {
+		return out, err
+	}
+	priority := priorityNew
+	if t.resumed {
+		priority = priorityResumed
+	}
+	input := contract.RunInput{RunID: t.in.JobID, Kind: contract.KindJob}
+	ctx = workflow.WithActivityOptions(ctx, slotOptions(t.in.Queue, "train "+t.in.JobID, priority))
+	err = interruptible(ctx, t.messages.interrupts, &out, func(ctx workflow.Context) workflow.Future {
+		return workflow.ExecuteActivity(ctx, contract.ActivityTrain, input)
+	})
+	return out, err
+}
+
+// judge decides what the end of an activity means. done is false when the job goes on: with a pause, a cancel or
+// another slot.
+func (t *training) judge(ctx workflow.Context, out contract.RunOutput, err error) (done bool, result contract.TrainResult, _ error) {
+	t.messages.take()
+	var paused *temporal.CanceledError
+	switch {
+	case errors.As(err, &paused):
+		t.remember(paused)
+		return false, result, nil
+	case t.messages.wanted && !(t.messages.keep && err == nil):
+		// The end was asked for while the activity was ending by itself: the wish stands.
+		return false, result, nil
+	case err != nil:
+		return t.failed(ctx, problemOf(err))
+	case out.Outcome != contract.OutcomeCompleted:
+		problem := contract.Errorf(contract.CodeInternal, "training ended as %q", out.Outcome)
+		return true, result, t.log.fail(ctx, problem)
+	}
+	result, err = t.complete(ctx, out)
+	return true, result, err
+}
+
+// failed applies the policies of failures: a full disk waits for the user to make room, all others are final.
+func (t *training) failed(ctx workflow.Context, problem *contract.Error) (bool, contract.TrainResult, error) {
+	if problem.Code != contract.CodeDiskFull {
+		return true, contract.TrainResult{}, t.log.fail(ctx, problem)
+	}
+	t.resumed = true
+	if !t.messages.pause {
+		t.messages.woken()
+	}
+	if err := t.rest(ctx, problem); err != nil {
+		return true, contract.TrainResult{}, err
+	}
+	return false, contract.TrainResult{}, nil
+}
+
+func (t *training) remember(paused *temporal.CanceledError) {
+	var ref contract.CheckpointRef
+	if !paused.HasDetails() || paused.Details(&ref) != nil {
+		return // it was waiting for a slot
+	}
+	t.resumed = true
+	if ref.Step >= t.last.Step {
+		t.last = ref
+	}
+}
+
+// rest waits, holding no slot, until the job is resumed or cancelled.
+func (t *training) rest(ctx workflow.Context, problem *contract.Error) error {
+	for again := true; again; again = t.messages.pause && !t.messages.wanted && !t.messages.resume {
+		t.log.show(ctx, string(contract.StatusPaused), fmt.Sprintf("Paused at step %d", t.last.Step))
+		paused := contract.Paused{Step: t.last.Step, Checkpoint: t.last.Name, Error: problem}
+		if err := t.log.record(ctx, contract.EventPaused, paused); err != nil {
+			return err
+		}
+		t.messages.rested()
+		if err := workflow.Await(ctx, t.messages.wakes); err != nil {
+			return err
+		}
+	}
+	t.messages.woken()
+	return nil
+}
+
+// cancel ends the job; with "stop and keep" its last checkpoint becomes a model, if there is one.
+func (t *training) cancel(ctx workflow.Context) (contract.TrainResult, error) {
+	if !t.messages.keep {
+		return contract.TrainResult{}, t.log.cancelled(ctx)
+	}
+	model, err := t.register(ctx, contract.RegisterModelInput{JobID: t.in.JobID, Checkpoint: t.last.Name, Keep: true})
+	if err != nil {
+		if problem := problemOf(err); problem.Code != contract.CodeNotFound {
+			return contract.TrainResult{}, t.log.fail(ctx, problem)
+		}
+		return contract.TrainResult{}, t.log.cancelled(ctx)
+	}
+	step := max(model.Step, t.last.Step)
+	return t.end(ctx, contract.EventStopped, contract.StatusStopped, contract.JobCompleted{ModelID: model.ModelID, Step: step})
+}
+
+func (t *training) complete(ctx workflow.Context, out contract.RunOutput) (contract.TrainResult, error) {
+	model, err := t.register(ctx, contract.RegisterModelInput{JobID: t.in.JobID})
+	if err != nil {
+		return contract.TrainResult{}, t.log.fail(ctx, problemOf(err))
+	}
+	return t.end(ctx, contract.EventCompleted, contract.StatusCompleted, contract.JobCompleted{
+		ModelID: model.ModelID, Step: out.Step, TotalSteps: out.TotalSteps, Metrics: out.Metrics,
+	})
+}
+
+func (t *training) register(ctx workflow.Context, in contract.RegisterModelInput) (out contract.RegisterModelOutput, err error) {
+	t.log.show(ctx, "register", "Registers the model")
+	ctx = workflow.WithActivityOptions(ctx, controlOptions("register the model of "+t.in.JobID))
+	err = workflow.ExecuteActivity(ctx, contract.ActivityRegisterModel, in).Get(ctx, &out)
+	return out, err
+}
+
+func (t *training) end(ctx workflow.Context, event string, status contract.Status, done contract.JobCompleted) (contract.TrainResult, error) {
+	t.log.show(ctx, string(status), fmt.Sprintf("Model `%s` after %d steps", done.ModelID, done.Step))
+	if err := t.log.record(ctx, event, done); err != nil {
+		return contract.TrainResult{}, err
+	}
+	return contract.TrainResult{ModelID: done.ModelID, Status: status, Step: done.Step}, nil
+}

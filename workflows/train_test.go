@@ -1,0 +1,370 @@
+package workflows_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/temporal"
+	"pgregory.net/rapid"
+
+	"github.com/vibeflow/vibeflow/contract"
+)
+
+const job = "job_1"
+
+func (w *world) train() (contract.TrainResult, error) {
+	var result contract.TrainResult
+	w.env.ExecuteWorkflow(contract.WorkflowTrain, contract.TrainInput{JobID: job, Queue: contract.QueueCPU})
+	require.True(w.t, w.env.IsWorkflowCompleted(), "the workflow waits for ever")
+	if err := w.env.GetWorkflowError(); err != nil {
+		return result, err
+	}
+	return result, w.env.GetWorkflowResult(&result)
+}
+
+func TestTrainFailures(t *testing.T) {
+	t.Parallel()
+	bad := contract.Errorf(contract.CodeBadData, "row 3 has no answer").Mend("mend the row").On("messages")
+
+	t.Run("a typed error fails the job with its remedy", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.plan = func(int, string) launch { return fails(time.Second, bad) }
+		_, err := w.train()
+		require.Equal(t, contract.CodeBadData, code(t, err))
+		require.Equal(t, []string{"queued", "failed"}, w.told(contract.KindJob, job))
+		require.Equal(t, bad.Remedy, payload[contract.Error](w, contract.KindJob, job, "failed").Remedy)
+	})
+	t.Run("an untyped error does not show its text", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.plan = func(int, string) launch { return launch{lasts: time.Second, err: errors.New("/home/x: secret")} }
+		_, err := w.train()
+		require.Equal(t, contract.CodeInternal, code(t, err))
+		require.NotContains(t, payload[contract.Error](w, contract.KindJob, job, "failed").Message, "secret")
+	})
+	t.Run("a run that ended as something else than completed is no success", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.plan = func(int, string) launch {
+			return launch{lasts: time.Second, out: contract.RunOutput{Outcome: contract.OutcomeSuperseded}}
+		}
+		_, err := w.train()
+		require.Equal(t, contract.CodeInternal, code(t, err))
+	})
+	t.Run("a model that cannot be registered fails the job", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.control.register = func(contract.RegisterModelInput) (contract.RegisterModelOutput, error) {
+			return contract.RegisterModelOutput{}, appError(contract.Errorf(contract.CodeConflict, "no artifact"))
+		}
+		_, err := w.train()
+		require.Equal(t, contract.CodeConflict, code(t, err))
+		require.Equal(t, []string{"queued", "failed"}, w.told(contract.KindJob, job))
+	})
+	t.Run("a full disk pauses, and says so", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.plan = func(n int, _ string) launch {
+			if n == 0 {
+				return fails(time.Second, contract.Errorf(contract.CodeDiskFull, "no room"))
+			}
+			return finishes(time.Second)
+		}
+		w.signal(time.Hour, contract.SignalResume, contract.ControlRequest{Seq: 1})
+		result, err := w.train()
+		require.NoError(t, err)
+		require.Equal(t, contract.StatusCompleted, result.Status)
+		require.Equal(t, []string{"queued", "paused", "queued", "completed"}, w.told(contract.KindJob, job))
+		require.Equal(t, contract.CodeDiskFull, payload[contract.Paused](w, contract.KindJob, job, "paused").Error.Code)
+	})
+	t.Run("a log that is away is waited for", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		tries := 0
+		w.control.refuse = func(contract.NewEvent) error {
+			if tries++; tries < 4 {
+				return errors.New("database is locked")
+			}
+			return nil
+		}
+		_, err := w.train()
+		require.NoError(t, err)
+		require.Equal(t, []string{"queued", "completed"}, w.told(contract.KindJob, job))
+	})
+	t.Run("a log that refuses for good ends the workflow", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.control.refuse = func(contract.NewEvent) error {
+			return appError(contract.Errorf(contract.CodeNotFound, "the job was deleted"))
+		}
+		_, err := w.train()
+		require.Equal(t, contract.CodeNotFound, code(t, err))
+		require.Empty(t, w.launches)
+	})
+}
+
+func TestTrainMessages(t *testing.T) {
+	t.Parallel()
+	type message struct {
+		at      time.Duration
+		name    string
+		payload any
+	}
+	pause := func(at, seq int) message {
+		return message{time.Duration(at) * time.Second, contract.SignalPause, contract.ControlRequest{Seq: int64(seq)}}
+	}
+	resume := func(at, seq int) message {
+		return message{time.Duration(at) * time.Second, contract.SignalResume, contract.ControlRequest{Seq: int64(seq)}}
+	}
+	cancel := func(at int, keep bool) message {
+		return message{time.Duration(at) * time.Second, contract.SignalCancel, contract.CancelRequest{Keep: keep}}
+	}
+	// A launch takes 60 s and needs 5 s to save.
+	for name, c := range map[string]struct {
+		messages  []message
+		told      []string
+		launches  int
+		cancelled bool
+	}{
+		"undisturbed":                   {nil, []string{"queued", "completed"}, 1, false},
+		"pause and resume":              {[]message{pause(10, 1), resume(100, 2)}, []string{"queued", "paused", "queued", "completed"}, 2, false},
+		"pause told twice":              {[]message{pause(10, 1), pause(11, 1), resume(100, 2), resume(101, 2)}, []string{"queued", "paused", "queued", "completed"}, 2, false},
+		"an old pause told again":       {[]message{pause(10, 1), resume(20, 2), pause(30, 1)}, []string{"queued", "paused", "queued", "completed"}, 2, false},
+		"resume while pausing":          {[]message{pause(10, 1), resume(12, 2)}, []string{"queued", "paused", "queued", "completed"}, 2, false},
+		"pause and resume at once":      {[]message{pause(10, 1), resume(10, 2)}, []string{"queued", "paused", "queued", "completed"}, 2, false},
+		"with the first task, pause":    {[]message{pause(0, 1), resume(50, 2)}, []string{"paused", "queued", "completed"}, 1, false},
+		"with it, pause, resume":        {[]message{pause(0, 1), resume(0, 2)}, []string{"paused", "queued", "completed"}, 1, false},
+		"with it, pause, resume, pause": {[]message{pause(0, 1), resume(0, 2), pause(0, 3), resume(50, 4)}, []string{"paused", "queued", "completed"}, 1, false},
+		"with it, cancel and pause":     {[]message{pause(0, 1), cancel(0, false)}, []string{"cancelled"}, 0, true},
+		"resume without a pause":        {[]message{resume(10, 1)}, []string{"queued", "completed"}, 1, false},
+		"pause after the end":           {[]message{pause(61, 1)}, []string{"queued", "completed"}, 1, false},
+		"cancel":                        {[]message{cancel(10, false)}, []string{"queued", "cancelled"}, 1, true},
+		"cancel while pausing":          {[]message{pause(10, 1), cancel(12, false)}, []string{"queued", "cancelled"}, 1, true},
+		"cancel while paused":           {[]message{pause(10, 1), cancel(100, false)}, []string{"queued", "paused", "cancelled"}, 1, true},
+		"cancel a resumed wait":         {[]message{pause(10, 1), resume(100, 2), cancel(100, false)}, []string{"queued", "paused", "queued", "cancelled"}, 2, true},
+		"the first cancel counts":       {[]message{cancel(10, false), cancel(11, true)}, []string{"queued", "cancelled"}, 1, true},
+		"stop and keep":                 {[]message{cancel(10, true)}, []string{"queued", "stopped"}, 1, false},
+		"stop and keep while paused":    {[]message{pause(10, 1), cancel(100, true)}, []string{"queued", "paused", "stopped"}, 1, false},
+		"unnumbered pause and resume":   {[]message{pause(10, 0), pause(30, 0), resume(100, 0)}, []string{"queued", "paused", "paused", "queued", "completed"}, 2, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			for _, m := range c.messages {
+				w.signal(m.at, m.name, m.payload)
+			}
+			_, err := w.train()
+			if c.cancelled {
+				require.True(t, temporal.IsCanceledError(err), "%v", err)
+			} else {
+				require.NoError(t, err)
+			}
+			require.Equal(t, c.told, w.told(contract.KindJob, job))
+			require.Len(t, w.launches, c.launches)
+			require.False(t, w.overlap)
+		})
+	}
+}
+
+func TestTrainMessagesBeforeTheFirstSlot(t *testing.T) {
+	t.Parallel()
+	t.Run("paused before it starts, it takes no slot until it is resumed", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.startWith(contract.SignalPause, contract.ControlRequest{Seq: 1})
+		w.signal(time.Hour, contract.SignalResume, contract.ControlRequest{Seq: 2})
+		_, err := w.train()
+		require.NoError(t, err)
+		require.Equal(t, []string{"paused", "queued", "completed"}, w.told(contract.KindJob, job))
+		require.Equal(t, 3, w.launches[0].Priority.PriorityKey, "it never held a slot, so it does not overtake")
+	})
+	t.Run("cancelled before it starts, it takes none", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.startWith(contract.SignalCancel, contract.CancelRequest{})
+		_, err := w.train()
+		require.True(t, temporal.IsCanceledError(err))
+		require.Empty(t, w.launches)
+		require.Equal(t, []string{"cancelled"}, w.told(contract.KindJob, job))
+	})
+	t.Run("a paused wait for a slot knows no checkpoint", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.plan = func(n int, _ string) launch {
+			if n == 0 {
+				return launch{}
+			}
+			return finishes(time.Minute)
+		}
+		w.signal(time.Second, contract.SignalPause, contract.ControlRequest{Seq: 1})
+		w.signal(time.Minute, contract.SignalResume, contract.ControlRequest{Seq: 2})
+		_, err := w.train()
+		require.NoError(t, err)
+		require.Zero(t, payload[contract.Paused](w, contract.KindJob, job, "paused"))
+		require.Equal(t, 3, w.launches[1].Priority.PriorityKey)
+	})
+}
+
+// startWith delivers a signal with the workflow's first task.
+func (w *world) startWith(signal string, payload any) {
+	w.env.RegisterDelayedCallback(func() { w.env.SignalWorkflow(signal, payload) }, 0)
+}
+
+func TestTrainResumedGoesFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.signal(10*time.Second, contract.SignalPause, contract.ControlRequest{Seq: 1})
+	w.signal(time.Hour, contract.SignalResume, contract.ControlRequest{Seq: 2})
+	_, err := w.train()
+	require.NoError(t, err)
+	require.Equal(t, 3, w.launches[0].Priority.PriorityKey)
+	require.Equal(t, 1, w.launches[1].Priority.PriorityKey)
+	require.Equal(t, contract.Paused{Step: 7, Checkpoint: "step-00000007"}, payload[contract.Paused](w, contract.KindJob, job, "paused"))
+	require.True(t, payload[contract.Queued](w, contract.KindJob, job, "queued").Priority)
+	for _, options := range w.launches {
+		require.Equal(t, contract.QueueCPU, options.TaskQueue)
+		require.True(t, options.WaitForCancellation)
+		require.Zero(t, options.RetryPolicy.MaximumAttempts)
+		require.Equal(t, time.Minute, options.HeartbeatTimeout)
+	}
+}
+
+func TestTrainStopAndKeep(t *testing.T) {
+	t.Parallel()
+	keep := contract.CancelRequest{Keep: true}
+
+	t.Run("registers from the checkpoint that it heard of", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		var asked contract.RegisterModelInput
+		w.control.register = func(in contract.RegisterModelInput) (contract.RegisterModelOutput, error) {
+			asked = in
+			return contract.RegisterModelOutput{ModelID: "model_kept", Step: 7}, nil
+		}
+		w.signal(time.Second, contract.SignalCancel, keep)
+		result, err := w.train()
+		require.NoError(t, err)
+		require.Equal(t, contract.TrainResult{ModelID: "model_kept", Status: contract.StatusStopped, Step: 7}, result)
+		require.Equal(t, contract.RegisterModelInput{JobID: job, Checkpoint: "step-00000007", Keep: true}, asked)
+	})
+	t.Run("without any checkpoint there is nothing to keep", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.plan = func(int, string) launch { return launch{} }
+		w.control.register = func(contract.RegisterModelInput) (contract.RegisterModelOutput, error) {
+			return contract.RegisterModelOutput{}, appError(contract.Errorf(contract.CodeNotFound, "no checkpoint"))
+		}
+		w.signal(time.Second, contract.SignalCancel, keep)
+		_, err := w.train()
+		require.True(t, temporal.IsCanceledError(err))
+		require.Equal(t, []string{"queued", "cancelled"}, w.told(contract.KindJob, job))
+	})
+	t.Run("a run that finished meanwhile is complete", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.plan = func(int, string) launch { return finishes(time.Second) }
+		w.signal(time.Second, contract.SignalCancel, keep)
+		_, err := w.train()
+		require.NoError(t, err)
+		require.Contains(t, [][]string{{"queued", "completed"}, {"queued", "stopped"}}, w.told(contract.KindJob, job))
+	})
+}
+
+func TestTrainCancelRequestFromTemporal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.env.RegisterDelayedCallback(w.env.CancelWorkflow, 10*time.Second)
+	_, err := w.train()
+	require.True(t, temporal.IsCanceledError(err))
+	require.Equal(t, []string{"queued", "cancelled"}, w.told(contract.KindJob, job))
+}
+
+// TestTrainProperty throws messages at a job at random moments, lost and repeated ones among them, while its launches
+// fail at random, and checks what docs/state-machine.md promises.
+func TestTrainProperty(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld(t)
+		w.plan = func(int, string) launch { return drawLaunch(t) }
+		cancelAt := scriptMessages(t, w)
+		result, err := w.train()
+		checkStory(t, w.told(contract.KindJob, job), result, err)
+		require.False(t, w.overlap, "two launches at once")
+		require.Zero(t, w.running, "a launch outlives its job")
+		for _, begun := range w.begun {
+			require.False(t, cancelAt > 0 && begun > cancelAt, "a launch at %s, after the cancel at %s", begun, cancelAt)
+		}
+	})
+}
+
+func drawLaunch(t *rapid.T) launch {
+	l := finishes(time.Duration(rapid.IntRange(1, 60).Draw(t, "lasts")) * time.Second)
+	l.saving = time.Duration(rapid.IntRange(0, 10).Draw(t, "saving")) * time.Second
+	switch rapid.IntRange(0, 9).Draw(t, "launch") {
+	case 0:
+		l.err = appError(contract.Errorf(contract.CodeDiskFull, "no room"))
+	case 1:
+		l.err = appError(contract.Errorf(contract.CodeOutOfMemory, "no memory"))
+	case 2:
+		l.ref = contract.CheckpointRef{}
+	}
+	return l
+}
+
+// scriptMessages sends up to twelve messages, some of them twice, and a train of resumes at the end, so that a job that
+// is not stuck must end.
+func scriptMessages(t *rapid.T, w *world) (cancelAt time.Duration) {
+	n := rapid.IntRange(0, 12).Draw(t, "messages")
+	at := time.Duration(0)
+	seq := int64(0)
+	for range n {
+		at += time.Duration(rapid.IntRange(0, 20).Draw(t, "gap")) * time.Second
+		seq++
+		name := rapid.SampledFrom([]string{contract.SignalPause, contract.SignalPause, contract.SignalResume, contract.SignalResume, contract.SignalCancel}).Draw(t, "signal")
+		var payload any = contract.ControlRequest{Seq: seq}
+		if name == contract.SignalCancel {
+			payload = contract.CancelRequest{Keep: rapid.Bool().Draw(t, "keep")}
+			if cancelAt == 0 {
+				cancelAt = at
+			}
+		}
+		for range rapid.IntRange(1, 2).Draw(t, "deliveries") {
+			w.signal(at, name, payload)
+		}
+	}
+	for i := range 40 {
+		w.signal(at+time.Duration(i+1)*time.Hour, contract.SignalResume, contract.ControlRequest{Seq: seq + int64(i) + 1})
+	}
+	return cancelAt
+}
+
+// checkStory checks that the statuses follow one another as the state machine draws them, and that there is one end.
+func checkStory(t *rapid.T, told []string, result contract.TrainResult, err error) {
+	next := map[string][]string{
+		"":       {"queued", "paused", "cancelled"},
+		"queued": {"queued", "paused", "completed", "stopped", "cancelled", "failed"},
+		"paused": {"queued", "paused", "stopped", "cancelled", "failed"},
+	}
+	last := ""
+	for _, event := range told {
+		require.Contains(t, next[last], event, fmt.Sprint(told))
+		last = event
+	}
+	switch last {
+	case "completed", "stopped":
+		require.NoError(t, err)
+		require.Equal(t, contract.Status(last), result.Status)
+		require.NotEmpty(t, result.ModelID)
+	case "cancelled":
+		require.True(t, temporal.IsCanceledError(err))
+	case "failed":
+		require.Error(t, err)
+		require.False(t, temporal.IsCanceledError(err))
+	default:
+		require.Fail(t, "no end", "%v", told)
+	}
+}
