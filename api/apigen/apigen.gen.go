@@ -795,6 +795,12 @@ type ListDeploymentsParams struct {
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
+// StreamDeploymentEventsParams defines parameters for StreamDeploymentEvents.
+type StreamDeploymentEventsParams struct {
+	// After The last `seq` that the client has; everything later follows, once and in order.
+	After After `form:"after,omitempty" json:"after,omitempty,omitzero"`
+}
+
 // ListEvaluationsParams defines parameters for ListEvaluations.
 type ListEvaluationsParams struct {
 	// Limit Most entries to return.
@@ -802,6 +808,12 @@ type ListEvaluationsParams struct {
 
 	// Cursor `next_cursor` of the page before.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
+// StreamEvaluationEventsParams defines parameters for StreamEvaluationEvents.
+type StreamEvaluationEventsParams struct {
+	// After The last `seq` that the client has; everything later follows, once and in order.
+	After After `form:"after,omitempty" json:"after,omitempty,omitzero"`
 }
 
 // ListExportsParams defines parameters for ListExports.
@@ -817,6 +829,12 @@ type ListExportsParams struct {
 type DownloadExportParams struct {
 	// File The file's path, as `files` lists it.
 	File string `form:"file" json:"file"`
+}
+
+// StreamExportEventsParams defines parameters for StreamExportEvents.
+type StreamExportEventsParams struct {
+	// After The last `seq` that the client has; everything later follows, once and in order.
+	After After `form:"after,omitempty" json:"after,omitempty,omitzero"`
 }
 
 // ListModelsParams defines parameters for ListModels.
@@ -959,6 +977,9 @@ type ServerInterface interface {
 	// GetDeployment A deployment
 	// (GET /api/deployments/{id})
 	GetDeployment(ctx *echo.Context, id ID) error
+	// StreamDeploymentEvents Live events (SSE)
+	// (GET /api/deployments/{id}/events)
+	StreamDeploymentEvents(ctx *echo.Context, id ID, params StreamDeploymentEventsParams) error
 	// ListEvaluations Evaluations, newest first
 	// (GET /api/evaluation)
 	ListEvaluations(ctx *echo.Context, params ListEvaluationsParams) error
@@ -974,6 +995,9 @@ type ServerInterface interface {
 	// CompareEvaluation Answers side by side, regressions first
 	// (GET /api/evaluation/{id}/compare)
 	CompareEvaluation(ctx *echo.Context, id ID) error
+	// StreamEvaluationEvents Live events (SSE)
+	// (GET /api/evaluation/{id}/events)
+	StreamEvaluationEvents(ctx *echo.Context, id ID, params StreamEvaluationEventsParams) error
 	// ListExports Exports, newest first
 	// (GET /api/exports)
 	ListExports(ctx *echo.Context, params ListExportsParams) error
@@ -986,6 +1010,9 @@ type ServerInterface interface {
 	// DownloadExport One file of an export (Range, so that a download resumes)
 	// (GET /api/exports/{id}/download)
 	DownloadExport(ctx *echo.Context, id ID, params DownloadExportParams) error
+	// StreamExportEvents Live events (SSE)
+	// (GET /api/exports/{id}/events)
+	StreamExportEvents(ctx *echo.Context, id ID, params StreamExportEventsParams) error
 	// ListKeys API keys
 	// (GET /api/keys)
 	ListKeys(ctx *echo.Context) error
@@ -1279,6 +1306,31 @@ func (w *ServerInterfaceWrapper) GetDeployment(ctx *echo.Context) error {
 	return err
 }
 
+// StreamDeploymentEvents converts echo context to params.
+func (w *ServerInterfaceWrapper) StreamDeploymentEvents(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StreamDeploymentEventsParams
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StreamDeploymentEvents(ctx, id, params)
+	return err
+}
+
 // ListEvaluations converts echo context to params.
 func (w *ServerInterfaceWrapper) ListEvaluations(ctx *echo.Context) error {
 	var err error
@@ -1361,6 +1413,31 @@ func (w *ServerInterfaceWrapper) CompareEvaluation(ctx *echo.Context) error {
 	return err
 }
 
+// StreamEvaluationEvents converts echo context to params.
+func (w *ServerInterfaceWrapper) StreamEvaluationEvents(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StreamEvaluationEventsParams
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StreamEvaluationEvents(ctx, id, params)
+	return err
+}
+
 // ListExports converts echo context to params.
 func (w *ServerInterfaceWrapper) ListExports(ctx *echo.Context) error {
 	var err error
@@ -1433,6 +1510,31 @@ func (w *ServerInterfaceWrapper) DownloadExport(ctx *echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.DownloadExport(ctx, id, params)
+	return err
+}
+
+// StreamExportEvents converts echo context to params.
+func (w *ServerInterfaceWrapper) StreamExportEvents(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StreamExportEventsParams
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", ctx.QueryParams(), &params.After, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter after: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.StreamExportEvents(ctx, id, params)
 	return err
 }
 
@@ -1989,6 +2091,9 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/pipelines/:id/retry", wrapper.RetryPipeline, options.OperationMiddlewares["retryPipeline"]...)
 	router.POST(options.BaseURL+"/api/pipelines/:id/cancel", wrapper.CancelPipeline, options.OperationMiddlewares["cancelPipeline"]...)
 	router.GET(options.BaseURL+"/api/pipelines/:id/events", wrapper.StreamPipelineEvents, options.OperationMiddlewares["streamPipelineEvents"]...)
+	router.GET(options.BaseURL+"/api/evaluation/:id/events", wrapper.StreamEvaluationEvents, options.OperationMiddlewares["streamEvaluationEvents"]...)
+	router.GET(options.BaseURL+"/api/deployments/:id/events", wrapper.StreamDeploymentEvents, options.OperationMiddlewares["streamDeploymentEvents"]...)
+	router.GET(options.BaseURL+"/api/exports/:id/events", wrapper.StreamExportEvents, options.OperationMiddlewares["streamExportEvents"]...)
 	router.POST(options.BaseURL+"/api/keys/generate", wrapper.GenerateKey, options.OperationMiddlewares["generateKey"]...)
 	router.GET(options.BaseURL+"/api/keys", wrapper.ListKeys, options.OperationMiddlewares["listKeys"]...)
 	router.DELETE(options.BaseURL+"/api/keys/:id", wrapper.RevokeKey, options.OperationMiddlewares["revokeKey"]...)

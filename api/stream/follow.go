@@ -42,7 +42,7 @@ func follow(ctx context.Context, log Log, name string, after int64, final Final,
 		if err != nil {
 			return err
 		}
-		if last > after || after > 0 {
+		if last > 0 {
 			if ended, err := endsAt(ctx, log, name, last, final); err != nil || ended {
 				return err
 			}

@@ -3,6 +3,7 @@
 package apiclient
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -120,11 +121,20 @@ func rootCause(err error) error {
 
 func problemOf(res *http.Response) error {
 	data, _ := io.ReadAll(io.LimitReader(res.Body, maxProblemBytes))
-	var problem apigen.Problem
-	if err := json.Unmarshal(data, &problem); err != nil || problem.Code == "" {
+	var problem struct {
+		apigen.Problem
+		// OpenAI's envelope, under /v1.
+		Error *struct{ Message, Code, Param string } `json:"error"`
+	}
+	err := json.Unmarshal(data, &problem)
+	switch {
+	case err == nil && problem.Code != "":
+		return &contract.Error{Code: contract.Code(problem.Code), Message: problem.Detail, Field: problem.Field, Remedy: problem.Remedy}
+	case err == nil && problem.Error != nil:
+		return &contract.Error{Code: contract.Code(problem.Error.Code), Message: problem.Error.Message, Field: problem.Error.Param}
+	default:
 		return contract.Errorf(contract.CodeInternal, "the server answered %s", res.Status)
 	}
-	return &contract.Error{Code: contract.Code(problem.Code), Message: problem.Detail, Field: problem.Field, Remedy: problem.Remedy}
 }
 
 // UploadDataset streams a file to the server; progress is called with the bytes sent so far.
@@ -261,4 +271,40 @@ func (c *Client) WaitReady(ctx context.Context) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// Chat streams a chat completion: handle gets each chunk's JSON, in OpenAI's shape, until the stream is done.
+func (c *Client) Chat(ctx context.Context, request any, handle func(chunk []byte) error) error {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	req, err := c.request(ctx, http.MethodPost, "/v1/chat/completions", nil, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := c.do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	scanner := bufio.NewScanner(res.Body)
+	scanner.Buffer(make([]byte, 64<<10), maxEventBytes)
+	for scanner.Scan() {
+		data, ok := bytes.CutPrefix(scanner.Bytes(), []byte("data: "))
+		if !ok {
+			continue
+		}
+		if string(data) == "[DONE]" {
+			return nil
+		}
+		if err := handle(data); err != nil {
+			return err
+		}
+	}
+	if err := scanner.Err(); err != nil {
+		return err
+	}
+	return contract.Errorf(contract.CodeUnavailable, "the answer was cut off").Mend("ask again")
 }
