@@ -254,10 +254,14 @@ func payload[T any](w *world, kind contract.Kind, id, suffix string) (out T) {
 	defer w.mu.Unlock()
 	for _, event := range w.events[contract.Stream(kind, id)] {
 		if event.Type == contract.EventType(kind, suffix) {
-			out = *new(T)
-			require.NoError(w.t, json.Unmarshal(event.Payload, &out))
+			out = decode[T](w.t, event.Payload)
 		}
 	}
+	return out
+}
+
+func decode[T any](t require.TestingT, body []byte) (out T) {
+	require.NoError(t, json.Unmarshal(body, &out))
 	return out
 }
 
