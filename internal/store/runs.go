@@ -1,0 +1,684 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/vibeflow/vibeflow/contract"
+)
+
+// Run is the fencing record of a training, evaluation or export: who launched it last, under which epoch, and up to
+// which line of that epoch's event file the log holds. Nonce binds a launch's token to this row.
+type Run struct {
+	bun.BaseModel `bun:"table:runs"`
+
+	RunID     string              `bun:"run_id,pk"`
+	Kind      contract.Kind       `bun:"kind"`
+	Epoch     int64               `bun:"epoch"`
+	Worker    string              `bun:"worker"`
+	Nonce     string              `bun:"nonce"`
+	Acked     int64               `bun:"acked"`
+	Result    *contract.RunResult `bun:"result,type:json,nullzero"`
+	ClaimedAt time.Time           `bun:"claimed_at"`
+}
+
+// Checkpoint is a committed checkpoint.
+type Checkpoint struct {
+	bun.BaseModel `bun:"table:checkpoints"`
+
+	Ord         int64             `bun:"ord,pk,autoincrement"`
+	RunID       string            `bun:"run_id"`
+	Name        string            `bun:"name"`
+	Epoch       int64             `bun:"epoch"`
+	Step        int               `bun:"step"`
+	Bytes       int64             `bun:"bytes"`
+	Best        bool              `bun:"best"`
+	Final       bool              `bun:"final"`
+	Manifest    contract.Manifest `bun:"manifest,type:json"`
+	CommittedAt time.Time         `bun:"committed_at"`
+}
+
+// RunArtifact is a folder that a run made besides checkpoints: an adapter, a model, samples.
+type RunArtifact struct {
+	bun.BaseModel `bun:"table:run_artifacts"`
+
+	RunID       string            `bun:"run_id,pk"`
+	Name        string            `bun:"name,pk"`
+	Kind        string            `bun:"kind"`
+	Epoch       int64             `bun:"epoch"`
+	Bytes       int64             `bun:"bytes"`
+	Manifest    contract.Manifest `bun:"manifest,type:json"`
+	CommittedAt time.Time         `bun:"committed_at"`
+}
+
+// RunKind tells by an id's prefix which kind of run it names; ok is false for what no worker runs.
+func RunKind(runID string) (kind contract.Kind, ok bool) {
+	for prefix, kind := range map[string]contract.Kind{contract.PrefixJob: contract.KindJob,
+		contract.PrefixEvaluation: contract.KindEvaluation, contract.PrefixExport: contract.KindExport} {
+		if strings.HasPrefix(runID, prefix) {
+			return kind, true
+		}
+	}
+	return "", false
+}
+
+// RunState returns what the gateway tells of a run, claimed or not; not_found if there is no such job, evaluation or
+// export.
+func (s *Store) RunState(ctx context.Context, runID string) (contract.RunState, error) {
+	var state contract.RunState
+	err := s.read(ctx, func(ctx context.Context, tx bun.Tx) error {
+		kind, status, err := runStatus(ctx, tx, runID)
+		if err != nil {
+			return err
+		}
+		state = contract.RunState{RunID: runID, Kind: kind, Status: status}
+		run, err := findRun(ctx, tx, runID)
+		if err != nil || run == nil {
+			return err
+		}
+		state.Epoch, state.Worker, state.Acked, state.Result = run.Epoch, run.Worker, run.Acked, run.Result
+		newest, err := newestCheckpoint(ctx, tx, runID)
+		if newest != nil {
+			state.Checkpoint = &newest.Manifest
+		}
+		return err
+	})
+	return state, err
+}
+
+// read runs fn on one snapshot of the database.
+func (s *Store) read(ctx context.Context, fn func(ctx context.Context, tx bun.Tx) error) error {
+	return s.reader.RunInTx(ctx, nil, fn)
+}
+
+func runStatus(ctx context.Context, db bun.IDB, runID string) (contract.Kind, contract.Status, error) {
+	kind, ok := RunKind(runID)
+	if !ok {
+		return "", "", notFound("run", runID)
+	}
+	var found []string
+	if err := db.NewSelect().Table(projectionTables[kind]).Column("status").Where("id = ?", runID).Scan(ctx, &found); err != nil {
+		return "", "", err
+	}
+	if len(found) == 0 {
+		return "", "", notFound(kind, runID)
+	}
+	return kind, contract.Status(found[0]), nil
+}
+
+// findRun returns nil for a run that was never claimed.
+func findRun(ctx context.Context, db bun.IDB, runID string) (*Run, error) {
+	var run Run
+	err := db.NewSelect().Model(&run).Where("run_id = ?", runID).Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	return &run, err
+}
+
+// GetRun returns the fencing record of a run that was claimed, or not_found.
+func (s *Store) GetRun(ctx context.Context, runID string) (*Run, error) {
+	run, err := findRun(ctx, s.reader, runID)
+	if err == nil && run == nil {
+		err = notFound("launch of run", runID)
+	}
+	return run, err
+}
+
+// RunClaim asks for a run's next epoch: contract.ClaimRequest and the nonce of the new token. Inputs are the objects
+// that the launch may read besides what the run itself stores.
+type RunClaim struct {
+	RunID  string
+	Nonce  string
+	Inputs []contract.ObjectRef
+	contract.ClaimRequest
+}
+
+// ClaimRun moves a run to its next epoch (compare and set), and tells the log: `rewound` first if the log had told of
+// steps after the one that the launch goes on from, then `started`. epoch_superseded if another claim was first, a
+// conflict if the run is over.
+func (s *Store) ClaimRun(ctx context.Context, c RunClaim) (Run, error) {
+	var run Run
+	err := s.write(ctx, func(ctx context.Context, tx *txn) error {
+		kind, status, err := runStatus(ctx, tx, c.RunID)
+		if err != nil {
+			return err
+		}
+		if status.Final() {
+			return contract.Errorf(contract.CodeConflict, "run %s is %s", c.RunID, status).Mend("stop its runner")
+		}
+		before, err := findRun(ctx, tx, c.RunID)
+		if err != nil {
+			return err
+		}
+		run = Run{RunID: c.RunID, Kind: kind, Epoch: c.ExpectEpoch + 1, Worker: c.Worker, Nonce: c.Nonce, ClaimedAt: tx.now}
+		if current := epochOf(before); current != c.ExpectEpoch {
+			return superseded(c.RunID, c.ExpectEpoch, current)
+		}
+		if err := tx.saveRun(ctx, run); err != nil {
+			return err
+		}
+		if err := tx.saveInputs(ctx, c); err != nil {
+			return err
+		}
+		return tx.tellClaim(ctx, run, c.Step)
+	})
+	return run, err
+}
+
+func epochOf(run *Run) int64 {
+	if run == nil {
+		return 0
+	}
+	return run.Epoch
+}
+
+func superseded(runID string, epoch, current int64) error {
+	return contract.Errorf(contract.CodeEpochSuperseded, "epoch %d of run %s was superseded: the current one is %d", epoch, runID, current).
+		Mend("stop this launch's runner; it saves nothing more")
+}
+
+func (t *txn) saveRun(ctx context.Context, run Run) error {
+	_, err := t.NewInsert().Model(&run).On("CONFLICT (run_id) DO UPDATE").
+		Set("epoch = EXCLUDED.epoch, worker = EXCLUDED.worker, nonce = EXCLUDED.nonce").
+		Set("acked = 0, result = NULL, claimed_at = EXCLUDED.claimed_at").Exec(ctx)
+	return err
+}
+
+func (t *txn) saveInputs(ctx context.Context, c RunClaim) error {
+	if _, err := t.ExecContext(ctx, `DELETE FROM run_inputs WHERE run_id = ?`, c.RunID); err != nil {
+		return err
+	}
+	for _, in := range c.Inputs {
+		_, err := t.ExecContext(ctx, `INSERT INTO run_inputs (run_id, sha256, object_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
+			c.RunID, in.SHA256, in.ObjectID)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *txn) tellClaim(ctx context.Context, run Run, step int) error {
+	source := fmt.Sprintf("gateway/%d", run.Epoch)
+	claimed := contract.Claimed{Epoch: run.Epoch, Worker: run.Worker, Step: step}
+	newest, err := newestCheckpoint(ctx, t, run.RunID)
+	if err != nil {
+		return err
+	}
+	if newest != nil && newest.Step == step {
+		claimed.Checkpoint = newest.Name
+	}
+	var evs []contract.NewEvent
+	told, err := t.lastStep(ctx, run.RunID)
+	if err != nil {
+		return err
+	}
+	if told > step {
+		evs = append(evs, newEvent(run.Kind, contract.EventRewound, contract.Rewound{ToStep: step}, source, 1))
+	}
+	evs = append(evs, newEvent(run.Kind, contract.EventStarted, claimed, source, 2))
+	_, err = t.append(ctx, contract.Stream(run.Kind, run.RunID), evs)
+	return err
+}
+
+// lastStep is the highest step of a job's curve: a rewound run has forgotten what it will tell again.
+func (t *txn) lastStep(ctx context.Context, jobID string) (step int, err error) {
+	err = t.QueryRowContext(ctx, `SELECT COALESCE(MAX(step), 0) FROM metric_points WHERE job_id = ?`, jobID).Scan(&step)
+	return step, err
+}
+
+func newEvent(kind contract.Kind, suffix string, payload any, source string, seq int64) contract.NewEvent {
+	body, err := json.Marshal(payload)
+	if err != nil {
+		panic(fmt.Sprintf("store: payload of %s.%s: %v", kind, suffix, err)) // our own structs: cannot fail
+	}
+	return contract.NewEvent{Type: contract.EventType(kind, suffix), Payload: body, Source: source, SourceSeq: seq}
+}
+
+// AdoptRun gives the current epoch to a worker that found its runner alive; epoch_superseded if it is not the current
+// one. The nonce stays, and so do tokens given before.
+func (s *Store) AdoptRun(ctx context.Context, runID string, a contract.AdoptRequest) (Run, error) {
+	var run Run
+	err := s.write(ctx, func(ctx context.Context, tx *txn) error {
+		current, err := tx.fenced(ctx, Fence{RunID: runID, Epoch: a.Epoch})
+		if err != nil {
+			return err
+		}
+		current.Worker, run = a.Worker, *current
+		run.Worker = a.Worker
+		_, err = tx.ExecContext(ctx, `UPDATE runs SET worker = ? WHERE run_id = ?`, a.Worker, runID)
+		return err
+	})
+	return run, err
+}
+
+// Fence names the launch that a write comes from. Nonce is checked when it is given.
+type Fence struct {
+	RunID string
+	Epoch int64
+	Nonce string
+}
+
+// fenced returns the run if the launch still owns it: the check of every write, in that write's transaction.
+func (t *txn) fenced(ctx context.Context, f Fence) (*Run, error) {
+	return checkFence(ctx, t, f)
+}
+
+func checkFence(ctx context.Context, db bun.IDB, f Fence) (*Run, error) {
+	run, err := findRun(ctx, db, f.RunID)
+	if err != nil {
+		return nil, err
+	}
+	if current := epochOf(run); run == nil || current != f.Epoch || (f.Nonce != "" && f.Nonce != run.Nonce) {
+		return nil, superseded(f.RunID, f.Epoch, current)
+	}
+	return run, nil
+}
+
+// CheckFence reports (epoch_superseded) whether a launch still owns its run, for reads and for uploads under way.
+func (s *Store) CheckFence(ctx context.Context, f Fence) error {
+	_, err := checkFence(ctx, s.reader, f)
+	return err
+}
+
+// RunBatch is a run of lines of an epoch's event file, decoded; First is the number of the first.
+type RunBatch struct {
+	Fence
+	First  int64
+	Events []contract.NewEvent // Source and SourceSeq are set here
+}
+
+// GapError is what AppendRun's conflict wraps: the batch begins after the line that has to come next.
+type GapError struct{ Acked int64 }
+
+// Error implements error.
+func (e *GapError) Error() string {
+	return fmt.Sprintf("the next line is %d", e.Acked+1)
+}
+
+// AppendRun appends a batch of a runner's lines and returns the last line that the log holds. Lines it holds already are
+// left out; a batch that leaves a gap is a conflict that wraps *GapError.
+func (s *Store) AppendRun(ctx context.Context, b RunBatch) (acked int64, err error) {
+	err = s.write(ctx, func(ctx context.Context, tx *txn) error {
+		run, err := tx.fenced(ctx, b.Fence)
+		if err != nil {
+			return err
+		}
+		if acked = run.Acked; b.First > acked+1 {
+			return contract.Errorf(contract.CodeConflict, "the batch leaves a gap: %w", &GapError{Acked: acked}).On("first").
+				Mend("send lines from %d on", acked+1)
+		}
+		known := min(max(acked+1-b.First, 0), int64(len(b.Events)))
+		fresh := b.Events[known:]
+		if len(fresh) == 0 {
+			return nil
+		}
+		for i := range fresh {
+			acked++
+			fresh[i].Source, fresh[i].SourceSeq = fmt.Sprintf("runner/%d", run.Epoch), acked
+		}
+		if _, err := tx.append(ctx, contract.Stream(run.Kind, run.RunID), fresh); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE runs SET acked = ? WHERE run_id = ?`, acked, run.RunID)
+		return err
+	})
+	return acked, err
+}
+
+// RunObject returns the object with this digest that a run may read: one of its inputs, or one that it stored itself.
+// not_found otherwise, whatever else the artifact store holds.
+func (s *Store) RunObject(ctx context.Context, runID, sha256 string) (contract.Object, error) {
+	return s.objectWhere(ctx, sha256, `id IN (SELECT object_id FROM run_inputs WHERE run_id = ? AND sha256 = ?
+		UNION ALL SELECT object_id FROM run_blobs WHERE run_id = ? AND sha256 = ?)`, runID, sha256, runID, sha256)
+}
+
+// StoredByRuns returns an object with this digest that some run stored and still holds, so that it need not be stored
+// again; not_found if there is none.
+func (s *Store) StoredByRuns(ctx context.Context, sha256 string) (contract.Object, error) {
+	return s.objectWhere(ctx, sha256, `sha256 = ? AND id IN (SELECT object_id FROM run_blobs WHERE sha256 = ?)`, sha256, sha256)
+}
+
+func (s *Store) objectWhere(ctx context.Context, sha256, where string, args ...any) (contract.Object, error) {
+	var row objectRow
+	err := s.reader.NewSelect().Model(&row).Where(where, args...).OrderExpr("id").Limit(1).Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return contract.Object{}, contract.Errorf(contract.CodeNotFound, "no stored content has the digest %s", sha256)
+	}
+	return row.object(), err
+}
+
+// AddRunBlob lets a run hold an object that it has stored (or proved to have, by sending all of it).
+func (s *Store) AddRunBlob(ctx context.Context, f Fence, ref contract.ObjectRef) error {
+	return s.write(ctx, func(ctx context.Context, tx *txn) error {
+		if _, err := tx.fenced(ctx, f); err != nil {
+			return err
+		}
+		if _, err := findByID[objectRow](ctx, tx, "object", ref.ObjectID); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO run_blobs (run_id, sha256, size, object_id) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			f.RunID, ref.SHA256, ref.Size, ref.ObjectID)
+		return err
+	})
+}
+
+// MissingError is what the conflict of a manifest wraps: files that are not stored yet.
+type MissingError struct{ SHA256 []string }
+
+// Error implements error.
+func (e *MissingError) Error() string { return fmt.Sprintf("%d of its files are not stored", len(e.SHA256)) }
+
+// holdsAll checks that a run holds every file of a manifest, in the size that the manifest says.
+func (t *txn) holdsAll(ctx context.Context, runID string, m contract.Manifest) error {
+	sizes, err := t.blobSizes(ctx, runID)
+	if err != nil {
+		return err
+	}
+	missing := &MissingError{}
+	for _, f := range m.Files {
+		size, ok := sizes[f.SHA256]
+		if ok && size != f.Size {
+			return contract.Errorf(contract.CodeInvalid, "%s has %d bytes, its manifest says %d", f.Path, size, f.Size).On("files")
+		}
+		if !ok {
+			missing.SHA256 = append(missing.SHA256, f.SHA256)
+		}
+	}
+	if len(missing.SHA256) > 0 {
+		return contract.Errorf(contract.CodeConflict, "%q cannot be committed: %w", m.Name, missing).Mend("upload them, then send the manifest again")
+	}
+	return nil
+}
+
+func (t *txn) blobSizes(ctx context.Context, runID string) (map[string]int64, error) {
+	rows, err := t.QueryContext(ctx, `SELECT sha256, size FROM run_blobs WHERE run_id = ?`, runID)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	sizes := map[string]int64{}
+	for rows.Next() {
+		var sha string
+		var size int64
+		if err := rows.Scan(&sha, &size); err != nil {
+			return nil, err
+		}
+		sizes[sha] = size
+	}
+	return sizes, rows.Err()
+}
+
+// CommitCheckpoint takes a checkpoint's manifest once all of its files are held and the log has the runner's line that
+// tells of it; anything less is a conflict. It then forgets checkpoints beyond the last two, the best and the final,
+// and returns the ids of objects that nothing needs any more, for the caller to delete. Committing the same manifest
+// again changes nothing.
+func (s *Store) CommitCheckpoint(ctx context.Context, f Fence, m contract.Manifest) (freed []string, err error) {
+	err = s.write(ctx, func(ctx context.Context, tx *txn) error {
+		run, err := tx.fenced(ctx, f)
+		if err != nil {
+			return err
+		}
+		if same, err := tx.isCommitted(ctx, f.RunID, m); err != nil || same {
+			return err
+		}
+		if err := tx.holdsAll(ctx, f.RunID, m); err != nil {
+			return err
+		}
+		if err := tx.toldOf(ctx, run, m.Name); err != nil {
+			return err
+		}
+		if err := tx.saveCheckpoint(ctx, run, m); err != nil {
+			return err
+		}
+		freed, err = tx.prune(ctx, f.RunID)
+		return err
+	})
+	return freed, err
+}
+
+func (t *txn) isCommitted(ctx context.Context, runID string, m contract.Manifest) (bool, error) {
+	var have Checkpoint
+	err := t.NewSelect().Model(&have).Where("run_id = ?", runID).Where("name = ?", m.Name).Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil && sameJSON(have.Manifest, m), err
+}
+
+func sameJSON(a, b any) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}
+
+func (t *txn) toldOf(ctx context.Context, run *Run, checkpoint string) error {
+	var told bool
+	err := t.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM events WHERE stream = ? AND type = 'runner.checkpoint'
+		AND json_extract(payload, '$.name') = ?)`, contract.Stream(run.Kind, run.RunID), checkpoint).Scan(&told)
+	if err == nil && !told {
+		err = contract.Errorf(contract.CodeConflict, "the log does not hold the events up to checkpoint %q yet", checkpoint).
+			Mend("send the epoch's events first")
+	}
+	return err
+}
+
+func (t *txn) saveCheckpoint(ctx context.Context, run *Run, m contract.Manifest) error {
+	c := Checkpoint{RunID: run.RunID, Name: m.Name, Epoch: run.Epoch, Step: m.Step, Bytes: totalSize(m),
+		Best: m.Best, Final: m.Final, Manifest: m, CommittedAt: t.now}
+	if _, err := t.NewDelete().Model(&c).Where("run_id = ?", c.RunID).Where("name = ?", c.Name).Exec(ctx); err != nil {
+		return err
+	}
+	if _, err := t.NewInsert().Model(&c).Exec(ctx); err != nil {
+		return err
+	}
+	ev := newEvent(run.Kind, contract.EventCheckpointCommitted, contract.CheckpointCommitted{
+		Name: c.Name, Step: c.Step, Bytes: c.Bytes, Best: c.Best, Final: c.Final}, "checkpoint", c.Ord)
+	_, err := t.append(ctx, contract.Stream(run.Kind, run.RunID), []contract.NewEvent{ev})
+	return err
+}
+
+func totalSize(m contract.Manifest) (n int64) {
+	for _, f := range m.Files {
+		n += f.Size
+	}
+	return n
+}
+
+func newestCheckpoint(ctx context.Context, db bun.IDB, runID string) (*Checkpoint, error) {
+	var c Checkpoint
+	err := db.NewSelect().Model(&c).Where("run_id = ?", runID).OrderExpr("ord DESC").Limit(1).Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	return &c, err
+}
+
+// Checkpoints returns a run's committed checkpoints, the newest first.
+func (s *Store) Checkpoints(ctx context.Context, runID string) ([]Checkpoint, error) {
+	return checkpointsOf(ctx, s.reader, runID)
+}
+
+func checkpointsOf(ctx context.Context, db bun.IDB, runID string) ([]Checkpoint, error) {
+	var cs []Checkpoint
+	err := db.NewSelect().Model(&cs).Where("run_id = ?", runID).OrderExpr("ord DESC").Scan(ctx)
+	return cs, err
+}
+
+const keptCheckpoints = 2
+
+// prune forgets checkpoints that retention does not keep, and the objects that only they needed.
+func (t *txn) prune(ctx context.Context, runID string) ([]string, error) {
+	all, err := checkpointsOf(ctx, t, runID)
+	if err != nil {
+		return nil, err
+	}
+	artifacts, err := runArtifacts(ctx, t, runID)
+	if err != nil {
+		return nil, err
+	}
+	needed := map[string]bool{}
+	for _, a := range artifacts {
+		addDigests(needed, a.Manifest)
+	}
+	var dropped []Checkpoint
+	best := false
+	for i, c := range all {
+		newestBest := c.Best && !best
+		best = best || c.Best
+		if i < keptCheckpoints || newestBest || c.Final {
+			addDigests(needed, c.Manifest)
+		} else {
+			dropped = append(dropped, c)
+		}
+	}
+	return t.drop(ctx, runID, dropped, needed)
+}
+
+func addDigests(to map[string]bool, m contract.Manifest) {
+	for _, f := range m.Files {
+		to[f.SHA256] = true
+	}
+}
+
+func (t *txn) drop(ctx context.Context, runID string, dropped []Checkpoint, needed map[string]bool) ([]string, error) {
+	var released []string
+	for _, c := range dropped {
+		if _, err := t.NewDelete().Model(&c).WherePK().Exec(ctx); err != nil {
+			return nil, err
+		}
+		for _, f := range c.Manifest.Files {
+			if needed[f.SHA256] {
+				continue
+			}
+			id, err := t.release(ctx, runID, f.SHA256)
+			if err != nil {
+				return nil, err
+			}
+			if id != "" {
+				released = append(released, id)
+			}
+		}
+	}
+	free, err := t.unreferenced(ctx, released)
+	if err != nil {
+		return nil, err
+	}
+	return free, t.dropObjects(ctx, free)
+}
+
+// release ends a run's hold on a digest and returns the object's id, "" if it held none.
+func (t *txn) release(ctx context.Context, runID, sha256 string) (id string, err error) {
+	err = t.QueryRowContext(ctx, `DELETE FROM run_blobs WHERE run_id = ? AND sha256 = ? RETURNING object_id`, runID, sha256).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return id, err
+}
+
+// CommitArtifact takes the manifest of a folder that a run made, once all of its files are held. The same name again
+// replaces it.
+func (s *Store) CommitArtifact(ctx context.Context, f Fence, m contract.Manifest) error {
+	return s.write(ctx, func(ctx context.Context, tx *txn) error {
+		run, err := tx.fenced(ctx, f)
+		if err != nil {
+			return err
+		}
+		if err := tx.holdsAll(ctx, f.RunID, m); err != nil {
+			return err
+		}
+		a := RunArtifact{RunID: f.RunID, Name: m.Name, Kind: m.Kind, Epoch: run.Epoch, Bytes: totalSize(m), Manifest: m, CommittedAt: tx.now}
+		_, err = tx.NewInsert().Model(&a).On("CONFLICT (run_id, name) DO UPDATE").
+			Set("kind = EXCLUDED.kind, epoch = EXCLUDED.epoch, bytes = EXCLUDED.bytes").
+			Set("manifest = EXCLUDED.manifest, committed_at = EXCLUDED.committed_at").Exec(ctx)
+		return err
+	})
+}
+
+// RunArtifacts returns what a run made, by name.
+func (s *Store) RunArtifacts(ctx context.Context, runID string) ([]RunArtifact, error) {
+	return runArtifacts(ctx, s.reader, runID)
+}
+
+func runArtifacts(ctx context.Context, db bun.IDB, runID string) ([]RunArtifact, error) {
+	var as []RunArtifact
+	err := db.NewSelect().Model(&as).Where("run_id = ?", runID).Order("name").Scan(ctx)
+	return as, err
+}
+
+// ModelFiles resolves a manifest's files to the objects that the run holds: the files of a model made from it. A
+// conflict (*MissingError) if some are not held any more.
+func (s *Store) ModelFiles(ctx context.Context, runID string, m contract.Manifest) ([]ModelFile, error) {
+	files := make([]ModelFile, 0, len(m.Files))
+	missing := &MissingError{}
+	for _, f := range m.Files {
+		o, err := s.RunObject(ctx, runID, f.SHA256)
+		if contract.CodeOf(err) == contract.CodeNotFound {
+			missing.SHA256 = append(missing.SHA256, f.SHA256)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, ModelFile{FileInfo: f, ObjectID: o.ID})
+	}
+	if len(missing.SHA256) > 0 {
+		return nil, contract.Errorf(contract.CodeConflict, "%q of run %s is incomplete: %w", m.Name, runID, missing)
+	}
+	return files, nil
+}
+
+// SaveResult keeps an epoch's result, once: the same again changes nothing, another one is a conflict.
+func (s *Store) SaveResult(ctx context.Context, f Fence, r contract.RunResult) error {
+	return s.write(ctx, func(ctx context.Context, tx *txn) error {
+		run, err := tx.fenced(ctx, f)
+		if err != nil {
+			return err
+		}
+		if run.Result != nil {
+			if sameJSON(run.Result, r) {
+				return nil
+			}
+			return contract.Errorf(contract.CodeConflict, "epoch %d of run %s has told another result already", run.Epoch, run.RunID)
+		}
+		_, err = tx.NewUpdate().Model((*Run)(nil)).Set("result = ?", jsonText(r)).Where("run_id = ?", run.RunID).Exec(ctx)
+		return err
+	})
+}
+
+func jsonText(v any) string {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("store: %T: %v", v, err)) // decoded from JSON a moment ago: cannot fail
+	}
+	return string(body)
+}
+
+// SaveServing tells the log that an engine answers for a deployment. The same again changes nothing; a deployment that
+// was asked to stop, or has, is a conflict.
+func (s *Store) SaveServing(ctx context.Context, deploymentID string, v contract.Serving) error {
+	return s.write(ctx, func(ctx context.Context, tx *txn) error {
+		d, err := findByID[Deployment](ctx, tx, contract.KindDeployment, deploymentID)
+		if err != nil {
+			return err
+		}
+		switch {
+		case d.Status == contract.StatusStopping || d.Status == contract.StatusStopped:
+			return contract.Errorf(contract.CodeConflict, "deployment %s is %s", deploymentID, d.Status).Mend("stop its engine")
+		case d.Status == contract.StatusServing && d.Serving != nil && *d.Serving == v:
+			return nil
+		}
+		ev := newEvent(contract.KindDeployment, contract.EventServing, v, "", 0)
+		_, err = tx.append(ctx, contract.Stream(contract.KindDeployment, deploymentID), []contract.NewEvent{ev})
+		return err
+	})
+}

@@ -1,0 +1,174 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+	"github.com/uptrace/bun/driver/sqliteshim"
+
+	"github.com/vibeflow/vibeflow/contract"
+)
+
+// Options configures Open. Path is the database file; its folder must exist. Logger defaults to slog.Default, Now to
+// time.Now.
+type Options struct {
+	Path   string
+	Logger *slog.Logger
+	Now    func() time.Time
+}
+
+// Store is the application's database. It is safe for concurrent use.
+type Store struct {
+	writer *bun.DB
+	reader *bun.DB
+	log    *slog.Logger
+	now    func() time.Time
+	wakes  *wakeHub
+	outbox chan struct{}
+}
+
+const readConnections = 4
+
+// Open opens or creates the database (mode 0600), migrates it and makes sure that the default project exists.
+func Open(ctx context.Context, opts Options) (*Store, error) {
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	s := &Store{log: opts.Logger, now: opts.Now, wakes: newWakeHub(), outbox: make(chan struct{}, 1)}
+	if err := s.open(ctx, opts.Path); err != nil {
+		return nil, errors.Join(openError(opts.Path, err), s.Close())
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context, path string) error {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
+	}
+	if err := createPrivate(path); err != nil {
+		return err
+	}
+	if s.writer, err = connect(path, 1, "_txlock=immediate"); err != nil {
+		return err
+	}
+	if err := migrateUp(ctx, s.writer); err != nil {
+		return err
+	}
+	if s.reader, err = connect(path, readConnections, "_pragma=query_only(1)"); err != nil {
+		return err
+	}
+	return s.createDefaultProject(ctx)
+}
+
+// createPrivate makes the file before SQLite would, which would give it the umask's mode; WAL and shared memory files
+// copy the database's mode.
+func createPrivate(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func connect(path string, conns int, extra string) (*bun.DB, error) {
+	query := "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&" + extra
+	dsn := (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String() + "?" + query
+	db, err := sql.Open(sqliteshim.ShimName, dsn)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	return bun.NewDB(db, sqlitedialect.New()), nil
+}
+
+func openError(path string, err error) error {
+	if contract.CodeOf(err) != contract.CodeInternal {
+		return err
+	}
+	return contract.Errorf(contract.CodePrerequisite, "cannot open the database %s: %w", path, err).
+		Mend("check that the folder exists, belongs to you and has free space; a damaged file is restored from a backup")
+}
+
+// Close closes all connections; calls under way end with an error.
+func (s *Store) Close() error {
+	var errs []error
+	for _, db := range []*bun.DB{s.reader, s.writer} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Ping reports whether the database answers.
+func (s *Store) Ping(ctx context.Context) error { return s.reader.PingContext(ctx) }
+
+// txn is a write transaction, and what to tell to whom once it has committed.
+type txn struct {
+	bun.Tx
+	now     time.Time
+	touched map[string]bool
+	outbox  bool
+}
+
+// write runs fn in a transaction on the only writing connection. Subscribers are woken after the commit, never before.
+func (s *Store) write(ctx context.Context, fn func(ctx context.Context, tx *txn) error) error {
+	t := &txn{now: stamp(s.now()), touched: map[string]bool{}}
+	err := s.writer.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		t.Tx = tx
+		return fn(ctx, t)
+	})
+	if err != nil {
+		return storageError(err)
+	}
+	for stream := range t.touched {
+		s.wakes.wake(stream)
+	}
+	if t.outbox {
+		s.wakeOutbox()
+	}
+	return nil
+}
+
+// stamp is the resolution that times keep in the database, so that a row read back equals the one written.
+func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+
+func storageError(err error) error {
+	if msg := err.Error(); strings.Contains(msg, "database or disk is full") || strings.Contains(msg, "no space left") {
+		return contract.Errorf(contract.CodeDiskFull, "the disk that holds the database is full: %w", err).
+			Mend("free some space; nothing was changed")
+	}
+	return err
+}
+
+func notFound(kind contract.Kind, id string) error {
+	return contract.Errorf(contract.CodeNotFound, "there is no %s %q", kind, id).On("id")
+}
+
+// findByID reads one row by its primary key "id" from db.
+func findByID[R any](ctx context.Context, db bun.IDB, kind contract.Kind, id string) (*R, error) {
+	row := new(R)
+	err := db.NewSelect().Model(row).Where("id = ?", id).Scan(ctx)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, notFound(kind, id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s %s: %w", kind, id, err)
+	}
+	return row, nil
+}
