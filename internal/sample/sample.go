@@ -17,7 +17,7 @@ const Name = "Pipwick support"
 
 // Rows is the number of rows in the set, HeldOut how many of them belong to the split "test".
 const (
-	Rows    = 420
+	Rows    = 436
 	HeldOut = 100
 )
 

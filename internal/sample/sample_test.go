@@ -80,23 +80,18 @@ func TestNothingRepeats(t *testing.T) {
 	require.False(t, questions[strings.Join(words(DemoQuestion), " ")], "the demo's question must not be in the set")
 }
 
-// A held-out question that shares four words of five with one that is trained on would measure memory.
+// A held-out question that shares four words of five with a trained one would measure memory; the demo's question is held to the same.
 func TestHeldOutQuestionsAreNew(t *testing.T) {
 	all := rows(t)
-	for _, held := range append(ofSplit(all, "test"), demoRow()) {
+	held := []string{DemoQuestion}
+	for _, r := range ofSplit(all, "test") {
+		held = append(held, r.question())
+	}
+	for _, question := range held {
 		for _, trained := range ofSplit(all, "train") {
-			require.Less(t, overlap(held.question(), trained.question()), 0.8, "%q is too close to %q", held.question(), trained.question())
+			require.Less(t, overlap(question, trained.question()), 0.8, "%q is too close to %q", question, trained.question())
 		}
 	}
-}
-
-func demoRow() row {
-	var r row
-	if err := json.Unmarshal([]byte(`{"messages":[{"role":"user"},{"role":"assistant"}]}`), &r); err != nil {
-		panic(err)
-	}
-	r.Messages[0].Content = DemoQuestion
-	return r
 }
 
 var word = regexp.MustCompile(`[\p{L}\p{N}]+`)
@@ -189,7 +184,7 @@ func TestTopicsAreSpreadOverBothSplits(t *testing.T) {
 	for _, r := range all {
 		assert.True(t, aboutAnything(r), "on no topic: %s %s", r.question(), r.answer())
 	}
-	require.True(t, topics["returns"].MatchString("45 days") && count(trained, topics["returns"]) >= 8, "the demo asks about returns")
+	require.GreaterOrEqual(t, count(trained, topics["returns"]), 12, "the demo asks about returns")
 }
 
 func count(among []row, about *regexp.Regexp) int {
@@ -255,7 +250,7 @@ var claims = []struct {
 	{"depth", `.`, `(\d+) inches deep`, "8", 5},
 	{"height", `.`, `(\d+) inches high`, "15", 3},
 	{"lamp arm", `(?i)rises`, `to (\d+) inches`, "24", 3},
-	{"cleaning", `(?i)clean|vinegar|rinse`, `(\d+) weeks`, "6", 7},
+	{"cleaning", `.`, `(?i)(?:^|[^t] )every (\d+) weeks`, "6", 7},
 	{"basil", `(?i)^[^.]*basil`, `(\d+) weeks`, "4", 4},
 	{"tomatoes", `(?i)tomatoes (?:are|need)`, `(\d+) weeks`, "10", 2},
 	{"lettuce", `.`, `(?i)lettuce (?:needs|takes) about (\d+) weeks`, "5", 2},
