@@ -168,7 +168,9 @@ func (s *Store) ListModels(ctx context.Context, f Filter) (Page[Model], error) {
 }
 
 // BaseOf returns the catalog's model that m was made from, through any number of tunings; m itself if it is a base.
-func (s *Store) BaseOf(ctx context.Context, m *Model) (*Model, error) { return baseOf(ctx, s.reader, m) }
+func (s *Store) BaseOf(ctx context.Context, m *Model) (*Model, error) {
+	return baseOf(ctx, s.reader, m)
+}
 
 func baseOf(ctx context.Context, db bun.IDB, m *Model) (*Model, error) {
 	for range 32 { // a chain of tunings is short; a cycle cannot be made, but would hang

@@ -376,7 +376,9 @@ func (s *Store) AddRunBlob(ctx context.Context, f Fence, ref contract.ObjectRef)
 type MissingError struct{ SHA256 []string }
 
 // Error implements error.
-func (e *MissingError) Error() string { return fmt.Sprintf("%d of its files are not stored", len(e.SHA256)) }
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("%d of its files are not stored", len(e.SHA256))
+}
 
 // holdsAll checks that a run holds every file of a manifest, in the size that the manifest says.
 func (t *txn) holdsAll(ctx context.Context, runID string, m contract.Manifest) error {

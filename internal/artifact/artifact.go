@@ -1,0 +1,284 @@
+package artifact
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"gocloud.dev/blob"
+	"gocloud.dev/blob/fileblob"
+	_ "gocloud.dev/blob/memblob" // mem:// for tests
+	"gocloud.dev/gcerrors"
+
+	"github.com/vibeflow/vibeflow/contract"
+)
+
+// Index keeps what must be known of an object to read it: *store.Store is one. Its errors are *contract.Error
+// (not_found; conflict for an object still in use).
+type Index interface {
+	PutObject(ctx context.Context, o contract.Object) error
+	GetObject(ctx context.Context, id string) (contract.Object, error)
+	DeleteObject(ctx context.Context, id string) error
+	ObjectIDs(ctx context.Context) (map[string]bool, error)
+}
+
+// Options configures Open. MasterKey is 32 bytes. SpoolDir holds uploads under way; it is made with mode 0700. A file://
+// bucket's folder is made likewise.
+type Options struct {
+	BucketURL string
+	MasterKey []byte
+	Index     Index
+	SpoolDir  string
+	Logger    *slog.Logger
+}
+
+// Store is the artifact store. It is safe for concurrent use.
+type Store struct {
+	bucket *blob.Bucket
+	folder string // of a file:// bucket, else ""
+	keys   *keyring
+	index  Index
+	spool  string
+	log    *slog.Logger
+}
+
+const (
+	objectPrefix = "obj_"
+	objectFolder = "objects/"
+)
+
+// Open opens the bucket and sweeps it: content without an index entry is what a crash left of a Put or a Delete.
+func Open(ctx context.Context, opts Options) (*Store, error) {
+	keys, err := newKeyring(opts.MasterKey)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	if err := os.MkdirAll(opts.SpoolDir, 0o700); err != nil {
+		return nil, diskError("make the spool folder", err)
+	}
+	bucket, folder, err := openBucket(ctx, opts.BucketURL)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{bucket: bucket, folder: folder, keys: keys, index: opts.Index, spool: opts.SpoolDir, log: opts.Logger}
+	if err := s.sweep(ctx); err != nil {
+		return nil, errors.Join(err, bucket.Close())
+	}
+	return s, nil
+}
+
+// openBucket opens file:// buckets itself: fileblob's URL opener would put its temporary files into the system's
+// temporary folder, in the open and on another disk.
+func openBucket(ctx context.Context, bucketURL string) (*blob.Bucket, string, error) {
+	u, err := url.Parse(bucketURL)
+	if err != nil || u.Scheme != fileblob.Scheme {
+		bucket, err := blob.OpenBucket(ctx, bucketURL)
+		if err != nil {
+			return nil, "", contract.Errorf(contract.CodeInvalidConfig, "cannot open the bucket: %w", err).Mend("check its address and credentials")
+		}
+		return bucket, "", nil
+	}
+	folder := filepath.FromSlash(u.Path)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, "", diskError("make the bucket's folder", err)
+	}
+	bucket, err := fileblob.OpenBucket(folder, &fileblob.Options{NoTempDir: true, DirFileMode: 0o700, Metadata: fileblob.MetadataDontWrite})
+	if err != nil {
+		return nil, "", diskError("open the bucket's folder", err)
+	}
+	return bucket, folder, nil
+}
+
+// Close closes the bucket.
+func (s *Store) Close() error { return s.bucket.Close() }
+
+// sweep deletes what no index entry names. It runs before anything else uses the store.
+func (s *Store) sweep(ctx context.Context) error {
+	known, err := s.index.ObjectIDs(ctx)
+	if err != nil {
+		return err
+	}
+	it := s.bucket.List(&blob.ListOptions{Prefix: objectFolder})
+	for {
+		entry, err := it.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("list the bucket: %w", err)
+		}
+		if known[strings.TrimPrefix(entry.Key, objectFolder)] {
+			continue
+		}
+		s.log.Info("deleting what an interrupted write left", "key", entry.Key, "bytes", entry.Size)
+		if err := s.deleteKey(ctx, entry.Key); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *Store) deleteKey(ctx context.Context, key string) error {
+	err := s.bucket.Delete(ctx, key)
+	if err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+		return fmt.Errorf("delete %s: %w", key, err)
+	}
+	return nil
+}
+
+// PutInput is content to store. MaxBytes ≤ 0 means no limit. SHA256, when given, must be the content's.
+type PutInput struct {
+	Reader      io.Reader
+	Name        string
+	ContentType string
+	MaxBytes    int64
+	SHA256      string
+}
+
+// Put encrypts content into a new object. If anything goes wrong (too_large, disk_full, invalid for a digest that does
+// not match, an error of the reader, ctx) nothing is left.
+func (s *Store) Put(ctx context.Context, in PutInput) (contract.Object, error) {
+	o := contract.Object{ID: contract.NewID(objectPrefix), Name: in.Name, ContentType: in.ContentType, CreatedAt: time.Now().UTC()}
+	key, err := s.keys.newDataKey(o.ID)
+	if err != nil {
+		return contract.Object{}, err
+	}
+	o.WrappedKey = key.wrapped
+	counted, err := s.write(ctx, o.ID, key, in)
+	if err != nil {
+		return contract.Object{}, err
+	}
+	o.Size, o.SHA256 = counted.n, hex.EncodeToString(counted.sum.Sum(nil))
+	if err := s.index.PutObject(ctx, o); err != nil {
+		return contract.Object{}, errors.Join(err, s.deleteKey(context.WithoutCancel(ctx), objectFolder+o.ID))
+	}
+	return o, nil
+}
+
+func (s *Store) write(ctx context.Context, id string, key *dataKey, in PutInput) (*counter, error) {
+	ctx, cancel := context.WithCancel(ctx) // a blob's writer is abandoned by cancelling its context before Close
+	defer cancel()
+	w, err := s.bucket.NewWriter(ctx, objectFolder+id, &blob.WriterOptions{ContentType: "application/octet-stream"})
+	if err != nil {
+		return nil, diskError("store the content", err)
+	}
+	counted, err := encrypt(w, key, id, in)
+	if err != nil {
+		cancel()
+		_ = w.Close() // reports only that it was cancelled
+		return nil, diskError("store the content", err)
+	}
+	if err := w.Close(); err != nil {
+		return nil, diskError("store the content", err)
+	}
+	if err := s.persist(id); err != nil {
+		return nil, errors.Join(diskError("store the content", err), s.deleteKey(context.WithoutCancel(ctx), objectFolder+id))
+	}
+	return counted, nil
+}
+
+func encrypt(w io.Writer, key *dataKey, id string, in PutInput) (*counter, error) {
+	enc, err := key.stream.NewEncryptingWriter(w, []byte(id))
+	if err != nil {
+		return nil, err
+	}
+	counted := &counter{r: in.Reader, sum: sha256.New(), limit: in.MaxBytes}
+	if _, err := io.Copy(enc, counted); err != nil {
+		return nil, err
+	}
+	if got := hex.EncodeToString(counted.sum.Sum(nil)); in.SHA256 != "" && got != in.SHA256 {
+		return nil, contract.Errorf(contract.CodeInvalid, "the content's digest is %s, not %s", got, in.SHA256).On("sha256").
+			Mend("send it again")
+	}
+	return counted, enc.Close()
+}
+
+// persist asks the system to write a file:// object to the disk: the index, which is written next, will survive a loss
+// of power, and must not name content that did not.
+func (s *Store) persist(id string) error {
+	if s.folder == "" {
+		return nil
+	}
+	path := filepath.Join(s.folder, filepath.FromSlash(objectFolder), id)
+	for _, p := range []string{path, filepath.Dir(path)} {
+		f, err := os.Open(p)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// counter counts, hashes and bounds what passes through.
+type counter struct {
+	r     io.Reader
+	sum   hash.Hash
+	n     int64
+	limit int64
+}
+
+// Read implements io.Reader.
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	c.sum.Write(p[:n])
+	if c.limit > 0 && c.n > c.limit {
+		return n, contract.Errorf(contract.CodeTooLarge, "the content is larger than the limit of %d bytes", c.limit).
+			Mend("send a smaller file")
+	}
+	return n, err
+}
+
+// diskError types what the disk says; errors that are typed already pass.
+func diskError(doing string, err error) error {
+	switch {
+	case contract.CodeOf(err) != contract.CodeInternal:
+		return err
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return contract.Errorf(contract.CodeDiskFull, "the disk is full: cannot %s: %w", doing, err).Mend("free some space, then try again")
+	default:
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+}
+
+// Stat returns an object's entry, or not_found.
+func (s *Store) Stat(ctx context.Context, id string) (contract.Object, error) {
+	return s.index.GetObject(ctx, id)
+}
+
+// Delete deletes an object; one that is not there is no error, one that is still in use is a conflict.
+func (s *Store) Delete(ctx context.Context, id string) error {
+	if err := s.index.DeleteObject(ctx, id); err != nil {
+		return err
+	}
+	return s.Discard(ctx, id)
+}
+
+// Discard deletes the content of objects that the index has let go of already; what is not deleted now is swept at the
+// next start.
+func (s *Store) Discard(ctx context.Context, ids ...string) error {
+	var errs []error
+	for _, id := range ids {
+		errs = append(errs, s.deleteKey(ctx, objectFolder+id))
+	}
+	return errors.Join(errs...)
+}
+
+// SpoolDir is the folder for uploads under way (mode 0700).
+func (s *Store) SpoolDir() string { return s.spool }
