@@ -15,3 +15,7 @@ compile() { # name, arguments of uv pip compile
 compile cuda.lock
 compile cpu.lock --overrides cpu-overrides.txt
 compile dev.lock --overrides cpu-overrides.txt --group dev
+
+# The installer itself, for machines that have no uv: internal/pyenv gets it with pip into the cache folder.
+echo "uv==0.13.9" | "$uv" pip compile - --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
+  --no-annotate --custom-compile-command "sh workers/peft/lock.sh" -o installer.lock
