@@ -250,7 +250,7 @@ var claims = []struct {
 	{"depth", `.`, `(\d+) inches deep`, "8", 5},
 	{"height", `.`, `(\d+) inches high`, "15", 3},
 	{"lamp arm", `(?i)rises`, `to (\d+) inches`, "24", 3},
-	{"cleaning", `.`, `(?i)(?:^|[^t] )every (\d+) weeks`, "6", 7},
+	{"cleaning", `.`, `(?i)(?:^|[^t] |[^u]t )every (\d+) weeks`, "6", 7},
 	{"basil", `(?i)^[^.]*basil`, `(\d+) weeks`, "4", 4},
 	{"tomatoes", `(?i)tomatoes (?:are|need)`, `(\d+) weeks`, "10", 2},
 	{"lettuce", `.`, `(?i)lettuce (?:needs|takes) about (\d+) weeks`, "5", 2},
