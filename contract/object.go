@@ -37,8 +37,6 @@ type DatasetProcessed struct {
 // EventProcessed tells that a dataset's splits are stored: payload DatasetProcessed.
 const EventProcessed = "processed"
 
-// ExportCompleted is the payload of "export.completed": the archive to download.
-type ExportCompleted struct {
-	Archive  ObjectRef `json:"archive"`
-	FileName string    `json:"file_name"`
-}
+// EventMeasured tells an evaluation's whole result, samples included, as the gateway took it from the runner: payload
+// EvaluationResult. "evaluation.completed" repeats it without the samples once the workflow has closed the run.
+const EventMeasured = "measured"

@@ -276,6 +276,7 @@ func foldJob(j *Job, e contract.Event) error {
 		return j.paused(e)
 	case contract.EventResumeRequested:
 		j.move(contract.StatusQueued)
+		j.Error = nil
 	case contract.EventCancelRequested:
 		return j.cancelling(e)
 	case contract.EventCancelled:
@@ -321,6 +322,7 @@ func (j *Job) paused(e contract.Event) error {
 		j.move(contract.StatusPaused)
 	}
 	j.Step, j.Progress, j.ETASeconds, j.TokensPerSecond = max(j.Step, p.Step), nil, nil, nil
+	j.Error = p.Error
 	if p.Checkpoint != "" {
 		j.Checkpoint, j.CheckpointStep = p.Checkpoint, p.Step
 	}
@@ -442,16 +444,28 @@ func foldEvaluation(v *Evaluation, e contract.Event) error {
 		v.ID, v.ProjectID, v.TrainingJobID, v.ModelID, v.DatasetID = idOf(e), c.ProjectID, c.JobID, c.ModelID, c.DatasetID
 		v.Queue, v.Config, v.PipelineID = c.Queue, c.Config, c.PipelineID
 		return err
+	case contract.EventMeasured:
+		return v.measured(e)
 	case contract.EventCompleted:
-		result, err := decode[contract.EvaluationResult](e)
-		if !v.Status.Final() {
-			v.Metrics = &result
-		}
+		err := v.measured(e)
 		v.end(contract.StatusCompleted, e.At)
 		return err
 	default:
 		return foldSlot(contract.KindEvaluation, &v.Slot, &v.Lifecycle, e)
 	}
+}
+
+// measured takes a result; one without samples leaves those that are there.
+func (v *Evaluation) measured(e contract.Event) error {
+	result, err := decode[contract.EvaluationResult](e)
+	if err != nil || v.Status.Final() {
+		return err
+	}
+	if len(result.Samples) == 0 && v.Metrics != nil {
+		result.Samples = v.Metrics.Samples
+	}
+	v.Metrics = &result
+	return nil
 }
 
 func foldExport(x *Export, e contract.Event) error {
@@ -463,9 +477,9 @@ func foldExport(x *Export, e contract.Event) error {
 		x.ID, x.ProjectID, x.ModelID, x.Format, x.Queue = idOf(e), c.ProjectID, c.ModelID, c.Format, c.Queue
 		return err
 	case contract.EventCompleted:
-		c, err := decode[contract.ExportCompleted](e)
+		c, err := decode[contract.ExportOutput](e)
 		if !x.Status.Final() {
-			x.Archive, x.FileName = &c.Archive, c.FileName
+			x.Files, x.Bytes = c.Files, c.Bytes
 		}
 		x.end(contract.StatusCompleted, e.At)
 		return err
@@ -601,8 +615,8 @@ func (s *PipelineStage) change(c contract.StageChanged, at time.Time) {
 	s.Status, s.Error = c.Status, c.Error
 	setText(&s.ID, c.ID)
 	if c.Status.Final() || c.Status == contract.StatusServing {
-		s.CompletedAt = at
-		if !s.StartedAt.IsZero() {
+		s.CompletedAt, s.Seconds = at, c.Seconds
+		if c.Seconds == 0 && !s.StartedAt.IsZero() {
 			s.Seconds = math.Round(at.Sub(s.StartedAt).Seconds()*1e3) / 1e3
 		}
 	}

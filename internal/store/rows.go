@@ -110,7 +110,7 @@ const (
 	SplitEval  = "eval"
 )
 
-// Evaluation is the projection of an evaluation. Metrics is the result without samples; RunResult has them.
+// Evaluation is the projection of an evaluation.
 type Evaluation struct {
 	bun.BaseModel `bun:"table:evaluations" json:"-"`
 
@@ -141,16 +141,16 @@ type Deployment struct {
 	Lifecycle
 }
 
-// Export is the projection of an export.
+// Export is the projection of an export. What it made is its run's artifacts: RunArtifacts.
 type Export struct {
 	bun.BaseModel `bun:"table:exports" json:"-"`
 
-	ID        string              `bun:"id,pk" json:"id"`
-	ProjectID string              `bun:"project_id" json:"project_id"`
-	ModelID   string              `bun:"model_id" json:"model_id"`
-	Format    string              `bun:"format" json:"format"`
-	Archive   *contract.ObjectRef `bun:"archive,type:json,nullzero" json:"archive,omitempty"`
-	FileName  string              `bun:"file_name" json:"file_name,omitempty"`
+	ID        string `bun:"id,pk" json:"id"`
+	ProjectID string `bun:"project_id" json:"project_id"`
+	ModelID   string `bun:"model_id" json:"model_id"`
+	Format    string `bun:"format" json:"format"`
+	Files     int    `bun:"files" json:"files,omitempty"`
+	Bytes     int64  `bun:"bytes" json:"bytes,omitempty"`
 	Slot
 	Lifecycle
 }

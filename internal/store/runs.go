@@ -639,7 +639,8 @@ func (s *Store) ModelFiles(ctx context.Context, runID string, m contract.Manifes
 	return files, nil
 }
 
-// SaveResult keeps an epoch's result, once: the same again changes nothing, another one is a conflict.
+// SaveResult keeps an epoch's result, once: the same again changes nothing, another one is a conflict. The log is told
+// what an evaluation measured.
 func (s *Store) SaveResult(ctx context.Context, f Fence, r contract.RunResult) error {
 	return s.write(ctx, func(ctx context.Context, tx *txn) error {
 		run, err := tx.fenced(ctx, f)
@@ -653,6 +654,12 @@ func (s *Store) SaveResult(ctx context.Context, f Fence, r contract.RunResult) e
 			return contract.Errorf(contract.CodeConflict, "epoch %d of run %s has told another result already", run.Epoch, run.RunID)
 		}
 		_, err = tx.NewUpdate().Model((*Run)(nil)).Set("result = ?", jsonText(r)).Where("run_id = ?", run.RunID).Exec(ctx)
+		if err != nil || run.Kind != contract.KindEvaluation || r.Outcome != contract.OutcomeCompleted {
+			return err
+		}
+		ev := contract.NewEvent{Type: contract.EventType(run.Kind, contract.EventMeasured), Payload: r.Metrics,
+			Source: fmt.Sprintf("result/%d", run.Epoch), SourceSeq: 1}
+		_, err = tx.append(ctx, contract.Stream(run.Kind, run.RunID), []contract.NewEvent{ev})
 		return err
 	})
 }
