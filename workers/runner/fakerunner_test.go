@@ -1,0 +1,244 @@
+package runner_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/workers/runner"
+)
+
+// script tells the fake runner what to do: the test binary, started again with the script in its environment.
+type script struct {
+	Steps     int `json:"steps"`
+	SaveEvery int `json:"save_every"`
+	// HoldAt stops the runner after a step for as long as the file Hold exists.
+	HoldAt int    `json:"hold_at"`
+	Hold   string `json:"hold"`
+	// CrashAt makes it crash, with a traceback, after a step that it reports. 0: never; -1: before the first.
+	CrashAt int `json:"crash_at"`
+	// Torn leaves half a line behind in the event file at the crash.
+	Torn bool `json:"torn"`
+	// Deaf ignores SIGTERM.
+	Deaf bool `json:"deaf"`
+	// Fail ends the run with a typed failure.
+	Fail *contract.Error `json:"fail"`
+	// KeepLast removes older checkpoints, as the real one does. 0: keeps all.
+	KeepLast int `json:"keep_last"`
+}
+
+const scriptVariable = "VIBEFLOW_RUNNER_SCRIPT"
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(scriptVariable); text != "" {
+		fakeRunner(text)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// startFake returns a Start that runs the script instead of Python.
+func startFake(t *testing.T, s script) func(runner.Launch) (runner.Process, error) {
+	t.Helper()
+	text, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(launch runner.Launch) (runner.Process, error) {
+		cmd := exec.Command(os.Args[0], launch.Args...) //nolint:gosec // ourselves
+		cmd.Env = append(os.Environ(), scriptVariable+"="+string(text))
+		stderr, err := os.OpenFile(filepath.Join(launch.Folder, "stderr.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return runner.Process{}, err
+		}
+		defer stderr.Close()
+		cmd.Stderr = stderr
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			return runner.Process{}, err
+		}
+		process := runner.ProcessOf(cmd.Process.Pid)
+		go func() { _ = cmd.Wait() }()
+		t.Cleanup(process.Kill)
+		return process, nil
+	}
+}
+
+type fake struct {
+	script
+	spec   contract.RunSpec
+	folder string
+	events *os.File
+	n      int
+	step   int
+	name   string
+	term   chan os.Signal
+}
+
+func fakeRunner(text string) {
+	f := &fake{term: make(chan os.Signal, 1)}
+	must(json.Unmarshal([]byte(text), &f.script))
+	data, err := os.ReadFile(os.Args[2])
+	must(err)
+	must(json.Unmarshal(data, &f.spec))
+	f.folder = filepath.Dir(os.Args[2])
+	if f.Deaf {
+		signal.Ignore(syscall.SIGTERM)
+	} else {
+		signal.Notify(f.term, syscall.SIGTERM)
+	}
+	f.openEvents()
+	f.run()
+}
+
+func (f *fake) openEvents() {
+	path := filepath.Join(f.folder, "events.ndjson")
+	data, _ := os.ReadFile(path)
+	whole := data[:bytes.LastIndexByte(data, '\n')+1]
+	f.n = bytes.Count(whole, []byte("\n"))
+	must(os.WriteFile(path, whole, 0o600))
+	var err error
+	f.events, err = os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0o600)
+	must(err)
+}
+
+func (f *fake) emit(kind string, fields map[string]any) {
+	f.n++
+	event := map[string]any{"n": f.n, "at": time.Now(), "type": kind}
+	for key, value := range fields {
+		event[key] = value
+	}
+	line, err := json.Marshal(event)
+	must(err)
+	_, err = f.events.Write(append(line, '\n'))
+	must(err)
+}
+
+func (f *fake) run() {
+	f.emit("started", map[string]any{"total_steps": f.Steps})
+	if f.CrashAt < 0 {
+		f.crash()
+	}
+	if f.Fail != nil {
+		f.finish(contract.RunResult{Outcome: contract.OutcomeFailed, Error: f.Fail})
+		return
+	}
+	if f.spec.ResumeFrom != "" {
+		f.resume()
+	}
+	for f.step < f.Steps {
+		f.step++
+		f.emit("metrics", map[string]any{"step": f.step, "loss": lossAt(f.step)})
+		if f.CrashAt == f.step {
+			f.crash()
+		}
+		if f.HoldAt == f.step {
+			f.hold()
+		}
+		if f.told() {
+			f.save()
+			f.finish(contract.RunResult{Outcome: contract.OutcomePaused})
+			return
+		}
+		if f.SaveEvery > 0 && f.step%f.SaveEvery == 0 {
+			f.save()
+		}
+	}
+	f.finish(contract.RunResult{Outcome: contract.OutcomeCompleted, Artifacts: []contract.Manifest{f.artifact()}})
+}
+
+// lossAt is what a step brings, whoever takes it.
+func lossAt(step int) float64 { return 1 / float64(step) }
+
+func (f *fake) resume() {
+	data, err := os.ReadFile(filepath.Join(f.spec.ResumeFrom, "state.bin"))
+	must(err)
+	_, err = fmt.Sscanf(string(data), "state at %d", &f.step)
+	must(err)
+	f.name = filepath.Base(f.spec.ResumeFrom)
+	f.emit("resumed", map[string]any{"step": f.step, "from": f.name})
+}
+
+func (f *fake) hold() {
+	for !f.told() {
+		if _, err := os.Stat(f.Hold); err != nil {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (f *fake) told() bool {
+	select {
+	case s := <-f.term:
+		f.term <- s
+		return true
+	default:
+		return false
+	}
+}
+
+func (f *fake) crash() {
+	if f.Torn {
+		_, err := f.events.WriteString(`{"n":999,"type":"metr`)
+		must(err)
+	}
+	fmt.Fprint(os.Stderr, "triton not found; flop counting will not work\nTraceback (most recent call last):\n  File \"train.py\"\nValueError: the fake gave up\n")
+	os.Exit(1)
+}
+
+func (f *fake) save() {
+	f.name = fmt.Sprintf("step-%08d", f.step)
+	folder := filepath.Join(f.spec.CheckpointsDir, f.name)
+	partial := filepath.Join(f.spec.CheckpointsDir, ".partial-"+f.name)
+	manifest := seal(partial, contract.Manifest{Kind: "checkpoint", Name: f.name, Step: f.step}, fmt.Sprintf("state at %d", f.step))
+	must(os.RemoveAll(folder))
+	must(os.Rename(partial, folder))
+	f.emit("checkpoint", map[string]any{"step": f.step, "name": f.name, "bytes": manifest.Files[0].Size})
+	if f.KeepLast > 0 {
+		must(os.RemoveAll(filepath.Join(f.spec.CheckpointsDir, fmt.Sprintf("step-%08d", f.step-f.KeepLast*f.SaveEvery))))
+	}
+}
+
+func (f *fake) artifact() contract.Manifest {
+	return seal(filepath.Join(f.spec.OutputDir, "adapter"), contract.Manifest{Kind: "adapter", Name: "adapter", Step: f.step}, fmt.Sprintf("adapter after %d", f.step))
+}
+
+func seal(folder string, manifest contract.Manifest, content string) contract.Manifest {
+	must(os.MkdirAll(folder, 0o700))
+	must(os.WriteFile(filepath.Join(folder, "state.bin"), []byte(content), 0o600))
+	sum := sha256.Sum256([]byte(content))
+	manifest.Files = []contract.FileInfo{{Path: "state.bin", SHA256: hex.EncodeToString(sum[:]), Size: int64(len(content))}}
+	data, err := json.Marshal(manifest)
+	must(err)
+	must(os.WriteFile(filepath.Join(folder, "manifest.json"), data, 0o600))
+	return manifest
+}
+
+func (f *fake) finish(result contract.RunResult) {
+	f.emit("finished", map[string]any{"outcome": result.Outcome, "step": f.step})
+	result.Version, result.RunID, result.Epoch = 1, f.spec.RunID, f.spec.Epoch
+	result.Step, result.TotalSteps, result.Checkpoint = f.step, f.Steps, f.name
+	data, err := json.Marshal(result)
+	must(err)
+	partial := filepath.Join(f.folder, ".result.json")
+	must(os.WriteFile(partial, data, 0o600))
+	must(os.Rename(partial, filepath.Join(f.folder, "result.json")))
+}
+
+func must(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fake runner:", err)
+		os.Exit(2)
+	}
+}

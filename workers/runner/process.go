@@ -1,0 +1,74 @@
+package runner
+
+import (
+	"errors"
+	"syscall"
+	"time"
+)
+
+// Process names a process so that another one that was given its number is not taken for it.
+type Process struct {
+	PID   int
+	Start string // as processStart tells it
+}
+
+// findProcess names the live process with a number.
+func findProcess(pid int) (Process, bool) {
+	start, alive := processStart(pid)
+	return Process{PID: pid, Start: start}, alive
+}
+
+// Alive reports whether the process runs. A zombie does not: its parent may be slow to bury it, or not care.
+func (p Process) Alive() bool {
+	if p.PID <= 1 {
+		return false
+	}
+	start, alive := processStart(p.PID)
+	return alive && start == p.Start
+}
+
+// Terminate asks the process to save and leave.
+func (p Process) Terminate() { p.signal(p.PID, syscall.SIGTERM) }
+
+// Kill ends the process and its children (it leads a process group of its own) without asking.
+func (p Process) Kill() {
+	p.signal(-p.PID, syscall.SIGKILL)
+	p.signal(p.PID, syscall.SIGKILL)
+}
+
+func (p Process) signal(target int, number syscall.Signal) {
+	if !p.Alive() {
+		return
+	}
+	// It may have ended since, or lead no group: there is nothing to do about either.
+	_ = syscall.Kill(target, number)
+}
+
+// exitPoll is how often a process that is not our child is looked at.
+const exitPoll = 50 * time.Millisecond
+
+// awaitExit returns when the process is gone or stop is closed.
+func (p Process) awaitExit(stop <-chan struct{}) (gone bool) {
+	ticker := time.NewTicker(exitPoll)
+	defer ticker.Stop()
+	for p.Alive() {
+		select {
+		case <-stop:
+			return false
+		case <-ticker.C:
+		}
+	}
+	return true
+}
+
+// killAndWait kills the process and waits until it is gone: two runners must never write one checkpoints folder.
+func (p Process) killAndWait(patience time.Duration) error {
+	p.Kill()
+	stop := make(chan struct{})
+	timer := time.AfterFunc(patience, func() { close(stop) })
+	defer timer.Stop()
+	if !p.awaitExit(stop) {
+		return errors.New("a killed runner does not go away")
+	}
+	return nil
+}

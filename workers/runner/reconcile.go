@@ -1,0 +1,93 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/vibeflow/vibeflow/activities/gpu"
+	"github.com/vibeflow/vibeflow/contract"
+)
+
+// keepUnknown is how long a run that the gateway does not know keeps its folder: the worker may have been pointed at
+// another server by mistake.
+const keepUnknown = 7 * 24 * time.Hour
+
+// Reconcile looks at every run that has a folder here and does what no activity will: it wipes runs that have ended, and
+// has runners save that an earlier worker was pausing when it died. Runs that go on are left to their activity.
+func (s *Supervisor) Reconcile(ctx context.Context) error {
+	runs, err := s.Scratch.Runs()
+	if err != nil {
+		return err
+	}
+	for _, run := range runs {
+		if err := s.reconcile(ctx, run); err != nil {
+			s.Log.Warn("run not reconciled", "run", run, "error", err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (s *Supervisor) reconcile(ctx context.Context, run string) error {
+	folder, err := s.Scratch.Run(run)
+	if err != nil || s.supervises(run) {
+		return err
+	}
+	state, err := s.Gateway.RunState(ctx, run)
+	if contract.CodeOf(err) == contract.CodeNotFound {
+		return wipeIfOld(folder)
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case state.Status.Final():
+		return s.clear(ctx, run, folder)
+	case state.Status == contract.StatusPausing, state.Status == contract.StatusPaused, state.Status == contract.StatusCancelling:
+		_, err := s.Finish(ctx, run, state.Kind)
+		return err
+	default:
+		// Its activity comes back in a moment; until then the runner must not take itself for an orphan.
+		if _, alive, err := liveRunner(folder.Epoch(state.Epoch)); err == nil && alive {
+			return renewLease(folder.Epoch(state.Epoch), contract.Lease{RunID: run, Epoch: state.Epoch, Worker: s.Worker})
+		}
+		return nil
+	}
+}
+
+// Finish has a live runner of a run save and leave, ships what is left of it, and returns where the run stands. It starts
+// nothing.
+func (s *Supervisor) Finish(ctx context.Context, run string, kind contract.Kind) (contract.RunOutput, error) {
+	pause := make(chan struct{})
+	close(pause)
+	return s.Run(ctx, gpu.RunRequest{Input: contract.RunInput{RunID: run, Kind: kind}, Pause: pause})
+}
+
+func (s *Supervisor) supervises(run string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, busy := s.busy[run]
+	return busy
+}
+
+// clear ends whatever still runs for a run that has ended, and wipes its folder.
+func (s *Supervisor) clear(ctx context.Context, run string, folder RunFolder) error {
+	release, err := s.enter(ctx, run)
+	if err != nil {
+		return err
+	}
+	defer release()
+	return errors.Join(killOthers(folder, 0), folder.Wipe())
+}
+
+func wipeIfOld(folder RunFolder) error {
+	info, err := os.Stat(string(folder))
+	if err != nil || time.Since(info.ModTime()) < keepUnknown {
+		return err
+	}
+	return errors.Join(killOthers(folder, 0), folder.Wipe())
+}
