@@ -106,35 +106,8 @@ func (f *fingerprinter) sum(x *example) uint64 {
 	return xxh3.Hash(f.buf)
 }
 
-// add appends text with every run of white space as one space, none at the ends, and a NUL, which no text contains. The
-// loop has no branches: it passes over every byte of every file.
-func (f *fingerprinter) add(text []byte) {
-	text = bytes.TrimSpace(text)
-	start := len(f.buf)
-	f.buf = append(f.buf, text...)
-	out := f.buf[start:]
-	n, afterWord := 0, 0
-	for _, c := range text {
-		word := int(wordByte[c])
-		out[n] = spaceFold[c]
-		n += word | afterWord
-		afterWord = word
-	}
-	f.buf = append(f.buf[:start+n], 0)
-}
-
-// wordByte is 1 for bytes that are not white space; spaceFold maps white space to a space and the rest to itself.
-var wordByte, spaceFold = func() (word, fold [256]byte) {
-	for c := range 256 {
-		switch byte(c) {
-		case ' ', '\t', '\n', '\r', '\v', '\f':
-			fold[c] = ' '
-		default:
-			word[c], fold[c] = 1, byte(c)
-		}
-	}
-	return word, fold
-}()
+// add appends a text, white space folded, and a NUL, which no text contains.
+func (f *fingerprinter) add(text []byte) { f.buf = append(foldSpace(f.buf, text), 0) }
 
 // sameMessages compares conversations.
 func sameMessages(a, b []message) bool {
