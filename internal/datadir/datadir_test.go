@@ -228,6 +228,24 @@ func TestEndpointsAreJoined(t *testing.T) {
 	require.Empty(t, all.Server)
 }
 
+func TestAwaitPublishedTrustsTheLivingOnly(t *testing.T) {
+	t.Parallel()
+	dir := open(t)
+	at := Endpoints{TemporalAddress: "127.0.0.1:7233"}
+	require.NoError(t, dir.Publish(ProcessTemporal, at))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := dir.AwaitPublished(ctx, ProcessTemporal)
+	require.Equal(t, contract.CodeUnavailable, contract.CodeOf(err), "nobody holds the lock: a killed process left the file")
+
+	lock, err := dir.Lock(string(ProcessTemporal))
+	require.NoError(t, err)
+	defer lock.Release()
+	got, err := dir.AwaitPublished(t.Context(), ProcessTemporal)
+	require.NoError(t, err)
+	require.Equal(t, at, got)
+}
+
 func TestWorkerScratchStaysInside(t *testing.T) {
 	t.Parallel()
 	dir := open(t)

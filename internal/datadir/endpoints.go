@@ -1,11 +1,13 @@
 package datadir
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/vibeflow/vibeflow/contract"
 )
@@ -27,6 +29,8 @@ type Endpoints struct {
 	TemporalAddress string `json:"temporal_address,omitempty"` // 127.0.0.1:7233
 	TemporalUI      string `json:"temporal_ui,omitempty"`      // http://127.0.0.1:8233/temporal, wants the Temporal token
 }
+
+const awaitPoll = 25 * time.Millisecond
 
 type published struct {
 	PID int `json:"pid"`
@@ -77,4 +81,22 @@ func (d *Dir) Endpoints() (Endpoints, error) {
 	all.Server = server.Server
 	all.TemporalAddress, all.TemporalUI = temporal.TemporalAddress, temporal.TemporalUI
 	return all, nil
+}
+
+// AwaitPublished waits until a live process has published where it listens, and returns that. A file that a killed
+// process left behind does not count: the one who published it must hold the process's lock.
+func (d *Dir) AwaitPublished(ctx context.Context, process Process) (Endpoints, error) {
+	for {
+		if at, pid, ok := d.Published(process); ok {
+			if owner, held := d.Owner(string(process)); held && owner == pid {
+				return at, nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return Endpoints{}, contract.Errorf(contract.CodeUnavailable, "`vibeflow %s` is not running on %s: %w",
+				process, d.root, ctx.Err()).Mend("start it, or start all of VibeFlow: vibeflow up --data %s", d.root)
+		case <-time.After(awaitPoll):
+		}
+	}
 }

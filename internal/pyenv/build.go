@@ -110,7 +110,7 @@ func (b *builder) install(ctx context.Context, uv uvTool, python Python, root st
 		return err
 	}
 	defer func() { _ = os.Remove(lockPath) }()
-	defer b.report.watch(uv.cache, root)()
+	defer b.report.watch(uv.cache)() // the environment itself is links into it
 
 	b.report.say(PhaseDownload, "Python "+python.Minor+" at "+python.Path)
 	// Relocatable, for the environment is renamed once it is complete.

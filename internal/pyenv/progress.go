@@ -59,12 +59,9 @@ func (r *reporter) send() {
 	r.tell(r.last)
 }
 
-// watch reports how much folders grow until stop is called.
-func (r *reporter) watch(dirs ...string) (stop func()) {
-	var before int64
-	for _, dir := range dirs {
-		before += dirSize(dir)
-	}
+// watch reports how much a folder grows until stop is called.
+func (r *reporter) watch(dir string) (stop func()) {
+	before := dirSize(dir)
 	done, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -76,10 +73,7 @@ func (r *reporter) watch(dirs ...string) (stop func()) {
 			case <-time.After(pause):
 			}
 			began := time.Now()
-			var now int64
-			for _, dir := range dirs {
-				now += dirSize(dir)
-			}
+			now := dirSize(dir)
 			// Tens of thousands of files are looked at: never for more than a tenth of the time.
 			pause = max(reportEvery, 9*time.Since(began))
 			r.mu.Lock()

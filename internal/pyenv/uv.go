@@ -182,6 +182,9 @@ func lastLine(text string) string {
 	return strings.TrimSpace(lines[len(lines)-1])
 }
 
+// boring matches what uv says that nobody who waits wants to read.
+var boring = regexp.MustCompile(`^([+~-] |Activate with:|Creating virtual environment|Using (Python|CPython))`)
+
 // keepOutput is how much of a tool's output is kept for an error's detail.
 const keepOutput = 8 << 10
 
@@ -206,7 +209,7 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 			return len(p), nil
 		}
 		w.pending = rest
-		if text := strings.TrimSpace(string(line)); text != "" {
+		if text := strings.TrimSpace(string(line)); text != "" && !boring.MatchString(text) {
 			w.report.say(phaseOf(text, w.report.phase()), text)
 		}
 	}
