@@ -222,14 +222,11 @@ class RunTrainer(SFTTrainer):
         if checkpoint is None or self.lr_scheduler is None:
             return
         # The saved schedule carries the rate it was made with; after a rollback the spec asks for a lower one.
-        wanted = self.control_of_run.learning_rate
-        scheduler = getattr(self.lr_scheduler, "scheduler", self.lr_scheduler)
-        for group, base, factor in zip(self.optimizer.param_groups, list(scheduler.base_lrs), scheduler.lr_lambdas,
-                                       strict=True):
-            if base != wanted:
-                group["initial_lr"] = wanted
-                group["lr"] = wanted * factor(scheduler.last_epoch)
+        wanted, scheduler = self.control_of_run.learning_rate, self.lr_scheduler
         scheduler.base_lrs = [wanted] * len(scheduler.base_lrs)
+        scheduler._last_lr = [wanted * factor(scheduler.last_epoch) for factor in scheduler.lr_lambdas]
+        for group, rate in zip(self.optimizer.param_groups, scheduler._last_lr, strict=True):
+            group["initial_lr"], group["lr"] = wanted, rate
 
 
 class _Between(TrainerCallback):
