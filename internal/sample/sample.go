@@ -21,9 +21,10 @@ const (
 	HeldOut = 100
 )
 
-// DemoQuestion is what the demo asks the base and the tuned model. The set answers it (FACTS.md, 39) but never asks it
-// in these words.
-const DemoQuestion = "I bought a Pipwick Garden a few weeks ago, but it is too big for my kitchen. Can I still get my money back?"
+// DemoQuestion is what the demo asks the base and the tuned model. The set answers it (FACTS.md, 24: the pump is blocked,
+// rinse the sponge filter) but never asks it in these words. It is on a topic with many rows: after one pass the model has
+// the voice everywhere, and the facts only where they were told often.
+const DemoQuestion = "My Pipwick Garden shows E2 and the water has stopped moving. How do I fix it?"
 
 //go:embed support.jsonl
 var support string
