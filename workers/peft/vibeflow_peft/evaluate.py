@@ -27,6 +27,7 @@ from .errors import RunnerError
 from .events import EventWriter
 from .generation import answer_greedily
 from .models import ResolvedModel, load_chat_tokenizer, load_model, resolve
+from .runner import Ending, Run
 from .spec import Evaluation, Input, RunSpec
 from .stop import StopRequest
 from .tokenizer import ChatTokenizer
@@ -37,20 +38,22 @@ _POSITIONS = 1024  # labelled positions whose logits are held at a time
 _GENERATION_BATCH = 8
 
 
-def run(spec: RunSpec, events: EventWriter, stop: StopRequest) -> dict[str, Any]:
-    """Evaluates spec.adapter against spec.model on spec.dataset.eval; returns a contract.EvaluationResult.
+def evaluate(run: Run) -> Ending:
+    """Compares spec.adapter with spec.model on spec.dataset.eval; the metrics are a contract.EvaluationResult.
 
-    Without an adapter only the base is measured, and stands on both sides. Raises Stopped between batches, and
-    RunnerError ("bad_data", "all_labels_masked", "model_unavailable", "non_finite_loss", …).
+    Without an adapter only the base is measured, and stands on both sides. Raises Stopped between batches and tokens,
+    and RunnerError ("bad_data", "all_labels_masked", "model_unavailable", "non_finite_loss", …).
     """
-    started = time.monotonic()
-    evaluation = _prepare(spec, events, stop)
-    losses, base_answers, tuned_answers = evaluation.compare()
-    return {**_scores(losses, spec.evaluate.seed, compared=spec.adapter is not None),
-            **_answers(evaluation.questions, base_answers, tuned_answers),
-            "precision": evaluation.precision.name,
-            "seconds": round(time.monotonic() - started, 3),
-            "samples": evaluation.samples(losses, base_answers, tuned_answers)}
+    spec, started = run.spec, time.monotonic()
+    torch.set_num_threads(spec.threads or devices.cores())
+    contest = _prepare(spec, run.events, run.stop)
+    losses, base_answers, tuned_answers = contest.compare()
+    return Ending(metrics={
+        **_scores(losses, spec.evaluate.seed, compared=spec.adapter is not None),
+        **_answers(contest.questions, base_answers, tuned_answers),
+        "precision": contest.precision.name,
+        "seconds": round(time.monotonic() - started, 3),
+        "samples": contest.samples(losses, base_answers, tuned_answers)})
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,7 @@ def load_adapter(model: Any, path: str | Path, name: str = "default") -> Any:
 
 def _prepare(spec: RunSpec, events: EventWriter, stop: StopRequest) -> _Contest:
     config = spec.evaluate
-    model = resolve(spec.model, spec.models_dir)
+    model = resolve(spec.model, spec.models_dir or Path(spec.output_dir).parent / "models")
     tokenizer = load_chat_tokenizer(model)
     path, fmt = spec.dataset.eval.path, spec.dataset.format
     length = min(config.max_length, model.max_positions)
