@@ -14,6 +14,7 @@ const (
 	MaxRowBytes = 16 << 20 // one row, as it stands in the file
 	MaxDepth    = 64       // nested lists and objects
 	MaxColumns  = 1000     // columns of a row
+	MaxValues   = 200_000  // values in a row, nested ones included: each takes some 100 bytes of memory
 )
 
 // place is where in the file something stands; 0 is unknown.
@@ -45,7 +46,10 @@ func hasNUL(at place) *contract.Error {
 	return broken(at, "there is a NUL byte in the text").Mend("is this a text file? remove the NUL bytes and upload it again")
 }
 
-var errTooDeep = errors.New("nested too deeply")
+var (
+	errTooDeep = errors.New("nested too deeply")
+	errTooMany = errors.New("too many values")
+)
 
 // jsonFault turns a decoder's error into one for people.
 func jsonFault(err error, at place, what string) error {
@@ -53,6 +57,8 @@ func jsonFault(err error, at place, what string) error {
 	switch {
 	case errors.Is(err, errTooDeep):
 		return broken(at, "lists and objects are nested more than %d deep", MaxDepth).Mend("flatten the rows")
+	case errors.Is(err, errTooMany):
+		return broken(at, "the row has more than %d values", MaxValues).Mend("split it into several rows")
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return truncated(at, what)
 	case errors.As(err, &syntax) && syntax.Err.Error() == "invalid UTF-8":

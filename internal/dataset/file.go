@@ -132,8 +132,8 @@ func (f *File) each(ctx context.Context, at Position, progress Progress, visit f
 		}
 		at.Bytes = p.meter.read
 		if row == nil || at.Rows%progressRows == progressRows-1 {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
+			if err := ctx.Err(); err != nil {
+				return err
 			}
 			if progress != nil {
 				progress(at)

@@ -211,14 +211,14 @@ func (in *inspector) notes(p *Profile) []string {
 		note("Plain text is read as one document a line.")
 	}
 	if p.Examples > p.ValidRows {
-		note("Documents longer than %d characters are cut at paragraphs, sentences or words: %d rows give %d examples.",
+		note("Documents longer than %d characters are cut at paragraphs, lines, sentences or words: rows %d, examples %d.",
 			in.chunkChars, p.ValidRows, p.Examples)
 	}
 	if p.InvalidRows > 0 {
-		note("%d invalid rows are left out.", p.InvalidRows)
+		note("Invalid rows, which are left out: %d.", p.InvalidRows)
 	}
 	if p.Duplicates.Rows > 0 {
-		note("%d rows repeat an earlier one; processing with deduplication drops them.", p.Duplicates.Rows)
+		note("Rows that repeat an earlier one, which deduplication drops: %d.", p.Duplicates.Rows)
 	}
 	if p.Canonical == CanonicalPreference {
 		note("Preference pairs can be inspected and processed, but training on them is not available yet.")

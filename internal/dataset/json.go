@@ -54,7 +54,10 @@ func noEOF(err error) error {
 
 func (p *jsonParser) value(depth int) (Value, error) {
 	if depth > MaxDepth {
-		return Value{}, &jsontext.SyntacticError{ByteOffset: p.dec.InputOffset(), Err: errTooDeep}
+		return Value{}, p.refuse(errTooDeep)
+	}
+	if len(p.arena.stack)+len(p.arena.values) > MaxValues {
+		return Value{}, p.refuse(errTooMany)
 	}
 	switch p.dec.PeekKind() {
 	case '{':
@@ -76,6 +79,10 @@ func (p *jsonParser) value(depth int) (Value, error) {
 	default:
 		return Value{Kind: Bool, Text: p.arena.keep(raw)}, nil
 	}
+}
+
+func (p *jsonParser) refuse(reason error) error {
+	return &jsontext.SyntacticError{ByteOffset: p.dec.InputOffset(), Err: reason}
 }
 
 func (p *jsonParser) object(depth int) (Value, error) {

@@ -65,6 +65,9 @@ func (p *parquetRows) next() (row *Row, err error) {
 		}
 	}
 	flat := p.batch[p.used]
+	if len(flat) > MaxValues {
+		return nil, contract.Errorf(contract.CodeBadData, "row %d has more than %d values", p.row.Number+1, MaxValues).Mend("split it into several rows")
+	}
 	p.used++
 	p.arena.reset()
 	for i := range p.columns {
