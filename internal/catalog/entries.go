@@ -1,0 +1,173 @@
+package catalog
+
+// entries is the catalog. Sources: the makers' model cards and config.json files, as of August 2026.
+var entries = []Entry{
+	{
+		ID: Bundled, Name: "SmolLM2 135M Instruct", Source: "bundled:smollm2-135m-instruct",
+		Description: "Comes with VibeFlow: fine-tunes on two CPU cores in minutes",
+		Parameters:  134_500_000, Context: 8_192, License: "Apache-2.0", Template: "ChatML", Chat: true,
+		Dims: Dims{576, 30, 9, 3, 64, 1536, 49152, true}, Confidence: Read, Note: "dimensions read in the bundled GGUF",
+	},
+	{
+		ID: Tiny, Name: "Tiny Llama (for tests)", Source: "tiny:llama",
+		Description: "Random weights: for tests of the machinery, learns nothing useful",
+		Parameters:  106_816, Context: 512, License: "Apache-2.0", Template: "ChatML", Chat: true,
+		Dims: Dims{64, 2, 4, 4, 16, 128, 289, false}, Confidence: Read, Note: "made by the runner",
+	},
+	{
+		ID: "smollm2-360m-instruct", Name: "SmolLM2 360M Instruct", Source: hub + "HuggingFaceTB/SmolLM2-360M-Instruct",
+		Description: "Small and quick; a step up from the bundled model",
+		Parameters:  362_000_000, Context: 8_192, License: "Apache-2.0", Template: "ChatML", Chat: true,
+		Dims: Dims{960, 32, 15, 5, 64, 2560, 49152, true}, Confidence: Recalled,
+	},
+	{
+		ID: "smollm2-1.7b-instruct", Name: "SmolLM2 1.7B Instruct", Source: hub + "HuggingFaceTB/SmolLM2-1.7B-Instruct",
+		Description: "Capable English model for a free GPU",
+		Parameters:  1_710_000_000, Context: 8_192, License: "Apache-2.0", Template: "ChatML", Chat: true,
+		Dims: Dims{2048, 24, 32, 32, 64, 8192, 49152, true}, Confidence: Recalled,
+	},
+	{
+		ID: "smollm3-3b", Name: "SmolLM3 3B", Source: hub + "HuggingFaceTB/SmolLM3-3B",
+		Description: "Multilingual, long context, optional thinking",
+		Parameters:  3_080_000_000, Context: 65_536, License: "Apache-2.0", Template: "ChatML with thinking", Chat: true,
+		Dims: Dims{2048, 36, 16, 4, 128, 11008, 128256, true}, Confidence: Read,
+	},
+	{
+		ID: "qwen2.5-0.5b-instruct", Name: "Qwen2.5 0.5B Instruct", Source: hub + "Qwen/Qwen2.5-0.5B-Instruct",
+		Description: "Multilingual; fits almost anywhere",
+		Parameters:  494_000_000, Context: 32_768, License: "Apache-2.0", Template: "ChatML", Chat: true,
+		Dims: Dims{896, 24, 14, 2, 64, 4864, 151936, true}, Confidence: Read,
+	},
+	{
+		ID: "qwen2.5-1.5b-instruct", Name: "Qwen2.5 1.5B Instruct", Source: hub + "Qwen/Qwen2.5-1.5B-Instruct",
+		Description: "Multilingual all-rounder for a free GPU",
+		Parameters:  1_540_000_000, Context: 32_768, License: "Apache-2.0", Template: "ChatML", Chat: true,
+		Dims: Dims{1536, 28, 12, 2, 128, 8960, 151936, true}, Confidence: Recalled,
+	},
+	{
+		ID: "qwen2.5-3b-instruct", Name: "Qwen2.5 3B Instruct", Source: hub + "Qwen/Qwen2.5-3B-Instruct",
+		Description: "Stronger; its licence forbids commercial use",
+		Parameters:  3_090_000_000, Context: 32_768, License: "Qwen-Research", Template: "ChatML", Chat: true,
+		Dims: Dims{2048, 36, 16, 2, 128, 11008, 151936, true}, Confidence: Read,
+	},
+	{
+		ID: "qwen2.5-7b-instruct", Name: "Qwen2.5 7B Instruct", Source: hub + "Qwen/Qwen2.5-7B-Instruct",
+		Description: "For 24 GB and more, or QLoRA on 16 GB",
+		Parameters:  7_620_000_000, Context: 32_768, License: "Apache-2.0", Template: "ChatML", Chat: true,
+		Dims: Dims{3584, 28, 28, 4, 128, 18944, 152064, false}, Confidence: Recalled,
+	},
+	{
+		ID: "qwen3-0.6b", Name: "Qwen3 0.6B", Source: hub + "Qwen/Qwen3-0.6B",
+		Description: "Recent, small, with optional thinking",
+		Parameters:  596_000_000, Context: 40_960, License: "Apache-2.0", Template: "Qwen3", Chat: true,
+		Dims: Dims{1024, 28, 16, 8, 128, 3072, 151936, true}, Confidence: Read,
+	},
+	{
+		ID: "qwen3-1.7b", Name: "Qwen3 1.7B", Source: hub + "Qwen/Qwen3-1.7B",
+		Description: "Recent all-rounder for a free GPU",
+		Parameters:  1_720_000_000, Context: 40_960, License: "Apache-2.0", Template: "Qwen3", Chat: true,
+		Dims: Dims{2048, 28, 16, 8, 128, 6144, 151936, true}, Confidence: Recalled,
+	},
+	{
+		ID: "qwen3-4b-instruct-2507", Name: "Qwen3 4B Instruct 2507", Source: hub + "Qwen/Qwen3-4B-Instruct-2507",
+		Description: "Strong for its size, very long context",
+		Parameters:  4_020_000_000, Context: 262_144, License: "Apache-2.0", Template: "ChatML", Chat: true,
+		Dims: Dims{2560, 36, 32, 8, 128, 9728, 151936, true}, Confidence: Read,
+	},
+	{
+		ID: "qwen3-8b", Name: "Qwen3 8B", Source: hub + "Qwen/Qwen3-8B",
+		Description: "For 24 GB and more, or QLoRA on 16 GB",
+		Parameters:  8_190_000_000, Context: 40_960, License: "Apache-2.0", Template: "Qwen3", Chat: true,
+		Dims: Dims{4096, 36, 32, 8, 128, 12288, 151936, false}, Confidence: Read,
+	},
+	{
+		ID: "qwen3.5-0.8b", Name: "Qwen3.5 0.8B", Source: hub + "Qwen/Qwen3.5-0.8B",
+		Description: "Hybrid of linear and full attention, sees images",
+		Parameters:  800_000_000, Context: 262_144, License: "Apache-2.0", Template: "Qwen3.5", Chat: true,
+		Dims: Dims{1024, 24, 8, 2, 256, 3584, 248320, true}, Confidence: Low, Note: "hybrid layers and a vision tower: the estimate does not cover them",
+	},
+	{
+		ID: "qwen3.5-2b", Name: "Qwen3.5 2B", Source: hub + "Qwen/Qwen3.5-2B",
+		Description: "Hybrid of linear and full attention, sees images",
+		Parameters:  2_000_000_000, Context: 262_144, License: "Apache-2.0", Template: "Qwen3.5", Chat: true,
+		Dims: Dims{2048, 24, 8, 2, 256, 6144, 248320, true}, Confidence: Low, Note: "hybrid layers and a vision tower: the estimate does not cover them",
+	},
+	{
+		ID: "qwen3.5-4b", Name: "Qwen3.5 4B", Source: hub + "Qwen/Qwen3.5-4B",
+		Description: "Hybrid of linear and full attention, sees images",
+		Parameters:  4_000_000_000, Context: 262_144, License: "Apache-2.0", Template: "Qwen3.5", Chat: true,
+		Dims: Dims{2560, 32, 16, 4, 256, 9216, 248320, true}, Confidence: Low, Note: "hybrid layers and a vision tower: the estimate does not cover them",
+	},
+	{
+		ID: "llama-3.2-1b-instruct", Name: "Llama 3.2 1B Instruct", Source: hub + "meta-llama/Llama-3.2-1B-Instruct",
+		Description: "Widely used small model",
+		Parameters:  1_236_000_000, Context: 131_072, License: "Llama-3.2", Gated: true, Template: "Llama 3", Chat: true,
+		Dims: Dims{2048, 16, 32, 8, 64, 8192, 128256, true}, Confidence: Read,
+	},
+	{
+		ID: "llama-3.2-3b-instruct", Name: "Llama 3.2 3B Instruct", Source: hub + "meta-llama/Llama-3.2-3B-Instruct",
+		Description: "Widely used mid-size model",
+		Parameters:  3_210_000_000, Context: 131_072, License: "Llama-3.2", Gated: true, Template: "Llama 3", Chat: true,
+		Dims: Dims{3072, 28, 24, 8, 128, 8192, 128256, true}, Confidence: Read,
+	},
+	{
+		ID: "llama-3.1-8b-instruct", Name: "Llama 3.1 8B Instruct", Source: hub + "meta-llama/Llama-3.1-8B-Instruct",
+		Description: "Widely used; for 24 GB and more, or QLoRA on 16 GB",
+		Parameters:  8_030_000_000, Context: 131_072, License: "Llama-3.1", Gated: true, Template: "Llama 3", Chat: true,
+		Dims: Dims{4096, 32, 32, 8, 128, 14336, 128256, false}, Confidence: Read,
+	},
+	{
+		ID: "gemma-3-270m-it", Name: "Gemma 3 270M", Source: hub + "google/gemma-3-270m-it",
+		Description: "Very small; most of it is vocabulary",
+		Parameters:  268_000_000, Context: 32_768, License: "Gemma", Gated: true, Template: "Gemma 3", Chat: true,
+		Dims: Dims{640, 18, 4, 1, 256, 2048, 262144, true}, Confidence: Recalled,
+	},
+	{
+		ID: "gemma-3-1b-it", Name: "Gemma 3 1B", Source: hub + "google/gemma-3-1b-it",
+		Description: "Small and multilingual",
+		Parameters:  1_000_000_000, Context: 32_768, License: "Gemma", Gated: true, Template: "Gemma 3", Chat: true,
+		Dims: Dims{1152, 26, 4, 1, 256, 6912, 262144, true}, Confidence: Recalled,
+	},
+	{
+		ID: "gemma-4-e2b-it", Name: "Gemma 4 E2B", Source: hub + "google/gemma-4-E2B-it",
+		Description: "About 2B effective of 5B parameters",
+		Parameters:  5_100_000_000, Context: 131_072, License: "Apache-2.0", Template: "Gemma 4", Chat: true,
+		Dims: Dims{1536, 35, 8, 1, 256, 6144, 262144, true}, Confidence: Low, Note: "per-layer embeddings and mixed heads: the estimate does not cover them",
+	},
+	{
+		ID: "lfm2.5-1.2b-instruct", Name: "LFM2.5 1.2B Instruct", Source: hub + "LiquidAI/LFM2.5-1.2B-Instruct",
+		Description: "Hybrid of convolution and attention, quick on CPUs",
+		Parameters:  1_170_000_000, Context: 32_768, License: "LFM-1.0", Template: "ChatML-like", Chat: true,
+		Dims: Dims{2048, 16, 32, 8, 64, 8192, 65536, true}, Confidence: Low, Note: "convolution layers: the estimate does not cover them; the feed-forward size is a guess",
+	},
+	{
+		ID: "granite-3.1-2b-instruct", Name: "Granite 3.1 2B Instruct", Source: hub + "ibm-granite/granite-3.1-2b-instruct",
+		Description: "Business texts, long context",
+		Parameters:  2_530_000_000, Context: 131_072, License: "Apache-2.0", Template: "Granite", Chat: true,
+		Dims: Dims{2048, 40, 32, 8, 64, 8192, 49155, true}, Confidence: Read,
+	},
+	{
+		ID: "ministral-3-3b-instruct-2512", Name: "Ministral 3 3B Instruct", Source: hub + "mistralai/Ministral-3-3B-Instruct-2512",
+		Description: "Multilingual, sees images",
+		Parameters:  3_430_000_000, Context: 262_144, License: "Apache-2.0", Template: "Mistral", Chat: true,
+		Dims: Dims{3072, 26, 32, 8, 128, 9216, 131072, true}, Confidence: Low, Note: "a vision tower: the estimate covers the language model alone",
+	},
+	{
+		ID: "phi-4-mini-instruct", Name: "Phi-4 mini Instruct", Source: hub + "microsoft/Phi-4-mini-instruct",
+		Description: "Reasoning and code, long context",
+		Parameters:  3_840_000_000, Context: 131_072, License: "MIT", Template: "Phi", Chat: true,
+		Dims: Dims{3072, 32, 24, 8, 128, 8192, 200064, true}, Confidence: Recalled,
+	},
+	{
+		ID: "tinyllama-1.1b-chat", Name: "TinyLlama 1.1B Chat", Source: hub + "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
+		Description: "Older, well studied",
+		Parameters:  1_100_000_000, Context: 2_048, License: "Apache-2.0", Template: "Zephyr", Chat: true,
+		Dims: Dims{2048, 22, 32, 4, 64, 5632, 32000, false}, Confidence: Recalled,
+	},
+	{
+		ID: "deepseek-r1-distill-qwen-1.5b", Name: "DeepSeek R1 Distill Qwen 1.5B", Source: hub + "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B",
+		Description: "Thinks before it answers",
+		Parameters:  1_780_000_000, Context: 131_072, License: "MIT", Template: "DeepSeek", Chat: true,
+		Dims: Dims{1536, 28, 12, 2, 128, 8960, 151936, false}, Confidence: Recalled,
+	},
+}
