@@ -45,18 +45,19 @@ func (s *Store) Create(ctx context.Context, c Creation) (created bool, err error
 	return created && err == nil, err
 }
 
-// Command is what a user asks of a resource: an event, allowed from some statuses only, and the signal that tells the
-// workflow. An empty From means the statuses of the state machine (docs/state-machine.md).
+// Command is what a user asks of a resource: an event, allowed from some statuses only, and the signal that tells its
+// workflow, or else the workflow that it starts. An empty From means the statuses of the state machine (docs/state-machine.md).
 type Command struct {
 	Kind   contract.Kind
 	ID     string
 	Event  contract.NewEvent
 	From   []contract.Status
 	Signal *contract.Signal
+	Start  *contract.Start
 }
 
-// Command checks the status, appends the event and queues the signal in one transaction. It fails with not_found, or
-// with a conflict that names the present status and what can be done in it. A command whose event (by source) is in the
+// Command checks the status, appends the event and queues the signal or the start in one transaction. It fails with
+// not_found, or with a conflict that names the present status and what can be done in it. A command whose event (by source) is in the
 // log already is not carried out again: its first event is returned.
 func (s *Store) Command(ctx context.Context, c Command) (contract.Event, error) {
 	var done contract.Event
@@ -78,10 +79,14 @@ func (s *Store) Command(ctx context.Context, c Command) (contract.Event, error) 
 			return err
 		}
 		done = added[0]
-		if c.Signal == nil {
+		switch {
+		case c.Signal != nil:
+			return tx.enqueue(ctx, OutboxEntry{WorkflowID: c.Signal.WorkflowID, Signal: c.Signal})
+		case c.Start != nil:
+			return tx.enqueue(ctx, OutboxEntry{WorkflowID: c.Start.ID, Start: c.Start})
+		default:
 			return nil
 		}
-		return tx.enqueue(ctx, OutboxEntry{WorkflowID: c.Signal.WorkflowID, Signal: c.Signal})
 	})
 	return done, err
 }

@@ -1,0 +1,74 @@
+package api
+
+import (
+	"github.com/labstack/echo/v5"
+
+	"github.com/vibeflow/vibeflow/api/apigen"
+	"github.com/vibeflow/vibeflow/api/stream"
+	"github.com/vibeflow/vibeflow/contract"
+)
+
+// StreamJobEvents serves a job's events by SSE.
+func (s *Server) StreamJobEvents(c *echo.Context, id string, p apigen.StreamJobEventsParams) error {
+	return s.sse(c, contract.KindJob, id, p.After)
+}
+
+// StreamDatasetEvents serves a dataset's events by SSE.
+func (s *Server) StreamDatasetEvents(c *echo.Context, id string, p apigen.StreamDatasetEventsParams) error {
+	return s.sse(c, contract.KindDataset, id, p.After)
+}
+
+// StreamPipelineEvents serves a pipeline's events by SSE.
+func (s *Server) StreamPipelineEvents(c *echo.Context, id string, p apigen.StreamPipelineEventsParams) error {
+	return s.sse(c, contract.KindPipeline, id, p.After)
+}
+
+// StreamEvaluationEvents serves an evaluation's events by SSE.
+func (s *Server) StreamEvaluationEvents(c *echo.Context, id string, p apigen.StreamEvaluationEventsParams) error {
+	return s.sse(c, contract.KindEvaluation, id, p.After)
+}
+
+// StreamDeploymentEvents serves a deployment's events by SSE.
+func (s *Server) StreamDeploymentEvents(c *echo.Context, id string, p apigen.StreamDeploymentEventsParams) error {
+	return s.sse(c, contract.KindDeployment, id, p.After)
+}
+
+// StreamExportEvents serves an export's events by SSE.
+func (s *Server) StreamExportEvents(c *echo.Context, id string, p apigen.StreamExportEventsParams) error {
+	return s.sse(c, contract.KindExport, id, p.After)
+}
+
+// StreamJob serves a job's events over a WebSocket.
+func (s *Server) StreamJob(c *echo.Context, id string, p apigen.StreamJobParams) error {
+	if err := s.exists(c, contract.KindJob, id); err != nil {
+		return err
+	}
+	return s.sockets.Serve(c.Response(), c.Request(), contract.Stream(contract.KindJob, id), p.After, final(contract.KindJob))
+}
+
+func (s *Server) sse(c *echo.Context, kind contract.Kind, id string, after int64) error {
+	if err := s.exists(c, kind, id); err != nil {
+		return err
+	}
+	return stream.SSE(c.Response(), c.Request(), publicLog{s.Store}, contract.Stream(kind, id), after, final(kind))
+}
+
+func (s *Server) exists(c *echo.Context, kind contract.Kind, id string) error {
+	last, err := s.Store.LastSeq(c.Request().Context(), contract.Stream(kind, id))
+	if err == nil && last == 0 {
+		err = contract.Errorf(contract.CodeNotFound, "there is no %s %q", kind, id)
+	}
+	return err
+}
+
+// finalSuffixes are the events after which nothing happens without a new command; a failed pipeline can be retried,
+// but whoever watches it wants to be told to look.
+var finalSuffixes = []string{contract.EventCompleted, contract.EventFailed, contract.EventCancelled, contract.EventStopped}
+
+func final(kind contract.Kind) stream.Final {
+	ends := map[string]bool{}
+	for _, suffix := range finalSuffixes {
+		ends[contract.EventType(kind, suffix)] = true
+	}
+	return func(e contract.Event) bool { return ends[e.Type] }
+}

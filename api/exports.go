@@ -1,0 +1,130 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v5"
+
+	"github.com/vibeflow/vibeflow/api/apigen"
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/store"
+)
+
+// StartExport queues an export of a tuned model.
+func (s *Server) StartExport(c *echo.Context) error {
+	request, err := body[apigen.StartExport](c)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	model, err := s.tuned(ctx, request.ModelID)
+	if err != nil {
+		return err
+	}
+	created := contract.ExportCreated{ProjectID: model.ProjectID, ModelID: model.ID, Format: string(request.Format), Queue: request.Queue}
+	if created.Format == "" {
+		created.Format = "adapter"
+	}
+	if created.Queue == "" {
+		if created.Queue, err = s.bestQueue(ctx); err != nil {
+			return err
+		}
+	}
+	id := contract.NewID(contract.PrefixExport)
+	err = s.start(ctx, contract.KindExport, id, created, contract.Start{Workflow: contract.WorkflowExport,
+		Summary: "Export " + model.Name, Project: created.ProjectID, Model: model.ID}, contract.ExportInput{ExportID: id, Queue: created.Queue})
+	if err != nil {
+		return err
+	}
+	return s.showExport(c, http.StatusCreated, id)
+}
+
+// ListExports lists exports.
+func (s *Server) ListExports(c *echo.Context, p apigen.ListExportsParams) error {
+	ctx := c.Request().Context()
+	page, err := s.Store.ListExports(ctx, store.Filter{Limit: p.Limit, Cursor: p.Cursor})
+	if err != nil {
+		return err
+	}
+	out := apigen.ExportPage{Items: []apigen.Export{}, NextCursor: page.Next}
+	for _, e := range page.Items {
+		view, err := s.viewExport(ctx, e)
+		if err != nil {
+			return err
+		}
+		out.Items = append(out.Items, view)
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// GetExport shows an export and its files.
+func (s *Server) GetExport(c *echo.Context, id string) error {
+	return s.showExport(c, http.StatusOK, id)
+}
+
+func (s *Server) showExport(c *echo.Context, status int, id string) error {
+	ctx := c.Request().Context()
+	e, err := s.Store.GetExport(ctx, id)
+	if err != nil {
+		return err
+	}
+	view, err := s.viewExport(ctx, *e)
+	if err != nil {
+		return err
+	}
+	return c.JSON(status, view)
+}
+
+// exportFiles resolves what the export run left with the gateway.
+func (s *Server) exportFiles(ctx ctx, id string) ([]store.ModelFile, error) {
+	artifacts, err := s.Store.RunArtifacts(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var files []store.ModelFile
+	for _, a := range artifacts {
+		more, err := s.Store.ModelFiles(ctx, id, a.Manifest)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, more...)
+	}
+	return files, nil
+}
+
+// DownloadExport sends one file of an export; ranges let a broken download go on.
+func (s *Server) DownloadExport(c *echo.Context, id string, p apigen.DownloadExportParams) error {
+	ctx := c.Request().Context()
+	e, err := s.Store.GetExport(ctx, id)
+	if err != nil {
+		return err
+	}
+	if e.Status != contract.StatusCompleted {
+		return contract.Errorf(contract.CodeConflict, "the export is %s", e.Status).Mend("wait until its status is completed")
+	}
+	files, err := s.exportFiles(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if f.Path == p.File {
+			return s.sendFile(c, f, e.CompletedAt)
+		}
+	}
+	return contract.Errorf(contract.CodeNotFound, "the export has no file %q", p.File).On("file")
+}
+
+func (s *Server) sendFile(c *echo.Context, f store.ModelFile, made time.Time) error {
+	content, err := s.Artifacts.Open(c.Request().Context(), f.ObjectID, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = content.Close() }()
+	header := c.Response().Header()
+	header.Set("Content-Type", "application/octet-stream")
+	header.Set("Content-Disposition", "attachment")
+	header.Set("ETag", `"`+f.SHA256+`"`)
+	http.ServeContent(c.Response(), c.Request(), "", made, content)
+	return nil
+}

@@ -1,0 +1,107 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v5"
+
+	"github.com/vibeflow/vibeflow/api/apigen"
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/auth"
+	"github.com/vibeflow/vibeflow/internal/store"
+)
+
+// GenerateKey makes an API key and shows it, once.
+func (s *Server) GenerateKey(c *echo.Context) error {
+	request, err := body[apigen.CreateKey](c)
+	if err != nil {
+		return err
+	}
+	if !request.ExpiresAt.IsZero() && request.ExpiresAt.Before(time.Now()) {
+		return contract.Errorf(contract.CodeInvalid, "the key would have expired already").On("expires_at").Mend("name a time to come")
+	}
+	secret := auth.NewKey()
+	key := store.APIKey{ID: contract.NewID(contract.PrefixKey), ProjectID: store.DefaultProject, Name: request.Name,
+		KeyHash: auth.HashKey(s.SigningKey, secret), Prefix: auth.KeyPrefix(secret), ExpiresAt: request.ExpiresAt}
+	ctx := c.Request().Context()
+	if err := s.Store.CreateAPIKey(ctx, key); err != nil {
+		return err
+	}
+	stored, err := s.Store.GetAPIKey(ctx, key.ID)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusCreated, apigen.CreatedKey{Key: viewKey(*stored), Secret: secret})
+}
+
+// ListKeys lists keys, without their secrets.
+func (s *Server) ListKeys(c *echo.Context) error {
+	page, err := s.Store.ListAPIKeys(c.Request().Context(), store.Filter{Limit: 200})
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, apigen.KeyPage{Items: mapped(page.Items, viewKey)})
+}
+
+// RevokeKey ends a key at once.
+func (s *Server) RevokeKey(c *echo.Context, id string) error {
+	if err := s.Store.RevokeAPIKey(c.Request().Context(), id); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+// flushEvery bounds how much of a key's usage count a crash may lose.
+const flushEvery = 2 * time.Second
+
+// keyUsage gathers uses of keys and writes them together: a transaction a request would be the slowest part of it.
+type keyUsage struct {
+	store  *store.Store
+	logger *slog.Logger
+	mu     sync.Mutex
+	uses   map[string]use
+}
+
+type use struct {
+	count int64
+	last  time.Time
+}
+
+func newKeyUsage(s *store.Store, logger *slog.Logger) *keyUsage {
+	return &keyUsage{store: s, logger: logger, uses: map[string]use{}}
+}
+
+func (u *keyUsage) count(keyID string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.uses[keyID] = use{count: u.uses[keyID].count + 1, last: time.Now()}
+}
+
+func (u *keyUsage) run(ctx context.Context) {
+	ticker := time.NewTicker(flushEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			u.flush(ctx)
+		}
+	}
+}
+
+func (u *keyUsage) flush(ctx context.Context) {
+	u.mu.Lock()
+	uses := u.uses
+	u.uses = map[string]use{}
+	u.mu.Unlock()
+	for id, n := range uses {
+		if err := u.store.CountAPIKeyUse(ctx, id, n.count, n.last); err != nil {
+			u.logger.Warn("an API key's uses could not be counted", "key", id, "uses", n.count, "error", err)
+		}
+	}
+}

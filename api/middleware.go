@@ -1,0 +1,145 @@
+package api
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/labstack/echo/v5"
+
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/auth"
+)
+
+const sessionCookie = "vibeflow_session"
+
+// owner lets the data folder's token and a signed-in browser in. A browser's writes must come from our own pages.
+func (s *Server) owner(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c *echo.Context) error {
+		if isProbe(c.Request().URL.Path) {
+			return next(c)
+		}
+		if err := s.authenticate(c.Request()); err != nil {
+			return err
+		}
+		return next(c)
+	}
+}
+
+func isProbe(path string) bool { return path == "/healthz" || path == "/readyz" }
+
+func (s *Server) authenticate(r *http.Request) error {
+	if token, ok := bearer(r); ok {
+		if auth.SameToken(token, s.CLIToken) {
+			return nil
+		}
+		return contract.Errorf(contract.CodeUnauthenticated, "the token is not this server's").
+			Mend("use the token in secrets/cli.token of the server's data folder")
+	}
+	cookie, err := r.Cookie(sessionCookie)
+	if err != nil {
+		return contract.Errorf(contract.CodeUnauthenticated, "you are not signed in").
+			Mend("send the token in secrets/cli.token as a bearer token, or sign a browser in with `vibeflow open`")
+	}
+	if crossSite(r) {
+		return contract.Errorf(contract.CodeForbidden, "this request comes from another site")
+	}
+	return s.sessions.Check(cookie.Value)
+}
+
+func bearer(r *http.Request) (string, bool) {
+	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "Bearer")
+}
+
+// crossSite tells a request that a browser made for a page of another site (forged with the user's cookie).
+func crossSite(r *http.Request) bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
+		return site != "same-origin" && site != "none"
+	}
+	origin := r.Header.Get("Origin")
+	return origin != "" && origin != "http://"+r.Host && origin != "https://"+r.Host
+}
+
+// knownHost refuses names that are not ours, so that a page elsewhere cannot reach us through a name that it made
+// resolve to loopback (DNS rebinding).
+func (s *Server) knownHost(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c *echo.Context) error {
+		host := hostOf(c.Request().Host)
+		if isLoopback(host) || slices.Contains(s.Hosts, host) {
+			return next(c)
+		}
+		return contract.Errorf(contract.CodeForbidden, "this server does not answer to the name %q", host).
+			Mend("call it by its address, or start it with --host %s", host)
+	}
+}
+
+func hostOf(hostPort string) string {
+	if host, _, err := net.SplitHostPort(hostPort); err == nil {
+		return host
+	}
+	return strings.Trim(hostPort, "[]")
+}
+
+func isLoopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	addr, err := netip.ParseAddr(host)
+	return err == nil && addr.IsLoopback()
+}
+
+func secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c *echo.Context) error {
+		header := c.Response().Header()
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("X-Frame-Options", "DENY")
+		header.Set("Referrer-Policy", "no-referrer")
+		if !strings.HasPrefix(c.Request().URL.Path, "/temporal") {
+			header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'")
+		}
+		return next(c)
+	}
+}
+
+// limitBody bounds what a JSON request may send; the upload has a limit of its own.
+func limitBody(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c *echo.Context) error {
+		if r := c.Request(); !isUpload(r) {
+			r.Body = http.MaxBytesReader(c.Response(), r.Body, maxBody)
+		}
+		return next(c)
+	}
+}
+
+func isUpload(r *http.Request) bool { return r.URL.Path == "/api/datasets/upload" }
+
+// validator checks requests against the OpenAPI document before a handler sees them.
+type validator struct{ router routers.Router }
+
+func newValidator(doc *openapi3.T) (*validator, error) {
+	router, err := gorillamux.NewRouter(doc)
+	return &validator{router: router}, err
+}
+
+func (v *validator) middleware(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c *echo.Context) error {
+		r := c.Request()
+		route, params, err := v.router.FindRoute(r)
+		if err != nil {
+			return contract.Errorf(contract.CodeNotFound, "there is no %s %s", r.Method, r.URL.Path)
+		}
+		input := &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route,
+			Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, ExcludeRequestBody: isUpload(r)}}
+		if err := openapi3filter.ValidateRequest(r.Context(), input); err != nil {
+			return invalidRequest(err)
+		}
+		return next(c)
+	}
+}

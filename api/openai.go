@@ -1,0 +1,218 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v5"
+
+	"github.com/vibeflow/vibeflow/api/problem"
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/auth"
+	"github.com/vibeflow/vibeflow/internal/store"
+)
+
+// openAI serves the surface that OpenAI's SDKs know, as far as deployed models need it. A request goes to the engine
+// that serves its model; what the engine answers is passed on as it comes.
+func (s *Server) openAI() {
+	v1 := s.echo.Group("/v1", openAIErrors(s.Logger), limitBody, s.keyHolder)
+	v1.GET("/models", s.openAIModels)
+	v1.GET("/models/:model", s.openAIModel)
+	v1.POST("/chat/completions", s.chatCompletions)
+}
+
+// openAIErrors answers in OpenAI's envelope.
+func openAIErrors(logger *slog.Logger) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c *echo.Context) error {
+			err := next(c)
+			if err == nil {
+				return nil
+			}
+			document := problem.From(err)
+			if document.Status >= http.StatusInternalServerError {
+				logger.Error("request failed", "path", c.Request().URL.Path, "error", err)
+			}
+			return c.JSON(document.Status, map[string]any{"error": map[string]any{"message": document.Detail,
+				"type": openAIType(document.Status), "param": nullable(document.Field), "code": document.Code}})
+		}
+	}
+}
+
+func openAIType(status int) string {
+	switch {
+	case status == http.StatusUnauthorized:
+		return "authentication_error"
+	case status == http.StatusForbidden:
+		return "permission_error"
+	case status < http.StatusInternalServerError:
+		return "invalid_request_error"
+	default:
+		return "server_error"
+	}
+}
+
+func nullable(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// keyHolder lets API keys and the owner in.
+func (s *Server) keyHolder(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c *echo.Context) error {
+		token, ok := bearer(c.Request())
+		if !ok {
+			return contract.Errorf(contract.CodeUnauthenticated, "there is no API key in the request").
+				Mend("send `Authorization: Bearer KEY`; make a key with `vibeflow keys create NAME`")
+		}
+		if auth.SameToken(token, s.CLIToken) {
+			return next(c)
+		}
+		if err := s.checkKey(c.Request().Context(), token); err != nil {
+			return err
+		}
+		return next(c)
+	}
+}
+
+func (s *Server) checkKey(ctx context.Context, token string) error {
+	if err := auth.ParseKey(token); err != nil {
+		return err
+	}
+	key, err := s.Store.GetAPIKeyByHash(ctx, auth.HashKey(s.SigningKey, token))
+	if contract.CodeOf(err) == contract.CodeNotFound || (err == nil && !key.Valid(time.Now())) {
+		return contract.Errorf(contract.CodeUnauthenticated, "this API key is unknown, revoked or expired").Mend("make another one")
+	}
+	if err != nil {
+		return err
+	}
+	s.usage.count(key.ID)
+	return nil
+}
+
+type openAIModel struct {
+	ID      string `json:"id"`
+	Object  string `json:"object"`
+	Created int64  `json:"created"`
+	OwnedBy string `json:"owned_by"`
+}
+
+func viewOpenAIModel(d store.Deployment) openAIModel {
+	return openAIModel{ID: d.ModelID, Object: "model", Created: d.CreatedAt.Unix(), OwnedBy: d.ProjectID}
+}
+
+// openAIModels lists what is being served.
+func (s *Server) openAIModels(c *echo.Context) error {
+	page, err := s.Store.ListDeployments(c.Request().Context(), store.Filter{Status: []contract.Status{contract.StatusServing}, Limit: 200})
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, map[string]any{"object": "list", "data": mapped(page.Items, viewOpenAIModel)})
+}
+
+func (s *Server) openAIModel(c *echo.Context) error {
+	d, err := s.served(c.Request().Context(), c.Param("model"))
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, viewOpenAIModel(*d))
+}
+
+// served finds the deployment that answers for a model.
+func (s *Server) served(ctx context.Context, model string) (*store.Deployment, error) {
+	d, err := s.deploymentOf(ctx, model, contract.StatusServing)
+	if err != nil {
+		return nil, err
+	}
+	if d != nil && d.Serving != nil {
+		return d, nil
+	}
+	starting, err := s.deploymentOf(ctx, model, contract.StatusQueued, contract.StatusRunning)
+	if err != nil {
+		return nil, err
+	}
+	if starting != nil {
+		return nil, contract.Errorf(contract.CodeUnavailable, "the model %q is still being loaded", model).On("model").Mend("try again in a moment")
+	}
+	return nil, contract.Errorf(contract.CodeNotFound, "no deployed model is called %q", model).On("model").
+		Mend("deploy it with `vibeflow deploy %s`; GET /v1/models lists what is served", model)
+}
+
+// engineClient has no timeout of its own: an answer takes as long as the client waits.
+var engineClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute}}
+
+// chatCompletions passes a chat on to the model's engine, under the engine's own name and token for it.
+func (s *Server) chatCompletions(c *echo.Context) error {
+	request, err := body[map[string]json.RawMessage](c)
+	if err != nil {
+		return err
+	}
+	var model string
+	if err := json.Unmarshal(request["model"], &model); err != nil || model == "" {
+		return contract.Errorf(contract.CodeInvalid, "the request names no model").On("model")
+	}
+	ctx := c.Request().Context()
+	d, err := s.served(ctx, model)
+	if err != nil {
+		return err
+	}
+	res, err := askEngine(ctx, *d.Serving, request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	return passOn(c, res)
+}
+
+func askEngine(ctx context.Context, at contract.Serving, request map[string]json.RawMessage) (*http.Response, error) {
+	name, err := json.Marshal(at.Name)
+	if err != nil {
+		return nil, err
+	}
+	request["model"] = name
+	data, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.URL+"/v1/chat/completions", bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+at.Token)
+	res, err := engineClient.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, contract.Errorf(contract.CodeUnavailable, "the model's engine does not answer; it is being restarted").Mend("try again in a few seconds")
+	}
+	return res, nil
+}
+
+// passOn copies an engine's answer as it comes. Engines know a model by its own id, so nothing has to be renamed. A cut
+// stream lacks its [DONE], which clients check.
+func passOn(c *echo.Context, res *http.Response) error {
+	w := c.Response()
+	w.Header().Set("Content-Type", res.Header.Get("Content-Type"))
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(res.StatusCode)
+	flush := http.NewResponseController(w).Flush
+	chunk := make([]byte, 16<<10)
+	for {
+		n, readErr := res.Body.Read(chunk)
+		if _, err := w.Write(chunk[:n]); err != nil {
+			return nil // the client left; closing the body stops the engine
+		}
+		_ = flush()
+		if readErr != nil {
+			return nil
+		}
+	}
+}

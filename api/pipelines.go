@@ -1,0 +1,147 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v5"
+
+	"github.com/vibeflow/vibeflow/api/apigen"
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/store"
+)
+
+// StartPipeline starts the whole story.
+func (s *Server) StartPipeline(c *echo.Context) error {
+	request, err := body[apigen.StartPipeline](c)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	d, err := s.Store.GetDataset(ctx, request.DatasetID)
+	if err != nil {
+		return err
+	}
+	asked := contract.PipelineRequest{DatasetID: d.ID, ModelID: request.ModelID, Goal: request.Goal,
+		AutoConfirm: request.AutoConfirm, SkipEvaluate: request.SkipEvaluate, SkipDeploy: request.SkipDeploy}
+	if asked.Config, err = s.choices(ctx, d, asked, request.Config); err != nil {
+		return err
+	}
+	created := contract.PipelineCreated{ProjectID: d.ProjectID, Name: request.Name, Request: asked}
+	if created.Name == "" {
+		created.Name = d.Name
+	}
+	id := contract.NewID(contract.PrefixPipeline)
+	err = s.start(ctx, contract.KindPipeline, id, created, contract.Start{Workflow: contract.WorkflowPipeline,
+		Summary: created.Name, Project: d.ProjectID, Model: request.ModelID}, contract.PipelineInput{PipelineID: id, Request: asked})
+	if err != nil {
+		return err
+	}
+	return s.showPipeline(c, http.StatusCreated, id)
+}
+
+// choices turns overrides into a configuration: the whole one when the dataset is ready, so that a wrong choice is
+// refused now; the named fields alone while it is still being read.
+func (s *Server) choices(ctx ctx, d *store.Dataset, asked contract.PipelineRequest, overrides apigen.TrainingOverrides) (*contract.Training, error) {
+	if len(overrides) == 0 {
+		return nil, nil
+	}
+	if d.Status != contract.StatusReady {
+		config, err := overlay(contract.Training{}, overrides)
+		return &config, err
+	}
+	proposal, err := s.propose(ctx, contract.RecommendInput{DatasetID: d.ID, ModelID: asked.ModelID, Goal: asked.Goal}, overrides)
+	return &proposal.Config, err
+}
+
+// ListPipelines lists pipelines.
+func (s *Server) ListPipelines(c *echo.Context, p apigen.ListPipelinesParams) error {
+	ctx := c.Request().Context()
+	page, err := s.Store.ListPipelines(ctx, store.Filter{Limit: p.Limit, Cursor: p.Cursor})
+	if err != nil {
+		return err
+	}
+	out := apigen.PipelinePage{Items: []apigen.Pipeline{}, NextCursor: page.Next}
+	for _, item := range page.Items {
+		view, err := s.withModel(ctx, viewPipeline(item))
+		if err != nil {
+			return err
+		}
+		out.Items = append(out.Items, view)
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// withModel adds the model that the pipeline's job made.
+func (s *Server) withModel(ctx ctx, view apigen.Pipeline) (apigen.Pipeline, error) {
+	if view.JobID == "" {
+		return view, nil
+	}
+	job, err := s.Store.GetJob(ctx, view.JobID)
+	if err != nil {
+		return view, err
+	}
+	view.ModelID = job.TunedModelID
+	return view, nil
+}
+
+// GetPipeline shows a pipeline.
+func (s *Server) GetPipeline(c *echo.Context, id string) error {
+	return s.showPipeline(c, http.StatusOK, id)
+}
+
+func (s *Server) showPipeline(c *echo.Context, status int, id string) error {
+	ctx := c.Request().Context()
+	p, err := s.Store.GetPipeline(ctx, id)
+	if err != nil {
+		return err
+	}
+	view, err := s.withModel(ctx, viewPipeline(*p))
+	if err != nil {
+		return err
+	}
+	return c.JSON(status, view)
+}
+
+// ConfirmPipeline accepts the proposal, with the user's changes.
+func (s *Server) ConfirmPipeline(c *echo.Context, id string) error {
+	request, err := body[apigen.ConfirmPipeline](c)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	p, err := s.Store.GetPipeline(ctx, id)
+	if err != nil {
+		return err
+	}
+	confirm := contract.ConfirmRequest{ModelID: request.ModelID}
+	if len(request.Config) > 0 && p.Recommendation != nil {
+		config, err := overlay(p.Recommendation.Config, request.Config)
+		if err != nil {
+			return err
+		}
+		confirm.Config = &config
+	}
+	err = s.steer(ctx, contract.KindPipeline, id, contract.EventConfirmed, contract.SignalConfirm, confirm)
+	if err != nil {
+		return err
+	}
+	return s.showPipeline(c, http.StatusAccepted, id)
+}
+
+// RetryPipeline runs the failed stage alone again.
+func (s *Server) RetryPipeline(c *echo.Context, id string) error {
+	err := s.steer(c.Request().Context(), contract.KindPipeline, id, contract.EventRetryRequested, contract.SignalRetry, nil)
+	if err != nil {
+		return err
+	}
+	return s.showPipeline(c, http.StatusAccepted, id)
+}
+
+// CancelPipeline cancels a pipeline and what it waits for.
+func (s *Server) CancelPipeline(c *echo.Context, id string) error {
+	err := s.steer(c.Request().Context(), contract.KindPipeline, id, contract.EventCancelRequested, contract.SignalCancel, contract.CancelRequest{})
+	if err != nil {
+		return err
+	}
+	return s.showPipeline(c, http.StatusAccepted, id)
+}

@@ -1,0 +1,131 @@
+// Package api is VibeFlow's HTTP surface: the native API under /api as api/openapi.yaml says it, OpenAI's under /v1,
+// the worker gateway under /internal, Temporal's UI under /temporal, and what operators probe. Handlers are thin: they
+// check, write to the store, and let the outbox start or signal the workflow.
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/labstack/echo/v5"
+	"github.com/labstack/echo/v5/middleware"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vibeflow/vibeflow/api/apigen"
+	"github.com/vibeflow/vibeflow/api/problem"
+	"github.com/vibeflow/vibeflow/api/stream"
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/artifact"
+	"github.com/vibeflow/vibeflow/internal/auth"
+	"github.com/vibeflow/vibeflow/internal/store"
+)
+
+// Options is what a server is made of.
+type Options struct {
+	Store     *store.Store
+	Artifacts *artifact.Store
+	// Gateway serves workers under /internal.
+	Gateway interface{ Register(g *echo.Group) }
+	// CLIToken signs the owner's CLI in; SigningKey (≥ 32 bytes) signs sessions and is the pepper of API keys.
+	CLIToken   string
+	SigningKey []byte
+	// Advise proposes a configuration; fixed choices of the input are kept. It refuses what cannot be trained.
+	Advise func(context.Context, contract.RecommendInput) (contract.Recommendation, error)
+	// TemporalUI is the UI's loopback URL, asked for at each request since Temporal may come up later; nil: none.
+	TemporalUI    func() string
+	TemporalToken string
+	// TemporalReady is nil when Temporal answers.
+	TemporalReady func(context.Context) error
+	DataRoot      string
+	Version       string
+	// MaxUploadBytes bounds a dataset's file; 0 means 20 GB.
+	MaxUploadBytes int64
+	// Hosts are the names under which browsers may call, beside loopback ones (DNS rebinding).
+	Hosts  []string
+	Logger *slog.Logger
+}
+
+const (
+	defaultMaxUpload = 20_000_000_000
+	maxBody          = 4 << 20
+	headerTimeout    = 10 * time.Second
+	idleTimeout      = 2 * time.Minute
+)
+
+// Server serves the API. Make it with New, run it with Serve.
+type Server struct {
+	Options
+	echo     *echo.Echo
+	sessions *auth.Sessions
+	sockets  *stream.WebSocket
+	usage    *keyUsage
+	metrics  *prometheus.Registry
+}
+
+var _ apigen.ServerInterface = (*Server)(nil)
+
+// New builds the routes.
+func New(opts Options) (*Server, error) {
+	if opts.MaxUploadBytes == 0 {
+		opts.MaxUploadBytes = defaultMaxUpload
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	s := &Server{Options: opts, echo: echo.New(), sessions: auth.NewSessions(opts.SigningKey),
+		sockets: stream.NewWebSocket(publicLog{opts.Store}), usage: newKeyUsage(opts.Store, opts.Logger)}
+	doc, err := openapi3.NewLoader().LoadFromData(document)
+	if err != nil {
+		return nil, err
+	}
+	s.echo.HTTPErrorHandler = problem.Handler(opts.Logger)
+	s.echo.Logger = opts.Logger
+	return s, s.routes(doc)
+}
+
+func (s *Server) routes(doc *openapi3.T) error {
+	validate, err := newValidator(doc)
+	if err != nil {
+		return err
+	}
+	s.echo.Use(middleware.RequestID(), s.measured(), middleware.Recover(), secureHeaders, s.knownHost)
+	s.probes()
+	s.signIn()
+	s.temporalUI()
+	s.openAI()
+	if s.Gateway != nil {
+		s.Gateway.Register(s.echo.Group("/internal"))
+	}
+	native := s.echo.Group("", limitBody, s.owner, validate.middleware)
+	apigen.RegisterHandlers(native, s)
+	return nil
+}
+
+// Handler is the whole surface, for tests.
+func (s *Server) Handler() http.Handler { return s.echo }
+
+// Serve answers on the listener until ctx ends, then lets requests under way finish for at most 5 s.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{Handler: s.echo, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
+		ErrorLog: slog.NewLogLogger(s.Logger.Handler(), slog.LevelWarn),
+		// Streams end with the server, not with its patience.
+		BaseContext: func(net.Listener) context.Context { return ctx }}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	go s.usage.run(ctx)
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	_ = s.sockets.Close()
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	err := server.Shutdown(stopCtx)
+	s.usage.flush(stopCtx)
+	return err
+}

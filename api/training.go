@@ -1,0 +1,245 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+
+	"github.com/labstack/echo/v5"
+
+	"github.com/vibeflow/vibeflow/api/apigen"
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/store"
+)
+
+// RecommendTraining proposes a configuration.
+func (s *Server) RecommendTraining(c *echo.Context) error {
+	request, err := body[apigen.RecommendRequest](c)
+	if err != nil {
+		return err
+	}
+	proposal, err := s.propose(c.Request().Context(), contract.RecommendInput{DatasetID: request.DatasetID, ModelID: request.ModelID, Goal: request.Goal}, request.Config)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, proposal)
+}
+
+// propose lays a user's choices over the recommender's, and has the whole checked again.
+func (s *Server) propose(ctx ctx, input contract.RecommendInput, overrides apigen.TrainingOverrides) (contract.Recommendation, error) {
+	proposal, err := s.Advise(ctx, input)
+	if err != nil || len(overrides) == 0 {
+		return proposal, err
+	}
+	config, err := overlay(proposal.Config, overrides)
+	if err != nil {
+		return proposal, err
+	}
+	input.ModelID, input.Config = proposal.ModelID, &config
+	return s.Advise(ctx, input)
+}
+
+// overlay sets the named fields of a configuration; a name that is not a field's is refused.
+func overlay(config contract.Training, overrides apigen.TrainingOverrides) (contract.Training, error) {
+	data, err := json.Marshal(overrides)
+	if err != nil {
+		return config, err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&config); err != nil {
+		return config, contract.Errorf(contract.CodeInvalid, "the configuration is wrong: %w", err).On("config").
+			Mend("see TrainingConfig in api/openapi.yaml for the fields")
+	}
+	return config, nil
+}
+
+// StartTraining queues a job.
+func (s *Server) StartTraining(c *echo.Context) error {
+	request, err := body[apigen.StartTraining](c)
+	if err != nil {
+		return err
+	}
+	ctx := c.Request().Context()
+	d, err := s.readyDataset(ctx, request.DatasetID)
+	if err != nil {
+		return err
+	}
+	proposal, err := s.propose(ctx, contract.RecommendInput{DatasetID: d.ID, ModelID: request.ModelID}, request.Config)
+	if err != nil {
+		return err
+	}
+	job, err := s.newJob(ctx, request, d, proposal)
+	if err != nil {
+		return err
+	}
+	id := contract.NewID(contract.PrefixJob)
+	err = s.start(ctx, contract.KindJob, id, job, contract.Start{Workflow: contract.WorkflowTrain,
+		Summary: "Train " + job.Name, Project: job.ProjectID, Model: job.ModelID}, contract.TrainInput{JobID: id, Queue: job.Queue})
+	if err != nil {
+		return err
+	}
+	return s.showJob(c, http.StatusCreated, id)
+}
+
+func (s *Server) newJob(ctx ctx, request apigen.StartTraining, d *store.Dataset, proposal contract.Recommendation) (contract.JobCreated, error) {
+	job := contract.JobCreated{ProjectID: d.ProjectID, Name: request.Name, DatasetID: d.ID, ModelID: proposal.ModelID, Queue: request.Queue, Config: proposal.Config}
+	model, err := s.Store.GetModel(ctx, proposal.ModelID)
+	if err != nil {
+		return job, err
+	}
+	base, err := s.Store.BaseOf(ctx, model)
+	if err != nil {
+		return job, err
+	}
+	job.Model = base.Ref
+	if job.Name == "" {
+		job.Name = d.Name + " on " + model.Name
+	}
+	if job.Queue == "" {
+		job.Queue, err = s.bestQueue(ctx)
+	}
+	return job, err
+}
+
+func (s *Server) readyDataset(ctx ctx, id string) (*store.Dataset, error) {
+	d, err := s.Store.GetDataset(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case d.Status == contract.StatusFailed:
+		return nil, contract.Errorf(contract.CodeConflict, "the dataset could not be read: %s", value(d.Error).Message).On("dataset_id").Mend("mend the file and upload it again")
+	case d.Status != contract.StatusReady:
+		return nil, contract.Errorf(contract.CodeConflict, "the dataset is still being read").On("dataset_id").Mend("wait until its status is ready")
+	}
+	return d, nil
+}
+
+// ListJobs lists training jobs.
+func (s *Server) ListJobs(c *echo.Context, p apigen.ListJobsParams) error {
+	filter := store.Filter{Limit: p.Limit, Cursor: p.Cursor}
+	if p.Status != "" {
+		filter.Status = []contract.Status{contract.Status(p.Status)}
+	}
+	ctx := c.Request().Context()
+	page, err := s.Store.ListJobs(ctx, filter)
+	if err != nil {
+		return err
+	}
+	out := apigen.JobPage{Items: []apigen.Job{}, NextCursor: page.Next}
+	for _, j := range page.Items {
+		view, err := s.viewJob(ctx, j)
+		if err != nil {
+			return err
+		}
+		out.Items = append(out.Items, view)
+	}
+	return c.JSON(http.StatusOK, out)
+}
+
+// GetJob shows a job.
+func (s *Server) GetJob(c *echo.Context, id string) error { return s.showJob(c, http.StatusOK, id) }
+
+func (s *Server) showJob(c *echo.Context, status int, id string) error {
+	ctx := c.Request().Context()
+	j, err := s.Store.GetJob(ctx, id)
+	if err != nil {
+		return err
+	}
+	view, err := s.viewJob(ctx, *j)
+	if err != nil {
+		return err
+	}
+	return c.JSON(status, view)
+}
+
+// PauseJob asks for a pause: the runner saves after its step and the slot is freed.
+func (s *Server) PauseJob(c *echo.Context, id string) error {
+	err := s.steer(c.Request().Context(), contract.KindJob, id, contract.EventPauseRequested, contract.SignalPause, nil)
+	if err != nil {
+		return err
+	}
+	return s.showJob(c, http.StatusAccepted, id)
+}
+
+// ResumeJob goes on from the checkpoint.
+func (s *Server) ResumeJob(c *echo.Context, id string) error {
+	err := s.steer(c.Request().Context(), contract.KindJob, id, contract.EventResumeRequested, contract.SignalResume, nil)
+	if err != nil {
+		return err
+	}
+	return s.showJob(c, http.StatusAccepted, id)
+}
+
+// CancelJob cancels, or stops and keeps.
+func (s *Server) CancelJob(c *echo.Context, id string) error {
+	request, err := body[apigen.CancelTraining](c)
+	if err != nil {
+		return err
+	}
+	err = s.steer(c.Request().Context(), contract.KindJob, id, contract.EventCancelRequested, contract.SignalCancel,
+		contract.CancelRequest{Keep: request.Keep})
+	if err != nil {
+		return err
+	}
+	return s.showJob(c, http.StatusAccepted, id)
+}
+
+// GetJobMetrics returns the curves.
+func (s *Server) GetJobMetrics(c *echo.Context, id string, p apigen.GetJobMetricsParams) error {
+	ctx := c.Request().Context()
+	if _, err := s.Store.GetJob(ctx, id); err != nil {
+		return err
+	}
+	curves, err := s.Store.Metrics(ctx, id, p.MaxPoints)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, viewCurves(curves))
+}
+
+func viewCurves(curves store.Curves) apigen.Metrics {
+	out := apigen.Metrics{Points: []apigen.MetricPoint{}}
+	for _, p := range curves.Train {
+		out.Points = append(out.Points, apigen.MetricPoint{Step: p.Step, Epoch: p.DataEpoch, Loss: value(p.Loss),
+			LearningRate: value(p.LearningRate), GradNorm: value(p.GradNorm), TokensPerSecond: value(p.TokensPerSecond)})
+	}
+	for _, p := range curves.Eval {
+		out.Points = append(out.Points, apigen.MetricPoint{Step: p.Step, Epoch: p.DataEpoch, EvalLoss: value(p.Loss)})
+	}
+	return out
+}
+
+// GetJobLogs returns log lines after a seq.
+func (s *Server) GetJobLogs(c *echo.Context, id string, p apigen.GetJobLogsParams) error {
+	ctx := c.Request().Context()
+	if _, err := s.Store.GetJob(ctx, id); err != nil {
+		return err
+	}
+	logs := apigen.Logs{Lines: []apigen.LogLine{}, NextAfter: p.After}
+	for len(logs.Lines) < limitOf(p.Limit) {
+		events, err := s.Store.EventsAfter(ctx, contract.Stream(contract.KindJob, id), logs.NextAfter, 500)
+		if err != nil {
+			return err
+		}
+		if len(events) == 0 {
+			break
+		}
+		for _, e := range events {
+			if logs.NextAfter = e.Seq; e.Type == contract.RunnerLog {
+				logs.Lines = append(logs.Lines, viewLog(e))
+			}
+			if len(logs.Lines) == limitOf(p.Limit) {
+				break
+			}
+		}
+	}
+	return c.JSON(http.StatusOK, logs)
+}
+
+func viewLog(e contract.Event) apigen.LogLine {
+	var l struct{ Level, Message string }
+	_ = json.Unmarshal(e.Payload, &l)
+	return apigen.LogLine{Seq: e.Seq, At: e.At, Level: l.Level, Message: l.Message}
+}

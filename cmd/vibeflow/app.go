@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/apiclient"
+	"github.com/vibeflow/vibeflow/internal/datadir"
+)
+
+// app carries the global flags and the streams of one invocation.
+type app struct {
+	out, err    io.Writer
+	data        string
+	server      string
+	json, quiet bool
+}
+
+// dataDir opens the data folder that the flags name.
+func (a *app) dataDir() (*datadir.Dir, error) {
+	path := a.data
+	if path == "" {
+		var err error
+		if path, err = datadir.Default(); err != nil {
+			return nil, err
+		}
+	}
+	return datadir.Open(path)
+}
+
+// client signs in with the data folder's token; with --server the token may also come from $VIBEFLOW_TOKEN.
+func (a *app) client() (*apiclient.Client, error) {
+	base, token := a.server, os.Getenv("VIBEFLOW_TOKEN")
+	if base != "" && token != "" {
+		return &apiclient.Client{Base: base, Token: token}, nil
+	}
+	dir, err := a.dataDir()
+	if err != nil {
+		return nil, err
+	}
+	if token, err = dir.Token(datadir.SecretCLIToken); err != nil {
+		return nil, err
+	}
+	if base == "" {
+		at, _, ok := dir.Published(datadir.ProcessServer)
+		if !ok {
+			return nil, contract.Errorf(contract.CodeUnavailable, "VibeFlow is not running on %s", dir.Root()).
+				Mend("start it with `vibeflow up --data %s`", dir.Root())
+		}
+		base = at.Server
+	}
+	return &apiclient.Client{Base: base, Token: token}, nil
+}
+
+// print writes a result: as JSON when asked for, else as the text says.
+func (a *app) print(value any, text func(w io.Writer)) error {
+	if a.json {
+		encoder := json.NewEncoder(a.out)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(value)
+	}
+	text(a.out)
+	return nil
+}
+
+// note writes a line of progress.
+func (a *app) note(format string, args ...any) {
+	if !a.quiet {
+		_, _ = fmt.Fprintf(a.err, format+"\n", args...)
+	}
+}
+
+// errRunFailed ends a command whose run, not whose call, has failed; the run's own error is wrapped.
+type errRunFailed struct{ cause *contract.Error }
+
+func (e errRunFailed) Error() string { return e.cause.Error() }
+func (e errRunFailed) Unwrap() error { return e.cause }
+
+func usage(err error) error {
+	return contract.Errorf(contract.CodeInvalid, "%w", err).Mend("see `vibeflow --help`")
+}
+
+// report tells a person (or a script) how it went and returns the exit code.
+func (a *app) report(ctx context.Context, err error) int {
+	if err == nil {
+		return 0
+	}
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		a.note("interrupted; what was started goes on (see `vibeflow jobs list`)")
+		return exitInterrupted
+	}
+	var typed *contract.Error
+	if !errors.As(err, &typed) {
+		// Cobra's own complaints about arguments are not typed.
+		typed = &contract.Error{Code: contract.CodeInternal, Message: err.Error()}
+		if strings.HasPrefix(err.Error(), "unknown command") || strings.Contains(err.Error(), "arg(s)") {
+			typed.Code = contract.CodeInvalid
+		}
+	}
+	if a.json {
+		_ = json.NewEncoder(a.err).Encode(map[string]any{"error": typed})
+	} else {
+		a.complain(typed)
+	}
+	return exitCode(err, typed.Code)
+}
+
+func (a *app) complain(e *contract.Error) {
+	_, _ = fmt.Fprintf(a.err, "vibeflow: %s\n", e.Message)
+	if e.Field != "" {
+		_, _ = fmt.Fprintf(a.err, "  at: %s\n", e.Field)
+	}
+	if e.Remedy != "" {
+		_, _ = fmt.Fprintf(a.err, "  try: %s\n", e.Remedy)
+	}
+}
+
+const (
+	exitUnexpected  = 1
+	exitInvalid     = 2
+	exitNotFound    = 3
+	exitConflict    = 4
+	exitNoServer    = 5
+	exitNotAllowed  = 6
+	exitMissing     = 7
+	exitRunFailed   = 8
+	exitInterrupted = 130
+)
+
+// exitCode is the one place that maps codes to exit statuses; supervise reads them from `up`'s children.
+func exitCode(err error, code contract.Code) int {
+	var failed errRunFailed
+	if errors.As(err, &failed) {
+		return exitRunFailed
+	}
+	switch code {
+	case contract.CodeInvalid, contract.CodeTooLarge, contract.CodeUnsupported, contract.CodeInvalidConfig, contract.CodeBadData:
+		return exitInvalid
+	case contract.CodeNotFound:
+		return exitNotFound
+	case contract.CodeConflict:
+		return exitConflict
+	case contract.CodeUnavailable:
+		return exitNoServer
+	case contract.CodeUnauthenticated, contract.CodeForbidden:
+		return exitNotAllowed
+	case contract.CodePrerequisite, contract.CodeInUse, contract.CodeDiskFull, contract.CodeEnvironment:
+		return exitMissing
+	default:
+		return exitUnexpected
+	}
+}
+
+// oneArg is cobra.ExactArgs(1) with a message that says what is wanted.
+func oneArg(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 1 {
+			return nil
+		}
+		return contract.Errorf(contract.CodeInvalid, "give exactly one %s", what).Mend("usage: %s", cmd.UseLine())
+	}
+}

@@ -1,0 +1,307 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vibeflow/vibeflow/api/apigen"
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/apiclient"
+)
+
+func (a *app) jobsCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "jobs", Short: "Start, watch and steer training jobs"}
+	cmd.AddCommand(a.jobsStart(), a.jobsList(), getCommand(a, "job id", "/api/training/", printJob), a.jobsWatch(), a.jobsLogs(),
+		a.jobCommand("pause", "Save and leave the slot", contract.StatusPaused),
+		a.jobCommand("resume", "Go on from the checkpoint", contract.StatusRunning), a.jobsCancel())
+	return cmd
+}
+
+func (a *app) jobsStart() *cobra.Command {
+	var request apigen.StartTraining
+	var config string
+	var watch bool
+	cmd := &cobra.Command{
+		Use: "start --dataset ID", Short: "Start a training job", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			overrides, err := parseOverrides(config)
+			if err != nil {
+				return err
+			}
+			request.Config = overrides
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			job, err := apiclient.Post[apigen.Job](cmd.Context(), c, "/api/training/start", request)
+			if err == nil && watch {
+				job, err = a.watchJob(cmd.Context(), c, job.ID)
+			}
+			if err != nil {
+				return err
+			}
+			return a.print(job, func(w io.Writer) { printJob(w, job) })
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&request.DatasetID, "dataset", "", "dataset id")
+	f.StringVar(&request.ModelID, "model", "", "base model (default: the recommender's)")
+	f.StringVar(&request.Name, "name", "", "name")
+	f.StringVar(&request.Queue, "queue", "", "queue of a class of machines (default: the best connected)")
+	f.StringVar(&config, "config", "", `configuration as JSON, e.g. '{"max_steps":20}'; what is absent is the recommender's`)
+	f.BoolVar(&watch, "watch", false, "stay until it ends")
+	_ = cmd.MarkFlagRequired("dataset")
+	return cmd
+}
+
+func parseOverrides(config string) (apigen.TrainingOverrides, error) {
+	if config == "" {
+		return nil, nil
+	}
+	var overrides apigen.TrainingOverrides
+	if err := json.Unmarshal([]byte(config), &overrides); err != nil {
+		return nil, contract.Errorf(contract.CodeInvalid, "--config is not a JSON object: %w", err).On("config")
+	}
+	return overrides, nil
+}
+
+func (a *app) jobsList() *cobra.Command {
+	return listCommand(a, "List training jobs", "/api/training", func(w io.Writer, page apigen.JobPage) {
+		t := table(w)
+		row(t, "ID", "NAME", "STATUS", "STEP", "LOSS", "CREATED")
+		for _, j := range page.Items {
+			state := string(j.Status)
+			if j.QueuePosition > 0 {
+				state += fmt.Sprintf(" (%d in line)", j.QueuePosition)
+			}
+			row(t, j.ID, j.Name, state, fmt.Sprintf("%d/%d", j.Step, j.TotalSteps), fmt.Sprintf("%.3f", j.Loss), j.CreatedAt.Local().Format("2006-01-02 15:04"))
+		}
+		_ = t.Flush()
+	})
+}
+
+func printJob(w io.Writer, j apigen.Job) {
+	t := table(w)
+	row(t, "id", j.ID)
+	row(t, "status", j.Status)
+	row(t, "dataset / base", j.DatasetID+" / "+j.ModelID)
+	row(t, "step", fmt.Sprintf("%d of %d", j.Step, j.TotalSteps))
+	row(t, "loss", fmt.Sprintf("%.4f", j.Loss))
+	row(t, "machine", fmt.Sprintf("%s %s, %.0f tokens/s", j.Device, j.Precision, j.TokensPerSecond))
+	row(t, "checkpoint", j.Checkpoint)
+	row(t, "tuned model", j.TunedModelID)
+	if j.Error.Code != "" {
+		row(t, "error", j.Error.Error())
+	}
+	_ = t.Flush()
+}
+
+func (a *app) jobsWatch() *cobra.Command {
+	return &cobra.Command{
+		Use: "watch ID", Short: "Follow a job to its end", Args: oneArg("job id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			job, err := a.watchJob(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(job, func(w io.Writer) { printJob(w, job) })
+		},
+	}
+}
+
+// watchJob shows a job's steps until it ends; a failed job is an errRunFailed.
+func (a *app) watchJob(ctx context.Context, c *apiclient.Client, id string) (apigen.Job, error) {
+	bar := a.line()
+	show := trainingView{bar: bar}
+	if err := c.Follow(ctx, "/api/training/"+url.PathEscape(id)+"/events", 0, show.event, a.reconnecting); err != nil {
+		return apigen.Job{}, err
+	}
+	job, err := apiclient.Get[apigen.Job](ctx, c, "/api/training/"+url.PathEscape(id), nil)
+	if err != nil {
+		return job, err
+	}
+	if contract.Status(job.Status) == contract.StatusFailed {
+		return job, errRunFailed{&job.Error}
+	}
+	bar.done("train", fmt.Sprintf("%s at step %d, loss %.3f, %.0f tokens/s", job.Status, job.Step, job.Loss, job.TokensPerSecond))
+	return job, nil
+}
+
+// trainingView turns a job's events into one line of progress.
+type trainingView struct {
+	bar   *line
+	total float64
+	step  float64
+	state string
+}
+
+func (v *trainingView) event(e contract.Event) error {
+	switch e.Type {
+	case contract.RunnerStarted:
+		var started struct {
+			TotalSteps float64 `json:"total_steps"`
+		}
+		if err := json.Unmarshal(e.Payload, &started); err == nil && started.TotalSteps > 0 {
+			v.total = started.TotalSteps
+		}
+	case contract.RunnerMetrics:
+		var m struct {
+			Step, Loss      float64
+			TokensPerSecond float64 `json:"tokens_per_second"`
+			ETASeconds      float64 `json:"eta_seconds"`
+		}
+		if err := json.Unmarshal(e.Payload, &m); err != nil {
+			return nil // one unreadable point must not end the watch
+		}
+		v.step = m.Step
+		v.bar.update("training", m.Step, v.total, fmt.Sprintf("step %.0f/%.0f  loss %.3f  %.0f tok/s  %s", m.Step, v.total, m.Loss, m.TokensPerSecond, eta(m.ETASeconds)))
+	default:
+		if text := stateText[e.Type]; text != "" {
+			v.bar.update(text, v.step, v.total, "")
+		}
+	}
+	return nil
+}
+
+var stateText = map[string]string{
+	contract.EventType(contract.KindJob, contract.EventQueued):         "waiting for a slot",
+	contract.EventType(contract.KindJob, contract.EventStarted):        "starting the runner",
+	contract.EventType(contract.KindJob, contract.EventPauseRequested): "pausing",
+	contract.EventType(contract.KindJob, contract.EventPaused):         "paused",
+	contract.EventType(contract.KindJob, contract.EventRewound):        "going on from the last checkpoint",
+}
+
+func (a *app) jobsLogs() *cobra.Command {
+	var follow bool
+	cmd := &cobra.Command{
+		Use: "logs ID", Short: "Print a job's log", Args: oneArg("job id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			if follow {
+				return a.followLogs(cmd.Context(), c, args[0])
+			}
+			return a.printLogs(cmd.Context(), c, args[0])
+		},
+	}
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "stay and print what comes")
+	return cmd
+}
+
+func (a *app) printLogs(ctx context.Context, c *apiclient.Client, id string) error {
+	for after := int64(0); ; {
+		query := url.Values{"after": {strconv.FormatInt(after, 10)}, "limit": {"200"}}
+		logs, err := apiclient.Get[apigen.Logs](ctx, c, "/api/training/"+url.PathEscape(id)+"/logs", query)
+		if err != nil {
+			return err
+		}
+		for _, l := range logs.Lines {
+			if err := a.printLog(l); err != nil {
+				return err
+			}
+		}
+		if len(logs.Lines) == 0 {
+			return nil
+		}
+		after = logs.NextAfter
+	}
+}
+
+func (a *app) printLog(l apigen.LogLine) error {
+	if a.json {
+		return json.NewEncoder(a.out).Encode(l)
+	}
+	_, err := fmt.Fprintf(a.out, "%s %-5s %s\n", l.At.Local().Format("15:04:05"), l.Level, l.Message)
+	return err
+}
+
+func (a *app) followLogs(ctx context.Context, c *apiclient.Client, id string) error {
+	return c.Follow(ctx, "/api/training/"+url.PathEscape(id)+"/events", 0, func(e contract.Event) error {
+		if e.Type != contract.RunnerLog {
+			return nil
+		}
+		var l struct{ Level, Message string }
+		if err := json.Unmarshal(e.Payload, &l); err != nil {
+			return nil // not a line for people
+		}
+		return a.printLog(apigen.LogLine{Seq: e.Seq, At: e.At, Level: l.Level, Message: l.Message})
+	}, a.reconnecting)
+}
+
+// jobCommand posts a command and, with --wait, stays until the job is in the state that it leads to.
+func (a *app) jobCommand(verb, short string, leadsTo contract.Status) *cobra.Command {
+	var wait bool
+	cmd := &cobra.Command{
+		Use: verb + " ID", Short: short, Args: oneArg("job id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.steer(cmd.Context(), args[0], verb, nil, wait, leadsTo)
+		},
+	}
+	cmd.Flags().BoolVar(&wait, "wait", false, "stay until it has happened")
+	return cmd
+}
+
+func (a *app) jobsCancel() *cobra.Command {
+	var wait, keep bool
+	cmd := &cobra.Command{
+		Use: "cancel ID", Short: "Cancel a job, or stop and keep what it learned", Args: oneArg("job id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			leadsTo := contract.StatusCancelled
+			if keep {
+				leadsTo = contract.StatusStopped
+			}
+			return a.steer(cmd.Context(), args[0], "cancel", apigen.CancelTraining{Keep: keep}, wait, leadsTo)
+		},
+	}
+	cmd.Flags().BoolVar(&wait, "wait", false, "stay until it has happened")
+	cmd.Flags().BoolVar(&keep, "keep", false, "register a model from the last checkpoint")
+	return cmd
+}
+
+func (a *app) steer(ctx context.Context, id, verb string, body any, wait bool, leadsTo contract.Status) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	path := "/api/training/" + url.PathEscape(id)
+	job, err := apiclient.Post[apigen.Job](ctx, c, path+"/"+verb, body)
+	if err != nil {
+		return err
+	}
+	if wait {
+		if job, err = a.awaitStatus(ctx, c, path, job.LastSeq, leadsTo); err != nil {
+			return err
+		}
+	}
+	return a.print(job, func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s %s\n", job.ID, job.Status) })
+}
+
+func (a *app) awaitStatus(ctx context.Context, c *apiclient.Client, path string, after int64, want contract.Status) (apigen.Job, error) {
+	job, err := apiclient.Get[apigen.Job](ctx, c, path, nil)
+	reached := func() bool { s := contract.Status(job.Status); return s == want || s.Final() }
+	if err != nil || reached() {
+		return job, err
+	}
+	err = c.Follow(ctx, path+"/events", after, func(contract.Event) error {
+		if job, err = apiclient.Get[apigen.Job](ctx, c, path, nil); err != nil {
+			return err
+		}
+		if reached() {
+			return apiclient.ErrStop
+		}
+		return nil
+	}, a.reconnecting)
+	return job, err
+}

@@ -1,0 +1,330 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vibeflow/vibeflow/api/apigen"
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/apiclient"
+)
+
+func (a *app) modelsCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "models", Short: "Base models and tuned models"}
+	cmd.AddCommand(
+		listCommand(a, "List models", "/api/models", func(w io.Writer, page apigen.ModelPage) {
+			t := table(w)
+			row(t, "ID", "KIND", "NAME", "PARAMETERS", "LICENSE", "SOURCE")
+			for _, m := range page.Items {
+				row(t, m.ID, m.Kind, m.Name, fmt.Sprintf("%.0f M", float64(m.Parameters)/1e6), m.License, m.Source)
+			}
+			_ = t.Flush()
+		}),
+		getCommand(a, "model id", "/api/models/", func(w io.Writer, m apigen.Model) {
+			t := table(w)
+			row(t, "id", m.ID)
+			row(t, "name", m.Name)
+			row(t, "kind", m.Kind)
+			row(t, "source", m.Source)
+			row(t, "base", m.BaseModelID)
+			row(t, "license", m.License)
+			row(t, "context", m.ContextLength)
+			_ = t.Flush()
+		}), a.modelsAdd())
+	return cmd
+}
+
+func (a *app) modelsAdd() *cobra.Command {
+	var request apigen.AddModel
+	cmd := &cobra.Command{
+		Use: "add SOURCE", Short: "Add a base: hub:owner/name, or path:/folder of safetensors", Args: oneArg("source"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			request.Source = args[0]
+			m, err := apiclient.Post[apigen.Model](cmd.Context(), c, "/api/models", request)
+			if err != nil {
+				return err
+			}
+			return a.print(m, func(w io.Writer) { _, _ = fmt.Fprintln(w, m.ID) })
+		},
+	}
+	cmd.Flags().StringVar(&request.Name, "name", "", "name")
+	cmd.Flags().StringVar(&request.Revision, "revision", "", "commit of the Hub repository")
+	return cmd
+}
+
+func (a *app) evaluateCommand() *cobra.Command {
+	var request apigen.StartEvaluation
+	cmd := &cobra.Command{
+		Use: "evaluate MODEL", Short: "Compare a tuned model with its base on held-out rows", Args: oneArg("tuned model id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			request.ModelID = args[0]
+			e, err := apiclient.Post[apigen.Evaluation](cmd.Context(), c, "/api/evaluation/start", request)
+			if err == nil {
+				e, err = a.watchEvaluation(cmd.Context(), c, e.ID)
+			}
+			if err != nil {
+				return err
+			}
+			return a.print(e, func(w io.Writer) { printEvaluation(w, e) })
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&request.DatasetID, "dataset", "", "dataset (default: the one it was tuned on)")
+	f.IntVar(&request.MaxRows, "max-rows", 0, "held-out rows to score (0: all)")
+	f.IntVar(&request.MaxGenerations, "max-generations", 20, "rows to answer for exact match and ROUGE-L")
+	return cmd
+}
+
+func (a *app) watchEvaluation(ctx context.Context, c *apiclient.Client, id string) (apigen.Evaluation, error) {
+	bar := a.line()
+	path := "/api/evaluation/" + url.PathEscape(id)
+	err := c.Follow(ctx, path+"/events", 0, func(e contract.Event) error {
+		var p contract.Progress
+		if e.Type == contract.RunnerProgress && json.Unmarshal(e.Payload, &p) == nil {
+			bar.update("evaluating", float64(p.Done), float64(p.Total), p.Phase)
+		}
+		return nil
+	}, a.reconnecting)
+	if err != nil {
+		return apigen.Evaluation{}, err
+	}
+	e, err := apiclient.Get[apigen.Evaluation](ctx, c, path, nil)
+	if err != nil {
+		return e, err
+	}
+	if contract.Status(e.Status) == contract.StatusFailed {
+		return e, errRunFailed{&e.Error}
+	}
+	bar.done("evaluate", e.Result.VerdictText)
+	return e, nil
+}
+
+func printEvaluation(w io.Writer, e apigen.Evaluation) {
+	r := e.Result
+	_, _ = fmt.Fprintln(w, r.VerdictText)
+	t := table(w)
+	row(t, "", "BASE", "TUNED")
+	row(t, "loss", fmt.Sprintf("%.4f", r.LossBase), fmt.Sprintf("%.4f", r.LossTuned))
+	row(t, "perplexity", fmt.Sprintf("%.2f", r.PerplexityBase), fmt.Sprintf("%.2f", r.PerplexityTuned))
+	row(t, "exact match", fmt.Sprintf("%.1f %%", 100*r.ExactMatchBase), fmt.Sprintf("%.1f %%", 100*r.ExactMatchTuned))
+	row(t, "ROUGE-L", fmt.Sprintf("%.3f", r.RougeLBase), fmt.Sprintf("%.3f", r.RougeLTuned))
+	_ = t.Flush()
+	_, _ = fmt.Fprintf(w, "loss change %+.4f, 95 %% interval [%+.4f, %+.4f], over %d rows\n", r.LossDelta, r.LossDeltaCI[0], r.LossDeltaCI[1], r.Rows)
+}
+
+func (a *app) deployCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "deploy MODEL", Short: "Serve a model behind /v1/chat/completions", Args: oneArg("model id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			d, err := apiclient.Post[apigen.Deployment](cmd.Context(), c, "/api/deployments", apigen.StartDeployment{ModelID: args[0]})
+			if err == nil {
+				d, err = a.awaitDeployment(cmd.Context(), c, d.ID)
+			}
+			if err != nil {
+				return err
+			}
+			return a.print(d, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "%s serves %s; talk to it with: vibeflow chat %s \"your question\"\n", d.ID, d.ModelID, d.ModelID)
+			})
+		},
+	}
+	cmd.AddCommand(listCommand(a, "List deployments", "/api/deployments", func(w io.Writer, page apigen.DeploymentPage) {
+		t := table(w)
+		row(t, "ID", "MODEL", "STATUS", "WORKER")
+		for _, d := range page.Items {
+			row(t, d.ID, d.ModelID, d.Status, d.Worker)
+		}
+		_ = t.Flush()
+	}), a.deployStop())
+	return cmd
+}
+
+func (a *app) deployStop() *cobra.Command {
+	return &cobra.Command{
+		Use: "stop ID", Short: "Take a deployment down", Args: oneArg("deployment id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			d, err := apiclient.Delete[apigen.Deployment](cmd.Context(), c, "/api/deployments/"+url.PathEscape(args[0]))
+			if err != nil {
+				return err
+			}
+			return a.print(d, func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s %s\n", d.ID, d.Status) })
+		},
+	}
+}
+
+func (a *app) awaitDeployment(ctx context.Context, c *apiclient.Client, id string) (apigen.Deployment, error) {
+	bar := a.line()
+	path := "/api/deployments/" + url.PathEscape(id)
+	var d apigen.Deployment
+	err := c.Follow(ctx, path+"/events", 0, func(contract.Event) error {
+		var err error
+		if d, err = apiclient.Get[apigen.Deployment](ctx, c, path, nil); err != nil {
+			return err
+		}
+		bar.update("loading the model", 0, 0, "")
+		if s := contract.Status(d.Status); s == contract.StatusServing || s.Final() {
+			return apiclient.ErrStop
+		}
+		return nil
+	}, a.reconnecting)
+	if err != nil {
+		return d, err
+	}
+	if contract.Status(d.Status) != contract.StatusServing {
+		return d, errRunFailed{&d.Error}
+	}
+	bar.done("deploy", "serving on "+d.Device)
+	return d, nil
+}
+
+func (a *app) exportCommand() *cobra.Command {
+	var request apigen.StartExport
+	var format, to string
+	cmd := &cobra.Command{
+		Use: "export MODEL", Short: "Download a tuned model: its adapter, or merged safetensors", Args: oneArg("tuned model id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			request.ModelID, request.Format = args[0], apigen.StartExportFormat(format)
+			if to == "" {
+				to = args[0] + "-" + format
+			}
+			e, err := a.export(cmd.Context(), c, request)
+			if err == nil {
+				err = a.download(cmd.Context(), c, e, to)
+			}
+			if err != nil {
+				return err
+			}
+			return a.print(e, func(w io.Writer) { _, _ = fmt.Fprintln(w, to) })
+		},
+	}
+	cmd.Flags().StringVar(&format, "format", "adapter", "adapter or merged")
+	cmd.Flags().StringVarP(&to, "output", "o", "", "folder to write (default: MODEL-FORMAT); run again to go on after a break")
+	return cmd
+}
+
+func (a *app) export(ctx context.Context, c *apiclient.Client, request apigen.StartExport) (apigen.Export, error) {
+	bar := a.line()
+	e, err := apiclient.Post[apigen.Export](ctx, c, "/api/exports", request)
+	if err != nil {
+		return e, err
+	}
+	path := "/api/exports/" + url.PathEscape(e.ID)
+	if err := c.Follow(ctx, path+"/events", 0, func(contract.Event) error {
+		bar.update("exporting", 0, 0, string(request.Format))
+		return nil
+	}, a.reconnecting); err != nil {
+		return e, err
+	}
+	if e, err = apiclient.Get[apigen.Export](ctx, c, path, nil); err != nil {
+		return e, err
+	}
+	if contract.Status(e.Status) != contract.StatusCompleted {
+		return e, errRunFailed{&e.Error}
+	}
+	bar.done("export", fmt.Sprintf("%d files", len(e.Files)))
+	return e, nil
+}
+
+// download writes an export's files below a folder. Paths come from the server and must stay inside it.
+func (a *app) download(ctx context.Context, c *apiclient.Client, e apigen.Export, to string) error {
+	bar := a.line()
+	for _, f := range e.Files {
+		if !filepath.IsLocal(filepath.FromSlash(f.Path)) {
+			return contract.Errorf(contract.CodeInternal, "the server named a file outside the export: %q", f.Path)
+		}
+		path := filepath.Join(to, filepath.FromSlash(f.Path))
+		if info, err := os.Stat(path); err == nil && info.Size() == f.Size {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+			return err
+		}
+		err := c.Download(ctx, "/api/exports/"+url.PathEscape(e.ID)+"/download", url.Values{"file": {f.Path}}, path, f.Size,
+			func(done, total int64) { bar.update("downloading "+f.Path, float64(done), float64(total), size(done)) })
+		if err != nil {
+			return err
+		}
+	}
+	bar.done("download", to)
+	return nil
+}
+
+func (a *app) keysCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "keys", Short: "API keys for /v1"}
+	create := &cobra.Command{
+		Use: "create NAME", Short: "Make a key; it is shown once", Args: oneArg("name"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			k, err := apiclient.Post[apigen.CreatedKey](cmd.Context(), c, "/api/keys/generate", apigen.CreateKey{Name: strings.TrimSpace(args[0])})
+			if err != nil {
+				return err
+			}
+			return a.print(k, func(w io.Writer) { _, _ = fmt.Fprintln(w, k.Secret) })
+		},
+	}
+	list := &cobra.Command{
+		Use: "list", Short: "List keys", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			page, err := apiclient.Get[apigen.KeyPage](cmd.Context(), c, "/api/keys", nil)
+			if err != nil {
+				return err
+			}
+			return a.print(page, func(w io.Writer) {
+				t := table(w)
+				row(t, "ID", "NAME", "KEY", "USED", "REVOKED")
+				for _, k := range page.Items {
+					row(t, k.ID, k.Name, k.Prefix+"…", k.UsageCount, !k.RevokedAt.IsZero())
+				}
+				_ = t.Flush()
+			})
+		},
+	}
+	revoke := &cobra.Command{
+		Use: "revoke ID", Short: "Revoke a key at once", Args: oneArg("key id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			_, err = apiclient.Delete[struct{}](cmd.Context(), c, "/api/keys/"+url.PathEscape(args[0]))
+			return err
+		},
+	}
+	cmd.AddCommand(create, list, revoke)
+	return cmd
+}

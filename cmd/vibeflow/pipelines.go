@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vibeflow/vibeflow/api/apigen"
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/apiclient"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	var request apigen.StartPipeline
+	var config string
+	cmd := &cobra.Command{
+		Use: "run FILE", Short: "The whole pipeline on a file of your own: read, recommend, train, evaluate, deploy", Args: oneArg("file"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			overrides, err := parseOverrides(config)
+			if err != nil {
+				return err
+			}
+			request.Config = overrides
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			ds, err := a.ingest(cmd.Context(), c, args[0], request.Name)
+			if err != nil {
+				return err
+			}
+			request.DatasetID, request.AutoConfirm = ds.ID, true
+			pipeline, err := a.runPipeline(cmd.Context(), c, request)
+			if err != nil {
+				return err
+			}
+			return a.print(pipeline, func(w io.Writer) { printPipeline(w, pipeline) })
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&request.ModelID, "model", "", "base model (default: the recommender's)")
+	f.StringVar(&request.Name, "name", "", "name")
+	f.StringVar(&request.Goal, "goal", "", "what the model is for")
+	f.StringVar(&config, "config", "", `training configuration as JSON; what is absent is the recommender's`)
+	f.BoolVar(&request.SkipEvaluate, "skip-evaluate", false, "do not evaluate")
+	f.BoolVar(&request.SkipDeploy, "skip-deploy", false, "do not deploy")
+	return cmd
+}
+
+// runPipeline starts a pipeline and shows its stages until it has ended.
+func (a *app) runPipeline(ctx context.Context, c *apiclient.Client, request apigen.StartPipeline) (apigen.Pipeline, error) {
+	pipeline, err := apiclient.Post[apigen.Pipeline](ctx, c, "/api/pipelines", request)
+	if err != nil {
+		return pipeline, err
+	}
+	return a.watchPipeline(ctx, c, pipeline.ID)
+}
+
+func (a *app) watchPipeline(ctx context.Context, c *apiclient.Client, id string) (apigen.Pipeline, error) {
+	path := "/api/pipelines/" + url.PathEscape(id)
+	view := &pipelineView{app: a, client: c, ctx: ctx, bars: map[string]*line{}}
+	if err := c.Follow(ctx, path+"/events", 0, view.event, a.reconnecting); err != nil {
+		return apigen.Pipeline{}, err
+	}
+	pipeline, err := apiclient.Get[apigen.Pipeline](ctx, c, path, nil)
+	if err != nil {
+		return pipeline, err
+	}
+	if contract.Status(pipeline.Status) != contract.StatusCompleted {
+		if pipeline.Error.Code == "" {
+			pipeline.Error = contract.Error{Code: contract.CodeConflict, Message: "the pipeline was " + string(pipeline.Status)}
+		}
+		return pipeline, errRunFailed{&pipeline.Error}
+	}
+	return pipeline, nil
+}
+
+// pipelineView shows one line a stage; training and evaluation are followed on their own streams.
+type pipelineView struct {
+	app    *app
+	client *apiclient.Client
+	ctx    context.Context
+	bars   map[string]*line
+}
+
+func (v *pipelineView) event(e contract.Event) error {
+	switch e.Type {
+	case contract.EventType(contract.KindPipeline, contract.EventStage):
+		var stage contract.StageChanged
+		if err := json.Unmarshal(e.Payload, &stage); err != nil {
+			return err
+		}
+		return v.stage(stage)
+	case contract.EventType(contract.KindPipeline, contract.EventFailed):
+		// A failed stage leaves the pipeline waiting for a retry; a person at a terminal wants to know now.
+		return apiclient.ErrStop
+	default:
+		return nil
+	}
+}
+
+func (v *pipelineView) stage(stage contract.StageChanged) error {
+	switch stage.Status {
+	case contract.StatusRunning:
+		return v.running(stage)
+	case contract.StatusCompleted:
+		if bar := v.bars[stage.Stage]; bar != nil {
+			bar.done(stage.Stage, stage.ID)
+		}
+		return nil
+	case contract.StatusFailed:
+		return apiclient.ErrStop
+	default:
+		return nil
+	}
+}
+
+func (v *pipelineView) running(stage contract.StageChanged) error {
+	bar := v.app.line()
+	v.bars[stage.Stage] = bar
+	switch {
+	case stage.Stage == contract.StageTrain && stage.ID != "":
+		delete(v.bars, stage.Stage)
+		if _, err := v.app.watchJob(v.ctx, v.client, stage.ID); err != nil {
+			return err
+		}
+	case stage.Stage == contract.StageEvaluate && stage.ID != "":
+		delete(v.bars, stage.Stage)
+		if _, err := v.app.watchEvaluation(v.ctx, v.client, stage.ID); err != nil {
+			return err
+		}
+	default:
+		bar.update(stage.Stage, 0, 0, "")
+	}
+	return nil
+}
+
+func printPipeline(w io.Writer, p apigen.Pipeline) {
+	t := table(w)
+	row(t, "id", p.ID)
+	row(t, "status", p.Status)
+	for _, s := range p.Stages {
+		row(t, "  "+s.Stage, s.Status, seconds(time.Duration(s.Seconds*float64(time.Second))), s.ID)
+	}
+	row(t, "tuned model", p.ModelID)
+	if p.DeploymentID != "" {
+		row(t, "talk to it", "vibeflow chat "+p.ModelID+` "your question"`)
+	}
+	if p.Error.Code != "" {
+		row(t, "error", p.Error.Error())
+	}
+	_ = t.Flush()
+}
+
+func (a *app) pipelinesCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "pipelines", Short: "List, watch and steer pipelines"}
+	cmd.AddCommand(
+		listCommand(a, "List pipelines", "/api/pipelines", func(w io.Writer, page apigen.PipelinePage) {
+			t := table(w)
+			row(t, "ID", "NAME", "STATUS", "MODEL", "CREATED")
+			for _, p := range page.Items {
+				row(t, p.ID, p.Name, p.Status, p.ModelID, p.CreatedAt.Local().Format("2006-01-02 15:04"))
+			}
+			_ = t.Flush()
+		}),
+		getCommand(a, "pipeline id", "/api/pipelines/", printPipeline),
+		a.pipelinesWatch(), a.pipelineVerb("retry", "Retry the failed stage alone"),
+		a.pipelineVerb("confirm", "Accept the proposal"), a.pipelineVerb("cancel", "Cancel"))
+	return cmd
+}
+
+func (a *app) pipelinesWatch() *cobra.Command {
+	return &cobra.Command{
+		Use: "watch ID", Short: "Follow a pipeline to its end", Args: oneArg("pipeline id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			p, err := a.watchPipeline(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			return a.print(p, func(w io.Writer) { printPipeline(w, p) })
+		},
+	}
+}
+
+func (a *app) pipelineVerb(verb, short string) *cobra.Command {
+	return &cobra.Command{
+		Use: verb + " ID", Short: short, Args: oneArg("pipeline id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			p, err := apiclient.Post[apigen.Pipeline](cmd.Context(), c, "/api/pipelines/"+url.PathEscape(args[0])+"/"+verb, nil)
+			if err != nil {
+				return err
+			}
+			return a.print(p, func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s %s\n", p.ID, p.Status) })
+		},
+	}
+}

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/vibeflow/vibeflow/activities"
+	"github.com/vibeflow/vibeflow/api"
+	"github.com/vibeflow/vibeflow/api/gateway"
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/artifact"
+	"github.com/vibeflow/vibeflow/internal/catalog"
+	"github.com/vibeflow/vibeflow/internal/datadir"
+	"github.com/vibeflow/vibeflow/internal/embedded"
+	"github.com/vibeflow/vibeflow/internal/store"
+	"github.com/vibeflow/vibeflow/internal/supervise"
+	"github.com/vibeflow/vibeflow/internal/temporalclient"
+	"github.com/vibeflow/vibeflow/workers"
+)
+
+const defaultListen = "127.0.0.1:8642"
+
+// processContext ends on SIGTERM, SIGINT, or when the `up` that started this process is gone.
+func processContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(ctx)
+	supervise.WatchParent(cancel)
+	return ctx, func() { cancel(); stop() }
+}
+
+func logger(process datadir.Process) *slog.Logger {
+	level := slog.LevelInfo
+	if os.Getenv("VIBEFLOW_LOG") == "debug" {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("process", string(process))
+	slog.SetDefault(log)
+	return log
+}
+
+func (a *app) temporalCommand() *cobra.Command {
+	var options embedded.Options
+	cmd := &cobra.Command{
+		Use: "temporal", Short: "Run the embedded Temporal server and its UI", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := a.dataDir()
+			if err != nil {
+				return err
+			}
+			ctx, stop := processContext(cmd.Context())
+			defer stop()
+			options.DataDir, options.Logger = dir, logger(datadir.ProcessTemporal)
+			return embedded.New(options).Run(ctx)
+		},
+	}
+	cmd.Flags().IntVar(&options.FrontendPort, "port", 0, "gRPC port (default: the last start's, else 7233, else a free one)")
+	cmd.Flags().IntVar(&options.UIPort, "ui-port", 0, "port of Temporal's UI (likewise, 8233)")
+	return cmd
+}
+
+func (a *app) serverCommand() *cobra.Command {
+	var listen string
+	var hosts []string
+	var exposed bool
+	cmd := &cobra.Command{
+		Use: "server", Short: "Run the API, the worker gateway and the control worker", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := a.dataDir()
+			if err != nil {
+				return err
+			}
+			if err := checkExposure(listen, exposed); err != nil {
+				return err
+			}
+			ctx, stop := processContext(cmd.Context())
+			defer stop()
+			return (&serverProcess{dir: dir, listen: listen, hosts: hosts, log: logger(datadir.ProcessServer)}).run(ctx)
+		},
+	}
+	cmd.Flags().StringVar(&listen, "listen", defaultListen, "address to answer on")
+	cmd.Flags().StringSliceVar(&hosts, "host", nil, "name under which others may call this server")
+	cmd.Flags().BoolVar(&exposed, "insecure-expose", false, "allow an address beyond loopback without TLS (put a TLS proxy before it)")
+	return cmd
+}
+
+// checkExposure keeps tokens off the wire: plain HTTP is for loopback, unless the operator says otherwise.
+func checkExposure(listen string, exposed bool) error {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return contract.Errorf(contract.CodeInvalid, "%q is not host:port", listen).On("listen")
+	}
+	ip := net.ParseIP(host)
+	if host == "localhost" || (ip != nil && ip.IsLoopback()) || exposed {
+		return nil
+	}
+	return contract.Errorf(contract.CodeInvalid, "%s is reachable by others, and this server does not speak TLS", listen).On("listen").
+		Mend("listen on 127.0.0.1 behind a TLS proxy, or add --insecure-expose")
+}
+
+// serverProcess is the only process that opens the database, the blobs and the secrets.
+type serverProcess struct {
+	dir    *datadir.Dir
+	listen string
+	hosts  []string
+	log    *slog.Logger
+	store  *store.Store
+	blobs  *artifact.Store
+}
+
+func (p *serverProcess) run(ctx context.Context) error {
+	lock, err := p.dir.Lock(string(datadir.ProcessServer))
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	listener, err := net.Listen("tcp", p.listen)
+	if err != nil {
+		return contract.Errorf(contract.CodeInUse, "cannot listen on %s: %w", p.listen, err).
+			Mend("stop what uses the port, or choose another with --listen")
+	}
+	defer func() { _ = listener.Close() }()
+	if err := p.open(ctx); err != nil {
+		return err
+	}
+	defer func() { _ = errors.Join(p.blobs.Close(), p.store.Close()) }()
+	return p.serve(ctx, listener)
+}
+
+func (p *serverProcess) open(ctx context.Context) (err error) {
+	if p.store, err = store.Open(ctx, store.Options{Path: p.dir.AppDB(), Logger: p.log}); err != nil {
+		return err
+	}
+	key, err := p.dir.Key(datadir.SecretMasterKey)
+	if err != nil {
+		return err
+	}
+	p.blobs, err = artifact.Open(ctx, artifact.Options{BucketURL: "file://" + p.dir.Blobs(), MasterKey: key,
+		Index: p.store, SpoolDir: p.dir.Spool(), Logger: p.log})
+	if err != nil {
+		return err
+	}
+	return p.store.UpsertCatalog(ctx, catalog.Rows())
+}
+
+// serve answers HTTP at once; the control worker joins when Temporal is there.
+func (p *serverProcess) serve(ctx context.Context, listener net.Listener) error {
+	control := activities.NewControl(p.store, p.blobs, p.log)
+	temporal := newTemporalLink(p.dir, p.log)
+	server, err := p.api(control, temporal)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Serve(ctx, listener) })
+	group.Go(func() error {
+		c, err := temporal.dial(ctx)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return workers.RunControl(ctx, workers.ControlConfig{Client: c, Outbox: p.store, Activities: control, Logger: p.log, Ready: temporal.markReady})
+	})
+	at := datadir.Endpoints{Server: "http://" + listener.Addr().String()}
+	if err := p.dir.Publish(datadir.ProcessServer, at); err != nil {
+		return err
+	}
+	defer func() { _ = p.dir.Unpublish(datadir.ProcessServer) }()
+	p.log.Info("server is up", "url", at.Server)
+	err = group.Wait()
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+func (p *serverProcess) api(control *activities.Control, temporal *temporalLink) (*api.Server, error) {
+	cliToken, err := p.dir.Token(datadir.SecretCLIToken)
+	if err != nil {
+		return nil, err
+	}
+	workerToken, err := p.dir.Token(datadir.SecretWorkerToken)
+	if err != nil {
+		return nil, err
+	}
+	temporalToken, err := p.dir.Token(datadir.SecretTemporalToken)
+	if err != nil {
+		return nil, err
+	}
+	signing, err := p.dir.Key(datadir.SecretJWTKey)
+	if err != nil {
+		return nil, err
+	}
+	door, err := gateway.New(gateway.Deps{Store: p.store, Artifacts: p.blobs, WorkerToken: workerToken, SigningKey: signing, Logger: p.log})
+	if err != nil {
+		return nil, err
+	}
+	return api.New(api.Options{
+		Store: p.store, Artifacts: p.blobs, Gateway: door, CLIToken: cliToken, SigningKey: signing,
+		Advise: control.Recommend, TemporalUI: temporal.ui, TemporalToken: temporalToken, TemporalReady: temporal.ready,
+		DataRoot: p.dir.Root(), Version: version(), Hosts: p.hosts, Logger: p.log,
+	})
+}
+
+// temporalLink is the server's connection to Temporal, which may come up later than the server.
+type temporalLink struct {
+	dir   *datadir.Dir
+	log   *slog.Logger
+	polls chan struct{}
+}
+
+func newTemporalLink(dir *datadir.Dir, log *slog.Logger) *temporalLink {
+	return &temporalLink{dir: dir, log: log, polls: make(chan struct{})}
+}
+
+func (l *temporalLink) dial(ctx context.Context) (client.Client, error) {
+	return dialTemporal(ctx, l.dir, l.log, "")
+}
+
+// dialTemporal waits for the data folder's Temporal, or uses the one that VIBEFLOW_TEMPORAL names.
+func dialTemporal(ctx context.Context, dir *datadir.Dir, log *slog.Logger, identity string) (client.Client, error) {
+	token, err := dir.Token(datadir.SecretTemporalToken)
+	if err != nil {
+		return nil, err
+	}
+	address := os.Getenv("VIBEFLOW_TEMPORAL")
+	if address == "" {
+		at, err := dir.AwaitPublished(ctx, datadir.ProcessTemporal)
+		if err != nil {
+			return nil, err
+		}
+		address = at.TemporalAddress
+	}
+	return temporalclient.Dial(ctx, temporalclient.Options{Address: address, Token: token, Identity: identity, Logger: log})
+}
+
+func (l *temporalLink) markReady() { close(l.polls) }
+
+func (l *temporalLink) ready(context.Context) error {
+	select {
+	case <-l.polls:
+		return nil
+	default:
+		return contract.Errorf(contract.CodeUnavailable, "the control worker does not poll yet")
+	}
+}
+
+func (l *temporalLink) ui() string {
+	at, _, _ := l.dir.Published(datadir.ProcessTemporal)
+	return at.TemporalUI
+}
+

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// line shows one step's progress: a bar that is redrawn on a terminal, a plain line now and then elsewhere.
+type line struct {
+	w        io.Writer
+	quiet    bool
+	terminal bool
+	started  time.Time
+	lastDraw time.Time
+	lastText string
+	width    int
+}
+
+const (
+	redrawEvery = 100 * time.Millisecond
+	plainEvery  = 5 * time.Second
+	barWidth    = 24
+)
+
+func (a *app) line() *line {
+	file, isFile := a.err.(*os.File)
+	return &line{w: a.err, quiet: a.quiet, terminal: isFile && term.IsTerminal(int(file.Fd())), started: time.Now()}
+}
+
+// update shows done of total (total 0: no bar) and what is going on.
+func (l *line) update(label string, done, total float64, note string) {
+	every := plainEvery
+	if l.terminal {
+		every = redrawEvery
+	}
+	text := label
+	if total > 0 {
+		share := min(done/total, 1)
+		if l.terminal {
+			filled := int(share * barWidth)
+			text += " [" + strings.Repeat("█", filled) + strings.Repeat("░", barWidth-filled) + "]"
+		}
+		text += fmt.Sprintf(" %3.0f %%", 100*share)
+	}
+	if note != "" {
+		text += "  " + note
+	}
+	if l.quiet || text == l.lastText || time.Since(l.lastDraw) < every {
+		return
+	}
+	l.lastDraw, l.lastText = time.Now(), text
+	if !l.terminal {
+		_, _ = fmt.Fprintln(l.w, "  "+text)
+		return
+	}
+	l.redraw("  " + text)
+}
+
+// done ends the step with one line that stays: what, how it went and how long it took.
+func (l *line) done(label, result string) {
+	if l.quiet {
+		return
+	}
+	text := fmt.Sprintf("✓ %-12s %s (%s)", label, result, seconds(time.Since(l.started)))
+	if l.terminal {
+		l.redraw(text)
+		_, _ = fmt.Fprintln(l.w)
+		return
+	}
+	_, _ = fmt.Fprintln(l.w, text)
+}
+
+func (l *line) redraw(text string) {
+	runes := len([]rune(text))
+	pad := max(l.width-runes, 0)
+	l.width = runes
+	_, _ = fmt.Fprint(l.w, "\r"+text+strings.Repeat(" ", pad))
+}
+
+// seconds says a duration as people do: "0.4 s", "12 s", "3 min 5 s", "2 h 10 min".
+func seconds(d time.Duration) string {
+	switch {
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%.0f s", d.Seconds())
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
+	default:
+		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+	}
+}
+
+// eta says what is left, or nothing while it is not known.
+func eta(left float64) string {
+	if left <= 0 {
+		return ""
+	}
+	return seconds(time.Duration(left*float64(time.Second))) + " left"
+}
+
+// size says bytes in decimal units.
+func size(bytes int64) string {
+	value, unit := float64(bytes), "B"
+	for _, next := range []string{"kB", "MB", "GB", "TB"} {
+		if value < 1000 {
+			break
+		}
+		value, unit = value/1000, next
+	}
+	if unit == "B" {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	return fmt.Sprintf("%.1f %s", value, unit)
+}
