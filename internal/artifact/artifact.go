@@ -27,11 +27,15 @@ import (
 // Index keeps what must be known of an object to read it: *store.Store is one. Its errors are *contract.Error
 // (not_found; conflict for an object still in use).
 type Index interface {
-	PutObject(ctx context.Context, o contract.Object) error
-	GetObject(ctx context.Context, id string) (contract.Object, error)
+	PutObject(ctx context.Context, o Object) error
+	GetObject(ctx context.Context, id string) (Object, error)
 	DeleteObject(ctx context.Context, id string) error
-	ObjectIDs(ctx context.Context) (map[string]bool, error)
+	// LiveObjects forgets what nothing refers to and returns the ids of the rest; it is called once, at the start.
+	LiveObjects(ctx context.Context) (map[string]bool, error)
 }
+
+// Object is an object's index entry.
+type Object = contract.Object
 
 // Options configures Open. MasterKey is 32 bytes. SpoolDir holds uploads under way; it is made with mode 0700. A file://
 // bucket's folder is made likewise.
@@ -58,7 +62,8 @@ const (
 	objectFolder = "objects/"
 )
 
-// Open opens the bucket and sweeps it: content without an index entry is what a crash left of a Put or a Delete.
+// Open opens the bucket and sweeps it: content that the index does not know, or knows no use for, is what a crash left of
+// a Put or a Delete.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	keys, err := newKeyring(opts.MasterKey)
 	if err != nil {
@@ -108,7 +113,7 @@ func (s *Store) Close() error { return s.bucket.Close() }
 
 // sweep deletes what no index entry names. It runs before anything else uses the store.
 func (s *Store) sweep(ctx context.Context) error {
-	known, err := s.index.ObjectIDs(ctx)
+	known, err := s.index.LiveObjects(ctx)
 	if err != nil {
 		return err
 	}
@@ -150,20 +155,20 @@ type PutInput struct {
 
 // Put encrypts content into a new object. If anything goes wrong (too_large, disk_full, invalid for a digest that does
 // not match, an error of the reader, ctx) nothing is left.
-func (s *Store) Put(ctx context.Context, in PutInput) (contract.Object, error) {
-	o := contract.Object{ID: contract.NewID(objectPrefix), Name: in.Name, ContentType: in.ContentType, CreatedAt: time.Now().UTC()}
+func (s *Store) Put(ctx context.Context, in PutInput) (Object, error) {
+	o := Object{ID: contract.NewID(objectPrefix), Name: in.Name, ContentType: in.ContentType, CreatedAt: time.Now().UTC()}
 	key, err := s.keys.newDataKey(o.ID)
 	if err != nil {
-		return contract.Object{}, err
+		return Object{}, err
 	}
 	o.WrappedKey = key.wrapped
 	counted, err := s.write(ctx, o.ID, key, in)
 	if err != nil {
-		return contract.Object{}, err
+		return Object{}, err
 	}
 	o.Size, o.SHA256 = counted.n, hex.EncodeToString(counted.sum.Sum(nil))
 	if err := s.index.PutObject(ctx, o); err != nil {
-		return contract.Object{}, errors.Join(err, s.deleteKey(context.WithoutCancel(ctx), objectFolder+o.ID))
+		return Object{}, errors.Join(err, s.deleteKey(context.WithoutCancel(ctx), objectFolder+o.ID))
 	}
 	return o, nil
 }
@@ -258,7 +263,7 @@ func diskError(doing string, err error) error {
 }
 
 // Stat returns an object's entry, or not_found.
-func (s *Store) Stat(ctx context.Context, id string) (contract.Object, error) {
+func (s *Store) Stat(ctx context.Context, id string) (Object, error) {
 	return s.index.GetObject(ctx, id)
 }
 

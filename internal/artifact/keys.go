@@ -65,7 +65,7 @@ func (k *keyring) newDataKey(id string) (*dataKey, error) {
 	return key, nil
 }
 
-func (k *keyring) unwrap(o contract.Object) (*dataKey, error) {
+func (k *keyring) unwrap(o Object) (*dataKey, error) {
 	sealed, ok := bytes.CutPrefix(o.WrappedKey, k.header)
 	if !ok {
 		return nil, contract.Errorf(contract.CodePrerequisite, "object %s was encrypted under another master key", o.ID).

@@ -33,7 +33,7 @@ type Reader struct {
 	mu      sync.Mutex
 	ctx     context.Context
 	store   *Store
-	object  contract.Object
+	object  Object
 	gcm     cipher.AEAD
 	prefix  []byte
 	pos     int64
@@ -55,7 +55,7 @@ func (s *Store) Open(ctx context.Context, id string, offset int64) (*Reader, err
 }
 
 // OpenObject is Open for an entry that is at hand.
-func (s *Store) OpenObject(ctx context.Context, o contract.Object, offset int64) (*Reader, error) {
+func (s *Store) OpenObject(ctx context.Context, o Object, offset int64) (*Reader, error) {
 	key, err := s.keys.unwrap(o)
 	if err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func (s *Store) OpenObject(ctx context.Context, o contract.Object, offset int64)
 }
 
 // Object returns the entry of what is read.
-func (r *Reader) Object() contract.Object { return r.object }
+func (r *Reader) Object() Object { return r.object }
 
 // Size is the object's size in bytes.
 func (r *Reader) Size() int64 { return r.object.Size }

@@ -26,7 +26,8 @@ func (r objectRow) object() contract.Object {
 		WrappedKey: r.WrappedKey, CreatedAt: r.CreatedAt.UTC()}
 }
 
-// PutObject adds an object to the index of the artifact store.
+// PutObject adds an object to the index of the artifact store. One that nothing refers to by the next start is swept: a
+// dataset, a run or a model keeps it, and whoever calls HoldObject.
 func (s *Store) PutObject(ctx context.Context, o contract.Object) error {
 	return s.write(ctx, func(ctx context.Context, tx *txn) error {
 		row := objectRow{ID: o.ID, Name: o.Name, ContentType: o.ContentType, SHA256: o.SHA256, Size: o.Size,
@@ -49,28 +50,68 @@ func (s *Store) GetObject(ctx context.Context, id string) (contract.Object, erro
 // is no error.
 func (s *Store) DeleteObject(ctx context.Context, id string) error {
 	return s.write(ctx, func(ctx context.Context, tx *txn) error {
-		free, err := tx.unreferenced(ctx, []string{id})
+		var used []string
+		err := tx.NewSelect().Table("objects").Column("id").Where("id = ?", id).Where(inUse).Scan(ctx, &used)
 		if err != nil {
 			return err
 		}
-		if len(free) == 0 {
+		if len(used) > 0 {
 			return contract.Errorf(contract.CodeConflict, "object %s is still in use", id).Mend("delete what uses it first")
 		}
-		return tx.dropObjects(ctx, free)
+		return tx.dropObjects(ctx, []string{id})
 	})
 }
 
-// ObjectIDs returns the ids of all objects that the index knows.
-func (s *Store) ObjectIDs(ctx context.Context) (map[string]bool, error) {
-	var ids []string
-	if err := s.reader.NewSelect().Table("objects").Column("id").Scan(ctx, &ids); err != nil {
-		return nil, err
-	}
-	known := make(map[string]bool, len(ids))
-	for _, id := range ids {
-		known[id] = true
-	}
-	return known, nil
+// LiveObjects forgets objects that nothing refers to (a crash fell between storing them and saying what they are for) and
+// returns the ids of all others. It is for the start, when nobody is in between.
+func (s *Store) LiveObjects(ctx context.Context) (map[string]bool, error) {
+	live := map[string]bool{}
+	err := s.write(ctx, func(ctx context.Context, tx *txn) error {
+		var ids []string
+		if _, err := tx.ExecContext(ctx, `DELETE FROM objects WHERE NOT `+inUse); err != nil {
+			return err
+		}
+		if err := tx.NewSelect().Table("objects").Column("id").Scan(ctx, &ids); err != nil {
+			return err
+		}
+		for _, id := range ids {
+			live[id] = true
+		}
+		return nil
+	})
+	return live, err
+}
+
+// inUse holds for a row of objects that something refers to.
+const inUse = `(EXISTS (SELECT 1 FROM object_refs AS r WHERE r.object_id = objects.id)
+	OR EXISTS (SELECT 1 FROM run_blobs AS b WHERE b.object_id = objects.id)
+	OR objects.id IN (SELECT object_id FROM run_inputs)
+	OR objects.id IN (SELECT object_id FROM datasets)
+	OR objects.id IN (SELECT json_extract(train, '$.object_id') FROM datasets WHERE train IS NOT NULL)
+	OR objects.id IN (SELECT json_extract(eval, '$.object_id') FROM datasets WHERE eval IS NOT NULL))`
+
+// HoldObject keeps an object for an owner of the caller's naming ("model/<id>" is CreateModel's) until ReleaseOwner.
+func (s *Store) HoldObject(ctx context.Context, owner, objectID string) error {
+	return s.write(ctx, func(ctx context.Context, tx *txn) error { return tx.hold(ctx, owner, objectID) })
+}
+
+// ReleaseOwner ends an owner's hold on its objects and returns those that nothing needs any more, for the caller to
+// discard.
+func (s *Store) ReleaseOwner(ctx context.Context, owner string) (freed []string, err error) {
+	err = s.write(ctx, func(ctx context.Context, tx *txn) error {
+		var held []string
+		if err := tx.NewSelect().Table("object_refs").Column("object_id").Where("owner = ?", owner).Scan(ctx, &held); err != nil {
+			return err
+		}
+		if _, err := tx.NewDelete().Table("object_refs").Where("owner = ?", owner).Exec(ctx); err != nil {
+			return err
+		}
+		if freed, err = tx.unreferenced(ctx, held); err != nil {
+			return err
+		}
+		return tx.dropObjects(ctx, freed)
+	})
+	return freed, err
 }
 
 // hold keeps an object from being deleted as long as its owner ("model/<id>") is there.
@@ -79,21 +120,14 @@ func (t *txn) hold(ctx context.Context, owner, objectID string) error {
 	return err
 }
 
-// unreferenced returns those of ids that neither a run nor an owner holds.
+// unreferenced returns those of ids that nothing refers to.
 func (t *txn) unreferenced(ctx context.Context, ids []string) ([]string, error) {
 	var free []string
-	for _, id := range ids {
-		var held bool
-		err := t.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM object_refs WHERE object_id = ?)
-			OR EXISTS (SELECT 1 FROM run_blobs WHERE object_id = ?)`, id, id).Scan(&held)
-		if err != nil {
-			return nil, err
-		}
-		if !held {
-			free = append(free, id)
-		}
+	if len(ids) == 0 {
+		return nil, nil
 	}
-	return free, nil
+	err := t.NewSelect().Table("objects").Column("id").Where("id IN (?)", bun.List(ids)).Where("NOT "+inUse).Scan(ctx, &free)
+	return free, err
 }
 
 func (t *txn) dropObjects(ctx context.Context, ids []string) error {

@@ -1,0 +1,172 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/labstack/echo/v5"
+
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/store"
+)
+
+const (
+	specVersion  = 1
+	leaseSeconds = 600
+)
+
+// plan is what a launch is to do, and the objects that it may read for it.
+type plan struct {
+	spec   contract.RunSpec
+	inputs []contract.ObjectRef
+}
+
+// plan reads a run's rows into the runner's input. Paths are left to the worker.
+func (g *Gateway) plan(ctx context.Context, runID string) (*plan, error) {
+	kind, ok := store.RunKind(runID)
+	if !ok {
+		return nil, contract.Errorf(contract.CodeNotFound, "there is no run %q", runID)
+	}
+	p := &plan{spec: contract.RunSpec{Version: specVersion, RunID: runID, Device: "auto", LeaseSeconds: leaseSeconds}}
+	switch kind {
+	case contract.KindJob:
+		return p, g.planTraining(ctx, p)
+	case contract.KindEvaluation:
+		return p, g.planEvaluation(ctx, p)
+	default:
+		return p, g.planExport(ctx, p)
+	}
+}
+
+func (g *Gateway) planTraining(ctx context.Context, p *plan) error {
+	job, err := g.store.GetJob(ctx, p.spec.RunID)
+	if err != nil {
+		return err
+	}
+	p.spec.Verb, p.spec.Model, p.spec.Training = contract.VerbTrain, job.Model, &job.Config
+	if err := g.addDataset(ctx, p, job.DatasetID, true); err != nil {
+		return err
+	}
+	return g.addModel(ctx, p, job.ModelID)
+}
+
+func (g *Gateway) planEvaluation(ctx context.Context, p *plan) error {
+	evaluation, err := g.store.GetEvaluation(ctx, p.spec.RunID)
+	if err != nil {
+		return err
+	}
+	p.spec.Verb, p.spec.Evaluate = contract.VerbEvaluate, &evaluation.Config
+	if err := g.addDataset(ctx, p, evaluation.DatasetID, false); err != nil {
+		return err
+	}
+	return g.addModel(ctx, p, evaluation.ModelID)
+}
+
+func (g *Gateway) planExport(ctx context.Context, p *plan) error {
+	export, err := g.store.GetExport(ctx, p.spec.RunID)
+	if err != nil {
+		return err
+	}
+	card, err := g.modelCard(ctx, export.ModelID)
+	if err != nil {
+		return err
+	}
+	p.spec.Verb = contract.VerbExport
+	p.spec.Export = &contract.ExportSpec{Format: export.Format, Card: card}
+	return g.addModel(ctx, p, export.ModelID)
+}
+
+// addModel names the base model and, for a tuned one, the weights to put beside it. A source that the run's own row
+// fixed (a Hub revision) is kept.
+func (g *Gateway) addModel(ctx context.Context, p *plan, modelID string) error {
+	m, err := g.store.GetModel(ctx, modelID)
+	if err != nil {
+		return err
+	}
+	base, err := g.store.BaseOf(ctx, m)
+	if err != nil {
+		return err
+	}
+	if p.spec.Model.Source == "" {
+		p.spec.Model = base.Ref
+	}
+	if m.Tuned() {
+		p.spec.Adapter = weightsOf(m)
+		for _, f := range m.Files {
+			p.inputs = append(p.inputs, contract.ObjectRef{ObjectID: f.ObjectID, SHA256: f.SHA256, Size: f.Size})
+		}
+	}
+	return nil
+}
+
+func weightsOf(m *store.Model) *contract.Input {
+	in := &contract.Input{Method: m.Method}
+	for _, f := range m.Files {
+		in.Files = append(in.Files, f.FileInfo)
+		in.Size += f.Size
+	}
+	return in
+}
+
+// addDataset names the splits that a run reads: both to train, the held-out one to evaluate.
+func (g *Gateway) addDataset(ctx context.Context, p *plan, datasetID string, train bool) error {
+	d, err := g.store.GetDataset(ctx, datasetID)
+	if err != nil {
+		return err
+	}
+	if d.Status != contract.StatusReady || d.Train == nil {
+		return contract.Errorf(contract.CodeConflict, "dataset %s is %s: it cannot be trained on", d.ID, d.Status).Mend("wait until it is ready")
+	}
+	if !train && (d.Eval == nil || d.EvalRows == 0) {
+		return contract.Errorf(contract.CodeBadData, "dataset %s holds no rows out: there is nothing to evaluate on", d.ID).
+			Mend("process it with an evaluation split")
+	}
+	p.spec.Dataset = &contract.DatasetRef{ID: d.ID, Format: d.Canonical}
+	if train {
+		p.spec.Dataset.Train = p.input(d.Train)
+	}
+	if d.Eval != nil {
+		p.spec.Dataset.Eval = p.input(d.Eval)
+	}
+	return nil
+}
+
+func (p *plan) input(ref *contract.ObjectRef) contract.Input {
+	p.inputs = append(p.inputs, *ref)
+	return contract.Input{SHA256: ref.SHA256, Size: ref.Size}
+}
+
+func (g *Gateway) getDeployment(c *echo.Context) error {
+	ctx := c.Request().Context()
+	d, err := g.store.GetDeployment(ctx, c.Param("id"))
+	if err != nil {
+		return err
+	}
+	m, err := g.store.GetModel(ctx, d.ModelID)
+	if err != nil {
+		return err
+	}
+	base, err := g.store.BaseOf(ctx, m)
+	if err != nil {
+		return err
+	}
+	spec := contract.DeploymentSpec{DeploymentID: d.ID, ModelID: m.ID, Base: base.Ref}
+	if m.Tuned() {
+		spec.Weights = weightsOf(m)
+	}
+	return c.JSON(http.StatusOK, spec)
+}
+
+func (g *Gateway) putServing(c *echo.Context) error {
+	var serving contract.Serving
+	if err := readBody(c, maxJSONBody, &serving); err != nil {
+		return err
+	}
+	if err := checkServing(serving); err != nil {
+		return err
+	}
+	if err := g.store.SaveServing(c.Request().Context(), c.Param("id"), serving); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
