@@ -1,0 +1,315 @@
+package supervise
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/datadir"
+)
+
+const (
+	// A process that ends this often in a row, soon after its start and with the same words, means what it says.
+	refusalsThatCount = 3
+	refusalWithin     = 10 * time.Second
+)
+
+// Exit codes by which a process says that trying again is of no use until somebody mends something; cmd/vibeflow
+// gives them to contract.CodeInvalidConfig and the like (2), and to CodePrerequisite and CodeInUse (7).
+var refusalCodes = map[int]bool{2: true, 7: true}
+
+// child is one supervised process through all of its lives.
+type child struct {
+	s       *supervisor
+	process datadir.Process
+
+	mu       sync.Mutex
+	command  *exec.Cmd     // the present life, nil between two
+	ended    chan struct{} // closed when the present life has been reaped
+	stopping bool
+	moved    bool   // it was told to restart because Temporal has another address now
+	address  string // Temporal's, when it was ready last
+	isReady  bool
+	lives    int
+}
+
+func newChild(s *supervisor, process datadir.Process) *child { return &child{s: s, process: process} }
+
+// life is how one life of a process ended.
+type life struct {
+	lasted  time.Duration
+	how     string // "exit code 2", "killed (signal 9)"
+	code    int    // -1: by a signal
+	refusal *contract.Error
+}
+
+// keepAlive starts the process, and starts it again whenever it ends, until the context ends or stop is called. It
+// returns an error only if the process refuses to start for good.
+func (c *child) keepAlive(ctx context.Context) error {
+	backoff := c.s.timing.firstBackoff
+	var refusals []string
+	for {
+		ended, err := c.live()
+		switch {
+		case err != nil:
+			return contract.Errorf(contract.CodeInternal, "start `vibeflow %s`: %w", c.process, err)
+		case c.isStopping() || ctx.Err() != nil:
+			return nil
+		}
+		refusals = append(refusals, c.refusalWords(ended))
+		if refusal := settled(refusals, ended); refusal != nil {
+			return refusal
+		}
+		if ended.lasted >= c.s.timing.healthy {
+			backoff = c.s.timing.firstBackoff
+		}
+		if c.wasMoved() {
+			continue // we asked for it
+		}
+		c.s.say("%s ended after %s (%s); restarting in %s", c.process, ended.lasted.Round(10*time.Millisecond), ended.how, backoff)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(backoff):
+		}
+		backoff = min(2*backoff, c.s.timing.longestBackoff)
+	}
+}
+
+// refusalWords is what a process said by refusing to start, empty if it did not refuse.
+func (c *child) refusalWords(ended life) string {
+	if ended.lasted > refusalWithin || !refusalCodes[ended.code] {
+		return ""
+	}
+	return ended.refusal.Message
+}
+
+// settled returns the refusal once it has come often enough in a row.
+func settled(refusals []string, last life) error {
+	if len(refusals) < refusalsThatCount {
+		return nil
+	}
+	recent := refusals[len(refusals)-refusalsThatCount:]
+	for _, words := range recent {
+		if words == "" || words != recent[0] {
+			return nil
+		}
+	}
+	return last.refusal
+}
+
+// live runs the process once, from its start to its end.
+func (c *child) live() (life, error) {
+	if err := c.s.DataDir.Unpublish(c.process); err != nil {
+		return life{}, err
+	}
+	log, err := openLog(c.s, c.process)
+	if err != nil {
+		return life{}, err
+	}
+	defer log.Close()
+	began := time.Now()
+	command, err := c.start(log)
+	if err != nil || command == nil {
+		return life{}, err
+	}
+	waitErr := command.Wait()
+	c.mu.Lock()
+	c.command, c.isReady = nil, false
+	close(c.ended)
+	c.mu.Unlock()
+	how, code := describeExit(command, waitErr)
+	return life{lasted: time.Since(began), how: how, code: code, refusal: log.refusal(c.process, how)}, nil
+}
+
+// start launches the process; nil without an error means that it must not be started any more.
+func (c *child) start(log *childLog) (*exec.Cmd, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopping {
+		return nil, nil
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	command := exec.Command(c.s.Executable, c.arguments()...) //nolint:gosec // our own program
+	command.Stdout, command.Stderr = log, log
+	command.ExtraFiles = []*os.File{read} // descriptor 3
+	command.Env = append(os.Environ(), envParentFD+"=3")
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// Runners outlive a worker and may hold its output open: do not wait for them.
+	command.WaitDelay = time.Second
+	err = command.Start()
+	_ = read.Close()
+	if err != nil {
+		_ = write.Close()
+		return nil, err
+	}
+	ended := make(chan struct{})
+	c.command, c.ended = command, ended
+	c.lives++
+	// The writing end stays open, unwritten, for as long as both live.
+	go func() { <-ended; _ = write.Close() }()
+	go c.follow(command, ended, time.Now())
+	return command, nil
+}
+
+func (c *child) arguments() []string {
+	args := []string{string(c.process), "--json", "--data", c.s.DataDir.Root()}
+	if c.process == datadir.ProcessServer {
+		args = append(args, "--listen", c.s.Listen)
+	}
+	return append(args, c.s.Args[c.process]...)
+}
+
+// describeExit says how a process ended; code is -1 if a signal ended it.
+func describeExit(command *exec.Cmd, err error) (how string, code int) {
+	state := command.ProcessState
+	if state == nil {
+		return fmt.Sprint(err), -1
+	}
+	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return fmt.Sprintf("%s, signal %d", status.Signal(), int(status.Signal())), -1
+	}
+	return fmt.Sprintf("exit code %d", state.ExitCode()), state.ExitCode()
+}
+
+// follow waits until one life of the process is ready, and draws the consequences.
+func (c *child) follow(command *exec.Cmd, ended <-chan struct{}, began time.Time) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-ended:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	var at datadir.Endpoints
+	for !c.answers(ctx, command, &at) {
+		select {
+		case <-ended:
+			return
+		case <-time.After(c.s.timing.readyPoll):
+		}
+	}
+	c.mu.Lock()
+	c.isReady = c.command == command
+	before, lives := c.address, c.lives
+	c.address = at.TemporalAddress
+	c.mu.Unlock()
+	if lives > 1 {
+		c.s.say("%s is back (%s)", c.process, time.Since(began).Round(10*time.Millisecond))
+	}
+	if c.process == datadir.ProcessTemporal && before != "" && before != at.TemporalAddress {
+		c.s.temporalMoved()
+	}
+}
+
+// answers tells whether this life has published where it listens and, if it is the server, answers there.
+func (c *child) answers(ctx context.Context, command *exec.Cmd, at *datadir.Endpoints) bool {
+	published, pid, ok := c.s.DataDir.Published(c.process)
+	*at = published
+	if !ok || pid != command.Process.Pid {
+		return false
+	}
+	return c.process != datadir.ProcessServer || answersReady(ctx, published.Server)
+}
+
+func (c *child) ready() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.isReady
+}
+
+// stop ends the process for good: SIGINT, which to a worker means "pause the runners", then SIGKILL when its time is
+// over or hurry is closed. It returns when the process is gone.
+func (c *child) stop(grace time.Duration, hurry <-chan struct{}) {
+	c.mu.Lock()
+	c.stopping = true
+	command, ended := c.command, c.ended
+	c.mu.Unlock()
+	if command == nil {
+		return
+	}
+	began := time.Now()
+	_ = command.Process.Signal(syscall.SIGINT) // it may have gone just now
+	notice := time.NewTicker(noticeEvery)
+	defer notice.Stop()
+	timeout := time.After(grace)
+	for {
+		select {
+		case <-ended:
+			return
+		case <-notice.C:
+			c.s.say("waiting for %s to stop (%s of at most %s)", c.process, time.Since(began).Round(time.Second), grace)
+		case <-hurry:
+			c.kill(command, "as asked")
+			<-ended
+			return
+		case <-timeout:
+			c.kill(command, "it did not stop within "+grace.String())
+			<-ended
+			return
+		}
+	}
+}
+
+const noticeEvery = 5 * time.Second
+
+func (c *child) kill(command *exec.Cmd, why string) {
+	c.s.say("killing %s: %s", c.process, why)
+	_ = command.Process.Kill()
+}
+
+func (c *child) isStopping() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stopping
+}
+
+func (c *child) wasMoved() (moved bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	moved, c.moved = c.moved, false
+	return moved
+}
+
+// restart asks the process to leave without stopping what it looks after; keepAlive starts it again.
+func (c *child) restart() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.command != nil && !c.stopping {
+		c.moved = true
+		_ = c.command.Process.Signal(syscall.SIGTERM)
+	}
+}
+
+// parseRefusal reads the last line of a process that ended with an error: {"error":{…}}, as --json makes it.
+func parseRefusal(line string) *contract.Error {
+	var last struct{ Error *contract.Error }
+	if err := json.Unmarshal([]byte(line), &last); err != nil || last.Error == nil || last.Error.Message == "" {
+		return nil
+	}
+	return last.Error
+}
+
+// refusal is why a process ended, in its own words where it left any.
+func (l *childLog) refusal(process datadir.Process, how string) *contract.Error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if said := parseRefusal(l.lastLine); said != nil {
+		return said
+	}
+	failure := contract.Errorf(contract.CodePrerequisite, "`vibeflow %s` does not start (%s): %s", process, how, strings.TrimSpace(l.lastLine)).
+		Mend("see %s", l.path)
+	return failure
+}

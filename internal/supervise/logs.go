@@ -1,0 +1,136 @@
+package supervise
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/vibeflow/vibeflow/internal/datadir"
+)
+
+const (
+	rotateAt    = 16 << 20 // bytes
+	keepRotated = 3
+	longestLine = 64 << 10 // a longer one is cut in pieces
+)
+
+// childLog is where a process's stdout and stderr go: into its log file, and what concerns people to them as well.
+type childLog struct {
+	s       *supervisor
+	process datadir.Process
+	path    string
+
+	mu       sync.Mutex
+	file     *os.File
+	size     int64
+	pending  []byte
+	lastLine string
+}
+
+// openLog appends to the process's log.
+func openLog(s *supervisor, process datadir.Process) (*childLog, error) {
+	l := &childLog{s: s, process: process, path: s.logPath(process)}
+	return l, l.open()
+}
+
+func (l *childLog) open() error {
+	file, err := os.OpenFile(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return errors.Join(err, file.Close())
+	}
+	l.file, l.size = file, info.Size()
+	return nil
+}
+
+// Write implements io.Writer. It never fails: a full disk must cost log lines, not the process that writes them.
+func (l *childLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pending = append(l.pending, p...)
+	for {
+		end := bytes.IndexByte(l.pending, '\n')
+		if end < 0 && len(l.pending) < longestLine {
+			return len(p), nil
+		}
+		if end < 0 {
+			end = len(l.pending) - 1
+		}
+		l.line(l.pending[:end+1])
+		l.pending = l.pending[end+1:]
+	}
+}
+
+// Close writes what is left and closes the file.
+func (l *childLog) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.pending) > 0 {
+		l.line(append(l.pending, '\n'))
+		l.pending = nil
+	}
+	_ = l.file.Close()
+}
+
+func (l *childLog) line(line []byte) {
+	if l.size+int64(len(line)) > rotateAt {
+		l.rotate()
+	}
+	n, _ := l.file.Write(line)
+	l.size += int64(n)
+	text := strings.TrimRight(string(line), "\r\n")
+	if strings.TrimSpace(text) == "" {
+		return
+	}
+	l.lastLine = text
+	if l.s.Verbose || concerns(text) {
+		l.s.output.Lock()
+		_, _ = fmt.Fprintf(l.s.Err, "%s | %s\n", l.process, text)
+		l.s.output.Unlock()
+	}
+}
+
+// rotate renames x.log to x.log.1 and so on; the oldest goes. If that fails the file just grows.
+func (l *childLog) rotate() {
+	for i := keepRotated - 1; i >= 0; i-- {
+		from := l.path
+		if i > 0 {
+			from = fmt.Sprintf("%s.%d", l.path, i)
+		}
+		if err := os.Rename(from, fmt.Sprintf("%s.%d", l.path, i+1)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return
+		}
+	}
+	old := l.file
+	if err := l.open(); err != nil {
+		l.file = old
+		return
+	}
+	_ = old.Close()
+}
+
+// concerns tells whether a line is for people: a warning, an error, or no log line at all, such as a panic's trace.
+func concerns(line string) bool {
+	var structured struct{ Level string }
+	if strings.HasPrefix(line, "{") && json.Unmarshal([]byte(line), &structured) == nil {
+		return !quiet(structured.Level)
+	}
+	if _, after, found := strings.Cut(line, "level="); found && strings.HasPrefix(line, "time=") {
+		level, _, _ := strings.Cut(after, " ")
+		return !quiet(level)
+	}
+	return true
+}
+
+func quiet(level string) bool {
+	level, _, _ = strings.Cut(strings.ToUpper(level), "+") // slog writes INFO+2
+	return strings.HasPrefix(level, "DEBUG") || level == "INFO"
+}
