@@ -24,14 +24,18 @@ type app struct {
 	json, quiet bool
 }
 
+func (a *app) dataPath() (string, error) {
+	if a.data != "" {
+		return a.data, nil
+	}
+	return datadir.Default()
+}
+
 // dataDir opens the data folder that the flags name.
 func (a *app) dataDir() (*datadir.Dir, error) {
-	path := a.data
-	if path == "" {
-		var err error
-		if path, err = datadir.Default(); err != nil {
-			return nil, err
-		}
+	path, err := a.dataPath()
+	if err != nil {
+		return nil, err
 	}
 	return datadir.Open(path)
 }

@@ -27,7 +27,7 @@ import (
 	"github.com/vibeflow/vibeflow/workers"
 )
 
-const defaultListen = "127.0.0.1:8642"
+const defaultListen = "127.0.0.1:8400"
 
 // processContext ends on SIGTERM, SIGINT, or when the `up` that started this process is gone.
 func processContext(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -257,4 +257,3 @@ func (l *temporalLink) ui() string {
 	at, _, _ := l.dir.Published(datadir.ProcessTemporal)
 	return at.TemporalUI
 }
-
