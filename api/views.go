@@ -45,7 +45,8 @@ func viewModel(m store.Model) apigen.Model {
 	if m.Tuned() {
 		kind = "tuned"
 	}
-	return apigen.Model{ID: m.ID, Name: m.Name, Kind: kind, Source: m.Source, Revision: m.Ref.Revision, BaseModelID: m.BaseModelID,
+	files := mapped(m.Files, func(f store.ModelFile) contract.FileInfo { return f.FileInfo })
+	return apigen.Model{ID: m.ID, Files: files, Name: m.Name, Kind: kind, Source: m.Source, Revision: m.Ref.Revision, BaseModelID: m.BaseModelID,
 		JobID: m.JobID, Method: m.Method, Parameters: m.Parameters, Size: m.Size, ContextLength: m.ContextLength, License: m.License,
 		TaskTypes: m.TaskTypes, Description: m.Description, Requirements: object(m.Dims), CreatedAt: m.CreatedAt}
 }

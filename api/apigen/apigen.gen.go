@@ -484,9 +484,12 @@ type Model struct {
 	ContextLength int       `json:"context_length,omitempty,omitzero"`
 	CreatedAt     time.Time `json:"created_at"`
 	Description   string    `json:"description,omitempty,omitzero"`
-	Gated         bool      `json:"gated,omitempty,omitzero"`
-	ID            string    `json:"id"`
-	JobID         string    `json:"job_id,omitempty,omitzero"`
+
+	// Files A tuned model's files.
+	Files []ExportFile `json:"files,omitempty,omitzero"`
+	Gated bool         `json:"gated,omitempty,omitzero"`
+	ID    string       `json:"id"`
+	JobID string       `json:"job_id,omitempty,omitzero"`
 
 	// Kind base or tuned.
 	Kind    ModelKind `json:"kind"`
