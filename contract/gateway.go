@@ -34,7 +34,15 @@ type WorkerReport struct {
 	Slots    int             `json:"slots"`
 	Version  string          `json:"version"`
 	Hardware json.RawMessage `json:"hardware"` // hardware.Hardware
+	// State is WorkerPreparing or WorkerReady; a worker without one is ready.
+	State string `json:"state,omitempty"`
 }
+
+// States of a worker.
+const (
+	WorkerPreparing = "preparing" // builds the runner's environment, takes no work yet
+	WorkerReady     = "ready"
+)
 
 // RunState is what the gateway knows of a run.
 type RunState struct {

@@ -16,7 +16,6 @@ import (
 const (
 	TypeWorkerDetached  = "WorkerDetached"  // the worker let go; its runner goes on
 	TypeWorkerStopping  = "WorkerStopping"  // the worker was stopped; its runner has saved and left
-	TypeWorkerLost      = "WorkerLost"      // the worker's earlier life was killed: the sweep at start says so
 	TypeEpochSuperseded = "EpochSuperseded" // a newer launch owns the run
 	TypeOperatorPaused  = "OperatorPaused"  // paused from Temporal's UI
 )

@@ -67,7 +67,7 @@ func startFake(t *testing.T, s script) func(runner.Launch) (runner.Process, erro
 		if err := cmd.Start(); err != nil {
 			return runner.Process{}, err
 		}
-		process := runner.ProcessOf(cmd.Process.Pid)
+		process := runner.FindProcess(cmd.Process.Pid)
 		go func() { _ = cmd.Wait() }()
 		t.Cleanup(process.Kill)
 		return process, nil

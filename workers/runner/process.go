@@ -12,10 +12,10 @@ type Process struct {
 	Start string // as processStart tells it
 }
 
-// findProcess names the live process with a number.
-func findProcess(pid int) (Process, bool) {
-	start, alive := processStart(pid)
-	return Process{PID: pid, Start: start}, alive
+// FindProcess names the process with a number; if there is none, the answer is not alive.
+func FindProcess(pid int) Process {
+	start, _ := processStart(pid)
+	return Process{PID: pid, Start: start}
 }
 
 // Alive reports whether the process runs. A zombie does not: its parent may be slow to bury it, or not care.
@@ -61,13 +61,18 @@ func (p Process) awaitExit(stop <-chan struct{}) (gone bool) {
 	return true
 }
 
-// killAndWait kills the process and waits until it is gone: two runners must never write one checkpoints folder.
-func (p Process) killAndWait(patience time.Duration) error {
-	p.Kill()
+// AwaitExit waits at most patience for the process to be gone.
+func (p Process) AwaitExit(patience time.Duration) (gone bool) {
 	stop := make(chan struct{})
 	timer := time.AfterFunc(patience, func() { close(stop) })
 	defer timer.Stop()
-	if !p.awaitExit(stop) {
+	return p.awaitExit(stop)
+}
+
+// killAndWait kills the process and waits until it is gone: two runners must never write one checkpoints folder.
+func (p Process) killAndWait(patience time.Duration) error {
+	p.Kill()
+	if !p.AwaitExit(patience) {
 		return errors.New("a killed runner does not go away")
 	}
 	return nil

@@ -91,3 +91,45 @@ func wipeIfOld(folder RunFolder) error {
 	}
 	return errors.Join(killOthers(folder, 0), folder.Wipe())
 }
+
+// FinishAll has every runner of this folder save and leave: for a worker that is stopped for good, whose activities have
+// ended. The runners are told first, whether or not the gateway can be reached; what ctx leaves no time to ship is
+// shipped by the next worker.
+func (s *Supervisor) FinishAll(ctx context.Context) error {
+	runs, err := s.Scratch.Runs()
+	if err != nil {
+		return err
+	}
+	var live []string
+	for _, run := range runs {
+		if s.terminateAll(run) {
+			live = append(live, run)
+		}
+	}
+	var failures []error
+	for _, run := range live {
+		if _, err := s.Finish(ctx, run, ""); err != nil {
+			failures = append(failures, err)
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// terminateAll asks every live runner of a run to save, and tells whether there was one.
+func (s *Supervisor) terminateAll(run string) (any bool) {
+	folder, err := s.Scratch.Run(run)
+	if err != nil {
+		return false
+	}
+	epochs, err := folder.Epochs()
+	if err != nil {
+		return false
+	}
+	for _, epoch := range epochs {
+		if process, alive, err := liveRunner(folder.Epoch(epoch)); err == nil && alive {
+			process.Terminate()
+			any = true
+		}
+	}
+	return any
+}

@@ -97,7 +97,7 @@ func (l *launch) settleCrash(end death, problem contract.Error) (contract.RunOut
 
 // explain finds the reason of a crash in what the system and the end of stderr tell.
 func (l *launch) explain(problem contract.Error) contract.Error {
-	tail := stderrTail(l.dir.path(stderrFile))
+	tail := StderrTail(l.dir.path(stderrFile))
 	if problem.Detail == "" {
 		problem.Detail = tail
 	}
@@ -123,7 +123,7 @@ func (l *launch) failureOf(result contract.RunResult) error {
 	}
 	problem := *result.Error
 	if problem.Detail == "" {
-		problem.Detail = stderrTail(l.dir.path(stderrFile))
+		problem.Detail = StderrTail(l.dir.path(stderrFile))
 	}
 	return &problem
 }

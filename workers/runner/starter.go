@@ -47,7 +47,7 @@ type Starter struct {
 // Start starts a process in a session of its own, so that it outlives the worker. CodeEnvironment says that the
 // interpreter itself could not be started.
 func (s *Starter) Start(ctx context.Context, launch Launch) (Process, error) {
-	if s.Warm != nil && len(launch.Args) == 2 && launch.Args[0] == "run" {
+	if s.Warm != nil {
 		process, err := s.Warm.Fork(ctx, launch)
 		if err == nil {
 			return process, nil
@@ -57,7 +57,7 @@ func (s *Starter) Start(ctx context.Context, launch Launch) (Process, error) {
 			// files; the next launch fences it.
 			return Process{}, contract.Errorf(contract.CodeUnavailable, "the warm parent took a launch and did not answer: %w", err)
 		}
-		s.Log.Info("no fork from the warm parent, a runner is started cold", "reason", err)
+		s.Log.Info("no fork from the warm parent, a process is started cold", "verb", launch.Args[0], "reason", err)
 	}
 	return s.Python.spawn(launch)
 }
@@ -78,8 +78,7 @@ func (p Python) spawn(launch Launch) (Process, error) {
 		return Process{}, contract.Errorf(contract.CodeEnvironment, "Python cannot be started: %w", err).
 			Mend("`vibeflow doctor` checks the environment and builds it again")
 	}
-	process, _ := findProcess(cmd.Process.Pid)
-	process.PID = cmd.Process.Pid
+	process := FindProcess(cmd.Process.Pid)
 	go func() { _ = cmd.Wait() }() // buries the child; how it ended is read from its result
 	return process, nil
 }

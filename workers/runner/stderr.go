@@ -17,8 +17,8 @@ var harmless = []string{
 	"No module named 'triton'",
 }
 
-// stderrTail returns the last 8 KiB of a log, from the start of a line, without what is known to be harmless.
-func stderrTail(path string) string {
+// StderrTail returns the last 8 KiB of a log, from the start of a line, without what is known to be harmless.
+func StderrTail(path string) string {
 	file, err := os.Open(path)
 	if err != nil {
 		return ""

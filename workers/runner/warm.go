@@ -128,7 +128,7 @@ func (w *Warm) awaitReady(ctx context.Context, state warmState) error {
 			return nil
 		}
 		if !state.process().Alive() {
-			return fmt.Errorf("the warm parent left: %s", strings.TrimSpace(stderrTail(filepath.Join(w.folder, "warm.log"))))
+			return fmt.Errorf("the warm parent left: %s", strings.TrimSpace(StderrTail(filepath.Join(w.folder, "warm.log"))))
 		}
 		select {
 		case <-ticker.C:
@@ -156,7 +156,7 @@ func (w *Warm) socket() (string, error) {
 	return filepath.Join(folder, "warm.sock"), nil
 }
 
-// Fork has the warm parent fork a runner. Any error means that there is none to fork from, or that it may not.
+// Fork has the warm parent fork a runner, or an engine where it can. Any error means that there is none to fork from, or that it may not.
 func (w *Warm) Fork(ctx context.Context, launch Launch) (Process, error) {
 	state, err := w.read()
 	if err != nil {
@@ -170,18 +170,18 @@ func (w *Warm) Fork(ctx context.Context, launch Launch) (Process, error) {
 		name, value, _ := strings.Cut(pair, "=")
 		env[name] = value
 	}
-	answer, err := w.ask(ctx, state.Socket, map[string]any{
-		"op": "launch", "spec": launch.Args[1], "stderr": filepath.Join(launch.Folder, stderrFile), "env": env,
-	})
+	question := map[string]any{"op": "launch", "args": launch.Args, "stderr": filepath.Join(launch.Folder, stderrFile), "env": env}
+	if launch.Args[0] == "run" {
+		question["spec"] = launch.Args[1]
+	}
+	answer, err := w.ask(ctx, state.Socket, question)
 	if err != nil {
 		return Process{}, err
 	}
 	if answer.PID <= 1 {
 		return Process{}, errors.New("the warm parent answered without a process")
 	}
-	process, _ := findProcess(answer.PID) // gone already is fine: its result or the lack of one tells the rest
-	process.PID = answer.PID
-	return process, nil
+	return FindProcess(answer.PID), nil // gone already is fine: its result, or the lack of one, tells the rest
 }
 
 type warmAnswer struct {
