@@ -26,6 +26,11 @@ func (i *ingest) run(ctx workflow.Context) (out contract.DatasetOutput, err erro
 		{"profile", "Reads, validates and counts every row", contract.ActivityProfileDataset},
 		{"process", "Maps columns, deduplicates, filters and splits", contract.ActivityProcessDataset},
 	}
+	if !i.ending.asked() {
+		if err := i.log.record(ctx, contract.EventStarted, nil); err != nil {
+			return out, err
+		}
+	}
 	for _, step := range steps {
 		i.log.show(ctx, step.stage, step.details)
 		err := i.read(ctx, step.activity, &out)

@@ -80,6 +80,9 @@ func longControlOptions(summary string) workflow.ActivityOptions {
 	return options
 }
 
+// refusals are the codes with which the log refuses an event for good. A full disk or a locked database is waited for.
+var refusals = []string{string(contract.CodeNotFound), string(contract.CodeInvalid), string(contract.CodeConflict)}
+
 func recordOptions() workflow.LocalActivityOptions {
 	return workflow.LocalActivityOptions{
 		StartToCloseTimeout: 10 * time.Second,
@@ -87,7 +90,7 @@ func recordOptions() workflow.LocalActivityOptions {
 			InitialInterval:        100 * time.Millisecond,
 			BackoffCoefficient:     2,
 			MaximumInterval:        10 * time.Second,
-			NonRetryableErrorTypes: terminal,
+			NonRetryableErrorTypes: refusals,
 		},
 	}
 }

@@ -179,8 +179,20 @@ func (p *pipeline) propose(ctx workflow.Context, modelID string, config *contrac
 	return p.log.record(detach(ctx), contract.EventProposed, proposal)
 }
 
-// confirm waits for the user. Changes are checked as the recommender checks any configuration.
+// reopen shows the proposal again after a confirmation that was refused.
+func (p *pipeline) reopen(ctx workflow.Context) error {
+	if p.attempts[contract.StageConfirm] == 1 {
+		return nil
+	}
+	return p.log.record(detach(ctx), contract.EventProposed, p.proposal)
+}
+
+// confirm waits for the user. Changes are checked as the recommender checks any configuration, and what comes of them is
+// told as confirmed.
 func (p *pipeline) confirm(ctx workflow.Context, _ func(string) error) error {
+	if err := p.reopen(ctx); err != nil {
+		return err
+	}
 	if err := workflow.Await(ctx, func() bool { return p.confirms.Len() > 0 }); err != nil {
 		return err
 	}
@@ -193,7 +205,11 @@ func (p *pipeline) confirm(ctx workflow.Context, _ func(string) error) error {
 	if request.ModelID == "" {
 		request.ModelID = p.proposal.ModelID
 	}
-	return p.propose(ctx, request.ModelID, request.Config)
+	if err := p.propose(ctx, request.ModelID, request.Config); err != nil {
+		return err
+	}
+	confirmed := contract.ConfirmRequest{ModelID: p.proposal.ModelID, Config: &p.proposal.Config}
+	return p.log.record(detach(ctx), contract.EventConfirmed, confirmed)
 }
 
 func (p *pipeline) train(ctx workflow.Context, made func(string) error) error {

@@ -108,7 +108,7 @@ func TestIngest(t *testing.T) {
 		w.env.ExecuteWorkflow(contract.WorkflowIngest, in)
 		require.Equal(t, contract.CodeBadData, code(t, w.env.GetWorkflowError()))
 		require.Equal(t, 1, calls)
-		require.Equal(t, []string{"failed"}, w.told(contract.KindDataset, id))
+		require.Equal(t, []string{"started", "failed"}, w.told(contract.KindDataset, id))
 	})
 	t.Run("a lost connection is tried again", func(t *testing.T) {
 		t.Parallel()

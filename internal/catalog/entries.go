@@ -11,7 +11,7 @@ var entries = []Entry{
 	{
 		ID: Tiny, Name: "Tiny Llama (for tests)", Source: "tiny:llama",
 		Description: "Random weights: for tests of the machinery, learns nothing useful",
-		Parameters:  106_816, Context: 512, License: "Apache-2.0", Template: "ChatML", Chat: true,
+		Parameters:  119_232, Context: 2_048, License: "Apache-2.0", Template: "ChatML", Chat: true,
 		Dims: Dims{64, 2, 4, 4, 16, 128, 289, false}, Confidence: Read, Note: "made by the runner",
 	},
 	{
