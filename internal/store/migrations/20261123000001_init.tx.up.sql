@@ -345,6 +345,7 @@ CREATE TABLE pipelines (
   stages TEXT NOT NULL,
   recommendation TEXT,
   confirmed TEXT,
+  progress TEXT,
   error TEXT,
   seq INTEGER NOT NULL,
   created_at TEXT NOT NULL,
