@@ -88,6 +88,10 @@ func Ensure(ctx context.Context, options Options, progress func(Progress)) (*Env
 	if err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(b.CacheDir, 0o700); err != nil {
+		return nil, contract.Errorf(contract.CodePrerequisite, "the cache folder cannot be used: %w", err).
+			Mend("make %s writable, or set XDG_CACHE_HOME to another folder", b.CacheDir)
+	}
 	src, err := ensureSource(b.Files, b.CacheDir)
 	if err != nil {
 		return nil, fmt.Errorf("unpack the runner's source: %w", err)
@@ -99,6 +103,18 @@ func Ensure(ctx context.Context, options Options, progress func(Progress)) (*Env
 	env.SrcDir = src
 	b.report.say(PhaseReady, env.Root)
 	return env, nil
+}
+
+// Inspect looks for the environment that Ensure would return, without building one. Env is nil if there is none, and
+// broken then says what is wrong with what there is, empty if there is nothing.
+func Inspect(ctx context.Context, options Options) (env *Env, broken string, err error) {
+	options.Rebuild = false
+	b, err := newBuilder(ctx, options, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	env, broken = b.find(ctx)
+	return env, broken, nil
 }
 
 // builder is one call of Ensure.
@@ -132,10 +148,6 @@ func newBuilder(ctx context.Context, options Options, progress func(Progress)) (
 	if err != nil {
 		return nil, fmt.Errorf("read the environment's lock: %w", err)
 	}
-	if err := os.MkdirAll(options.CacheDir, 0o700); err != nil {
-		return nil, contract.Errorf(contract.CodePrerequisite, "the cache folder cannot be used: %w", err).
-			Mend("make %s writable, or set XDG_CACHE_HOME to another folder", options.CacheDir)
-	}
 	return &builder{Options: options, lock: lock, hash: lockHash(lock, options.TorchIndex), report: newReporter(progress)}, nil
 }
 
@@ -164,7 +176,7 @@ func (b *builder) ensure(ctx context.Context) (*Env, error) {
 		return env, nil // another process built it while this one waited
 	}
 	if broken != "" {
-		b.report.say(PhaseCheck, broken)
+		b.report.say(PhaseCheck, broken+"; it is built again")
 	}
 	return b.build(ctx)
 }
@@ -172,7 +184,7 @@ func (b *builder) ensure(ctx context.Context) (*Env, error) {
 // find returns a sound environment of this lock; if there is none, what is broken about the one there is.
 func (b *builder) find(ctx context.Context) (env *Env, broken string) {
 	if b.Rebuild {
-		return nil, "the environment is built again, as asked"
+		return nil, "a rebuild was asked for"
 	}
 	roots, _ := filepath.Glob(filepath.Join(b.CacheDir, "runner-"+b.hash+"-py3.*")) // the pattern is valid
 	for _, root := range roots {
@@ -180,7 +192,7 @@ func (b *builder) find(ctx context.Context) (env *Env, broken string) {
 			continue
 		}
 		if err := verify(ctx, root); err != nil {
-			broken = fmt.Sprintf("%s is broken (%v) and is built again", filepath.Base(root), err)
+			broken = fmt.Sprintf("%s is broken: %v", filepath.Base(root), err)
 			continue
 		}
 		now := time.Now()

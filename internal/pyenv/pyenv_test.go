@@ -33,6 +33,9 @@ var realUV = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := os.MkdirAll(b.CacheDir, 0o700); err != nil {
+		return "", err
+	}
 	python, err := FindPython(ctx, "")
 	if err != nil {
 		return "", err
@@ -160,12 +163,16 @@ func TestDamageIsNoticedAndMended(t *testing.T) {
 		"an empty folder": func() error { _ = os.RemoveAll(env.Root); return os.Mkdir(env.Root, 0o700) },
 	} {
 		require.NoError(t, damage(), name)
+		none, broken, err := Inspect(t.Context(), options)
+		require.NoError(t, err, name)
+		require.Nil(t, none, name)
+		require.Equal(t, name == "no environment", broken == "", name)
 		var said []string
 		mended, err := Ensure(t.Context(), options, func(p Progress) { said = append(said, p.Line) })
 		require.NoError(t, err, name)
 		require.True(t, mended.Built, name)
 		if name != "no environment" {
-			require.Contains(t, strings.Join(said, "\n"), "is built again", name)
+			require.Contains(t, strings.Join(said, "\n"), "it is built again", name)
 		}
 		require.Equal(t, "tinydep", runRunner(t, mended), name)
 	}

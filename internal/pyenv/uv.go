@@ -31,21 +31,28 @@ func (b *builder) installer(ctx context.Context, python Python) (uvTool, error) 
 	if named := os.Getenv("UV_CACHE_DIR"); named != "" {
 		tool.cache = named // uv's own setting, made by somebody who shares a cache between tools
 	}
-	named := b.UV
-	if named == "" {
-		named = "uv"
+	path, err := b.namedUV(ctx)
+	if err == nil && path == "" {
+		path, err = b.privateUV(ctx, python)
 	}
-	if path, err := exec.LookPath(named); err == nil && recentUV(ctx, path) {
-		tool.path = path
-		return tool, nil
-	}
-	if b.UV != "" {
-		return tool, contract.Errorf(contract.CodePrerequisite, "the uv named by VIBEFLOW_UV, %s, cannot be used", b.UV).
-			Mend("name a uv of version %d.%d or later, or unset it", oldestUV[0], oldestUV[1])
-	}
-	path, err := b.privateUV(ctx, python)
 	tool.path = path
 	return tool, err
+}
+
+// namedUV returns the uv that was named, or that of PATH; empty if none was named and PATH has none that is fit.
+func (b *builder) namedUV(ctx context.Context) (string, error) {
+	name := b.UV
+	if name == "" {
+		name = "uv"
+	}
+	if path, err := exec.LookPath(name); err == nil && recentUV(ctx, path) {
+		return path, nil
+	}
+	if b.UV == "" {
+		return "", nil
+	}
+	return "", contract.Errorf(contract.CodePrerequisite, "the uv named by VIBEFLOW_UV, %s, cannot be used", b.UV).
+		Mend("name a uv of version %d.%d or later, or unset it", oldestUV[0], oldestUV[1])
 }
 
 var uvVersion = regexp.MustCompile(`^uv (\d+)\.(\d+)\.`)
@@ -80,9 +87,8 @@ func (b *builder) privateUV(ctx context.Context, python Python) (string, error) 
 		return uv, nil
 	}
 	b.report.say(PhaseInstaller, "uv is not installed: getting a private one with pip")
-	if err := venvTool(ctx, python.Path); err != nil {
-		return "", contract.Errorf(contract.CodePrerequisite, "%s cannot make virtual environments (no venv module), and uv is not installed", python.Path).
-			Mend("%s; or install uv", installVenv(python.Minor))
+	if err := needVenv(ctx, python); err != nil {
+		return "", err
 	}
 	aside, err := os.MkdirTemp(b.CacheDir, "installer"+buildingMark)
 	if err != nil {
@@ -228,7 +234,31 @@ func phaseOf(line string, now Phase) Phase {
 	return now
 }
 
+// needVenv refuses a Python that cannot make a virtual environment with pip: Debian packs that apart.
+func needVenv(ctx context.Context, python Python) error {
+	command := exec.CommandContext(ctx, python.Path, "-I", "-c", "import venv, ensurepip")
+	command.Env = cleanEnv()
+	if err := command.Run(); err != nil {
+		return contract.Errorf(contract.CodePrerequisite,
+			"%s cannot make virtual environments (it has no venv module), and uv is not installed", python.Path).
+			Mend("%s; or install uv", installVenv(python.Minor))
+	}
+	return nil
+}
+
 // installVenv says how to get the venv module for one version of Python.
 func installVenv(minor string) string {
 	return "install it (Debian and Ubuntu: sudo apt install python" + minor + "-venv)"
+}
+
+// FindInstaller says how packages would be installed with a Python, or (CodePrerequisite) what is missing for that.
+func FindInstaller(ctx context.Context, options Options, python Python) (how string, err error) {
+	b := builder{Options: options}
+	if path, err := b.namedUV(ctx); err != nil || path != "" {
+		return path, err
+	}
+	if err := needVenv(ctx, python); err != nil {
+		return "", err
+	}
+	return "a private uv, which pip gets", nil
 }

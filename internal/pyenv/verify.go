@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -156,11 +155,4 @@ func listNames(dir string) (map[string]bool, error) {
 		}
 	}
 	return names, nil
-}
-
-// venvTool tells whether an interpreter can make a virtual environment with pip: Debian packs that apart.
-func venvTool(ctx context.Context, python string) error {
-	command := exec.CommandContext(ctx, python, "-I", "-c", "import venv, ensurepip")
-	command.Env = cleanEnv()
-	return command.Run()
 }

@@ -92,6 +92,9 @@ func (l *childLog) line(line []byte) {
 	}
 	l.lastLine = text
 	if l.s.Verbose || concerns(text) {
+		if said := parseRefusal(text); said != nil {
+			text = said.Error()
+		}
 		l.s.output.Lock()
 		_, _ = fmt.Fprintf(l.s.Err, "%s | %s\n", l.process, text)
 		l.s.output.Unlock()

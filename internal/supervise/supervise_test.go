@@ -310,6 +310,7 @@ func TestARefusalEndsUpInItsWords(t *testing.T) {
 	require.EqualError(t, err, "no luck today (come back tomorrow)")
 	require.Equal(t, refusalsThatCount, strings.Count(b.journal(), "server started"))
 	require.Contains(t, b.journal(), "temporal interrupt", "the others are stopped")
+	require.Contains(t, b.err.String(), "server | no luck today (come back tomorrow)\n", "in words, not as JSON")
 }
 
 func TestADeafProcessIsKilled(t *testing.T) {
