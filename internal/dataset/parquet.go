@@ -1,6 +1,8 @@
 package dataset
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +34,9 @@ const parquetBatch = 32
 
 func newParquetRows(r io.ReaderAt, size int64) (p *parquetRows, err error) {
 	defer recoverParquet(&err)
+	if err := checkFooter(r, size); err != nil {
+		return nil, err
+	}
 	file, err := parquet.OpenFile(r, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
 		return nil, parquetFault(err)
@@ -43,6 +48,34 @@ func newParquetRows(r io.ReaderAt, size int64) (p *parquetRows, err error) {
 	}
 	p.columns = make([][]parquet.Value, p.leaves)
 	return p, nil
+}
+
+// maxFooter bounds the metadata at the end of the file, which is read at once.
+const maxFooter = 64 << 20
+
+// checkFooter looks at the last eight bytes, the metadata's length and the magic: the library believes the length and
+// would allocate up to 4 GiB for it.
+func checkFooter(r io.ReaderAt, size int64) error {
+	const tail = 8
+	var last [tail]byte
+	if size < int64(len(parquetMagic))+tail {
+		return parquetTruncated()
+	}
+	if _, err := r.ReadAt(last[:], size-tail); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if !bytes.HasSuffix(last[:], parquetMagic) {
+		return parquetTruncated()
+	}
+	length := int64(binary.LittleEndian.Uint32(last[:4]))
+	if length > min(size-tail-int64(len(parquetMagic)), maxFooter) {
+		return parquetFault(fmt.Errorf("it says that its metadata is %d bytes long", length))
+	}
+	return nil
+}
+
+func parquetTruncated() error {
+	return contract.Errorf(contract.CodeBadData, "the Parquet file does not end as one: it was cut off").Mend("upload the whole file again")
 }
 
 // recoverParquet: the library panics on some malformed files, which are input, not bugs of ours.

@@ -139,7 +139,8 @@ func TestBrokenFiles(t *testing.T) {
 		{"web page", "a.json", "<!DOCTYPE html><html>", contract.CodeUnsupported, "a web page"},
 		{"binary", "a.json", "abc\x00def", contract.CodeUnsupported, "binary"},
 		{"foreign extension", "a.yaml", "a: b", contract.CodeUnsupported, ".yaml files"},
-		{"broken Parquet", "a.parquet", "PAR1 but nothing else", contract.CodeBadData, "the Parquet file is broken"},
+		{"broken Parquet", "a.parquet", "PAR1 but nothing else", contract.CodeBadData, "the Parquet file does not end as one: it was cut off (upload"},
+		{"Parquet that lies about its footer", "a.parquet", "PAR1\x00\x00\x00\xf0PAR1", contract.CodeBadData, "the Parquet file is broken: it says that its metadata is 4026531840 bytes long"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := inspect(t, c.file, c.content)
