@@ -1,0 +1,166 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/vibeflow/vibeflow/api/apigen"
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/apiclient"
+)
+
+const short = `{"max_steps":6,"max_length":64,"batch_size":2,"gradient_accumulation_steps":1}`
+
+// TestMainJob does what a user does by CLI: a file becomes a fine-tuned, evaluated, deployed model, is talked to,
+// exported, and is still there after everything was killed.
+func TestMainJob(t *testing.T) {
+	p := newPlatform(t)
+	file := filepath.Join(t.TempDir(), "sums.jsonl")
+	require.NoError(t, os.WriteFile(file, []byte(rows(600)), 0o600))
+
+	stdout, stderr, code := p.cli("run", file, "--model", "tiny-llama", "--config", short, "--json")
+	require.Zero(t, code, stderr)
+	var done apigen.Pipeline
+	require.NoError(t, json.Unmarshal([]byte(stdout), &done))
+	require.Equal(t, string(contract.StatusCompleted), string(done.Status))
+	for _, stage := range done.Stages {
+		require.Equal(t, string(contract.StatusCompleted), stage.Status, stage.Stage)
+	}
+	require.Contains(t, stderr, "✓ train")
+
+	t.Run("the evaluation has a verdict over enough rows", func(t *testing.T) {
+		e, err := apiclient.Get[apigen.Evaluation](t.Context(), p.client, "/api/evaluation/"+done.EvaluationID, nil)
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, e.Result.Rows, 100)
+		require.NotEqual(t, contract.VerdictTooFew, e.Result.Verdict)
+		require.LessOrEqual(t, e.Result.LossDeltaCI[0], e.Result.LossDelta)
+		require.GreaterOrEqual(t, e.Result.LossDeltaCI[1], e.Result.LossDelta)
+		comparison, err := apiclient.Get[apigen.Comparison](t.Context(), p.client, "/api/evaluation/"+e.ID+"/compare", nil)
+		require.NoError(t, err)
+		require.NotEmpty(t, comparison.Samples)
+	})
+	t.Run("the model answers, also after everything was killed", func(t *testing.T) {
+		answer := func() string {
+			stdout, stderr, code := p.cli("chat", done.ModelID, "what is 3 plus 8?", "--max-tokens", "8", "--json")
+			require.Zero(t, code, stderr)
+			return stdout
+		}
+		before := answer()
+		p.killEverything(done.JobID)
+		p.start()
+		p.follow("/api/deployments/"+done.DeploymentID, func(contract.Event) bool {
+			d, err := apiclient.Get[apigen.Deployment](t.Context(), p.client, "/api/deployments/"+done.DeploymentID, nil)
+			require.NoError(t, err)
+			return string(d.Status) == string(contract.StatusServing)
+		})
+		require.Equal(t, before, answer(), "at temperature 0 the same model gives the same answer")
+	})
+	t.Run("an API key opens /v1 and nothing else", func(t *testing.T) {
+		secret, stderr, code := p.cli("keys", "create", "test")
+		require.Zero(t, code, stderr)
+		key := &apiclient.Client{Base: p.client.Base, Token: strings.TrimSpace(secret)}
+		models, err := apiclient.Get[map[string]any](t.Context(), key, "/v1/models", nil)
+		require.NoError(t, err)
+		require.Contains(t, models["data"].([]any)[0], "id")
+		_, err = apiclient.Get[apigen.JobPage](t.Context(), key, "/api/training", nil)
+		require.Equal(t, contract.CodeUnauthenticated, contract.CodeOf(err))
+	})
+	t.Run("adapter and merged model are downloaded", func(t *testing.T) {
+		for format, weights := range map[string]string{"adapter": "adapter_model.safetensors", "merged": "model.safetensors"} {
+			to := filepath.Join(t.TempDir(), format)
+			_, stderr, code := p.cli("export", done.ModelID, "--format", format, "-o", to)
+			require.Zero(t, code, stderr)
+			require.FileExists(t, filepath.Join(to, weights))
+			require.FileExists(t, filepath.Join(to, "README.md"))
+		}
+	})
+}
+
+// TestFormats trains a few steps on files that nobody here wrote: ../shared/data, where it is there.
+func TestFormats(t *testing.T) {
+	folder := os.Getenv("VIBEFLOW_TEST_DATA")
+	if folder == "" {
+		folder = "../../shared/data"
+	}
+	if _, err := os.Stat(folder); err != nil {
+		t.Skipf("no sample files in %s; set VIBEFLOW_TEST_DATA to a folder that has them", folder)
+	}
+	p := newPlatform(t)
+	for file, format := range map[string]string{"alpaca_en_demo.json": "alpaca", "glaive_toolcall_en_demo.json": "sharegpt", "wiki_demo.txt": "text"} {
+		t.Run(file, func(t *testing.T) {
+			stdout, stderr, code := p.cli("run", filepath.Join(folder, file), "--model", "tiny-llama", "--config", short, "--skip-deploy", "--json")
+			require.Zero(t, code, stderr)
+			var done apigen.Pipeline
+			require.NoError(t, json.Unmarshal([]byte(stdout), &done))
+			ds, err := apiclient.Get[apigen.Dataset](t.Context(), p.client, "/api/datasets/"+done.DatasetID, nil)
+			require.NoError(t, err)
+			require.Equal(t, format, ds.Format)
+		})
+	}
+	t.Run("preference pairs are read, and training on them is refused with the reason", func(t *testing.T) {
+		stdout, stderr, code := p.cli("datasets", "upload", filepath.Join(folder, "dpo_en_demo.json"), "--json")
+		require.Zero(t, code, stderr)
+		var ds apigen.Dataset
+		require.NoError(t, json.Unmarshal([]byte(stdout), &ds))
+		require.Equal(t, "preference", ds.Format)
+		require.NotEmpty(t, ds.Profile)
+		_, stderr, code = p.cli("jobs", "start", "--dataset", ds.ID, "--model", "tiny-llama")
+		require.NotZero(t, code)
+		require.Contains(t, stderr, "preference")
+	})
+}
+
+// TestRefusals reads each refusal as the person who gets it: what is wrong, where, and what to do.
+func TestRefusals(t *testing.T) {
+	p := newPlatform(t)
+	write := func(name, content string) string {
+		path := filepath.Join(t.TempDir(), name)
+		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+		return path
+	}
+	cases := []struct {
+		name string
+		args []string
+		says string
+		code int
+	}{
+		{"broken JSON names its line", []string{"datasets", "upload", write("a.jsonl", rows(3)+"{\"messages\": [}\n"+rows(3))}, "line 4", 8},
+		{"an empty file", []string{"datasets", "upload", write("b.jsonl", "")}, "empty", 2},
+		{"one row", []string{"datasets", "upload", write("c.jsonl", rows(1))}, "row", 8},
+		{"a picture", []string{"datasets", "upload", write("d.jsonl", "\x89PNG\r\n\x1a\n"+strings.Repeat("x", 100))}, "PNG", 8},
+		{"a file that is not there", []string{"datasets", "upload", "/nowhere/x.jsonl"}, "/nowhere/x.jsonl", 3},
+		{"an unknown model", []string{"run", write("e.jsonl", rows(20)), "--model", "no-such-model"}, "no-such-model", 8},
+		{"an impossible configuration", []string{"run", write("f.jsonl", rows(20)), "--model", "tiny-llama", "--config", `{"learning_rate":-1}`}, "learning_rate", 2},
+		{"an unknown setting", []string{"run", write("g.jsonl", rows(20)), "--model", "tiny-llama", "--config", `{"lerning_rate":1}`}, "lerning_rate", 2},
+		{"an unknown job", []string{"jobs", "pause", "job_nope"}, "job_nope", 3},
+		{"no server there", []string{"jobs", "list", "--server", "http://127.0.0.1:1"}, "vibeflow up", 5},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			_, stderr, code := p.cli(c.args...)
+			require.Contains(t, stderr, c.says)
+			require.Equal(t, c.code, code, stderr)
+		})
+	}
+	t.Run("a data folder in use", func(t *testing.T) {
+		_, stderr, code := p.cli("up", "--listen", freeAddress(t))
+		require.Equal(t, 7, code, stderr)
+		require.Contains(t, stderr, "in use")
+	})
+	t.Run("a port that is taken", func(t *testing.T) {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer func() { require.NoError(t, listener.Close()) }()
+		_, stderr, code := runCLI(t, "up", "--data", t.TempDir(), "--listen", listener.Addr().String())
+		require.Equal(t, 7, code, stderr)
+		require.Contains(t, stderr, "taken")
+	})
+}
