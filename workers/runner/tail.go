@@ -35,6 +35,14 @@ type lineEvent struct {
 	Name  string `json:"name"`
 }
 
+// read tells whether text is an event. A field of another type than expected is left out: it is no business of a
+// supervisor what a runner says beyond its step.
+func (e *lineEvent) read(text []byte) bool {
+	err := json.Unmarshal(text, e)
+	var other *json.UnmarshalTypeError
+	return (err == nil || errors.As(err, &other)) && e.Type != ""
+}
+
 const lineCheckpoint = "checkpoint"
 
 // tail reads an event file line by line, also while it grows and before it is there. Only complete lines count: a torn
@@ -104,7 +112,7 @@ func (t *tail) split(data []byte) []line {
 func (t *tail) take(text []byte) line {
 	t.number++
 	l := line{number: t.number}
-	if len(text) <= lineLimit && json.Unmarshal(text, &l.event) == nil && l.event.Type != "" {
+	if len(text) <= lineLimit && l.event.read(text) {
 		l.text = bytes.Clone(text)
 		return l
 	}

@@ -83,6 +83,22 @@ func (w *Warm) ensure(ctx context.Context) error {
 	return w.start(ctx)
 }
 
+// AwaitReady waits until there is a warm parent to fork from.
+func (w *Warm) AwaitReady(ctx context.Context) error {
+	ticker := time.NewTicker(tailPoll)
+	defer ticker.Stop()
+	for {
+		if state, err := w.read(); err == nil && state.Key == w.python.Key {
+			return w.awaitReady(ctx, state)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // Stop ends the warm parent.
 func (w *Warm) Stop() error {
 	state, err := w.read()
