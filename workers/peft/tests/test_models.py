@@ -1,0 +1,257 @@
+"""Base models: built once, whole or not at all, and never by running what they bring."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from vibeflow_peft import gguf_import, tiny
+from vibeflow_peft import models as base_models
+from vibeflow_peft.errors import RunnerError
+from vibeflow_peft.models import ResolvedModel, load_chat_tokenizer, load_model, load_tokenizer, resolve
+from vibeflow_peft.spec import ModelRef
+from vibeflow_peft.tokenizer import ChatTokenizer, TemplateError
+
+BUNDLED = "bundled:smollm2-135m-instruct"
+TEXTS = ["", " ", "In 2024,\n\n1. one\n22. two\t333", "naïve café — 東京 🤖👩‍🚀", "a" * 50, "  leading and trailing  ",
+         "def f(x):\n    return x**2 + 10\n", "<|im_start|>user\nhi<|im_end|>", "don't can't I'll 3.14159 1e-5"]
+CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 12?"},
+        {"role": "assistant", "content": "A number."}, {"role": "user", "content": "And 13?"}]
+
+
+@pytest.fixture(scope="session")
+def bundled(models: Path) -> ResolvedModel:
+    return resolve(BUNDLED, models)
+
+
+def refusal(source: str, folder: Path, **ref: str) -> RunnerError:
+    with pytest.raises(RunnerError) as caught:
+        resolve(ModelRef(source, **ref), folder)
+    assert caught.value.remedy
+    return caught.value
+
+
+def test_tiny_model_is_the_same_everywhere(tmp_path: Path) -> None:
+    first, second = resolve("tiny:llama", tmp_path / "a"), resolve("tiny:llama", tmp_path / "b")
+    assert first.sha256 == second.sha256
+    assert first.max_positions == 2048
+    assert (first.path.stat().st_mode & 0o777) == 0o700
+
+
+def test_models_are_built_once_by_any_number_of_askers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built, build = [], tiny.build
+    monkeypatch.setattr(tiny, "build", lambda folder: (built.append(folder), build(folder)))
+    leftover = tmp_path / f".tiny-llama-{tiny.RECIPE}.tmp-dead"
+    leftover.mkdir()
+    with ThreadPoolExecutor(4) as pool:
+        found = {r.path for r in pool.map(lambda _: resolve("tiny:llama", tmp_path), range(4))}
+    assert len(built) == 1
+    assert len(found) == 1
+    assert not leftover.exists(), "a killed build's folder stays behind"
+
+
+@pytest.mark.parametrize("harm", ["cut", "changed", "gone", "unsealed"])
+def test_a_broken_cache_is_rebuilt(tmp_path: Path, harm: str) -> None:
+    model = resolve("tiny:llama", tmp_path)
+    weights = model.path / "model.safetensors"
+    if harm == "cut":
+        weights.write_bytes(weights.read_bytes()[:-1])
+    elif harm == "changed":
+        weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    elif harm == "gone":
+        weights.unlink()
+    else:
+        (model.path / base_models.SEAL).unlink()
+    assert resolve("tiny:llama", tmp_path).sha256 == model.sha256
+    assert base_models._intact(model.path)
+
+
+def test_a_failed_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path) -> None:
+        (folder / "half").touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tiny, "build", fail)
+    assert refusal("tiny:llama", tmp_path).code == "disk_full"
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+@pytest.mark.parametrize("source", ["", "tiny:gpt", "bundled:x", "hub:justname", "hub:../../etc", "hub:a/..",
+                                    "path:rel", "http://x/y", "hub:a/b/c"])
+def test_impossible_sources_are_refused(tmp_path: Path, source: str) -> None:
+    assert refusal(source, tmp_path).code == "invalid_config"
+
+
+@pytest.mark.parametrize("source", ["tiny:llama", BUNDLED])
+def test_our_tokenizer_is_the_one_transformers_loads(models: Path, source: str) -> None:
+    model = resolve(source, models)
+    theirs, ours = load_tokenizer(model), load_chat_tokenizer(model)
+    wrapped = ChatTokenizer.of(theirs)
+    for text in TEXTS:
+        ids = theirs(text)["input_ids"]
+        assert ours.encode(text, add_special_tokens=True) == ids == wrapped.encode(text, add_special_tokens=True)
+        assert ours.decode(ids, skip_special_tokens=False) == text
+    assert (ours.eos_id, ours.pad_id) == (theirs.eos_token_id, theirs.pad_token_id)
+    for prompt in (True, False):
+        assert ours.render(CHAT, add_generation_prompt=prompt) == theirs.apply_chat_template(
+            CHAT, tokenize=False, add_generation_prompt=prompt)
+
+
+def test_the_bundled_model_speaks_and_splits_digits(bundled: ResolvedModel) -> None:
+    # Converting checked "Paris" already; here, that what was sealed is what was checked.
+    tokenizer = load_chat_tokenizer(bundled)
+    assert tokenizer.eos_token == "<|im_end|>"
+    assert len(tokenizer.encode("1234", add_special_tokens=False)) == 4
+    assert bundled.config["tie_word_embeddings"] is True
+    import torch
+
+    model = load_model(bundled)
+    ids = torch.tensor([tokenizer.encode("The capital of France is", add_special_tokens=False)])
+    with torch.no_grad():
+        best = model(input_ids=ids).logits[0, -1].argmax().item()
+    assert tokenizer.decode([best]).strip() == "Paris"
+
+
+def test_an_unproven_pre_tokenizer_is_refused() -> None:
+    with pytest.raises(RunnerError, match="pre-tokenizer 'llama-bpe'"):
+        gguf_import._pre_tokenizer("llama-bpe")
+
+
+def test_missing_weights_name_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = base_models._Bundled("no-such-package", "x.gguf")
+    monkeypatch.setitem(base_models._BUNDLED, "smollm2-135m-instruct", nowhere)
+    error = refusal(BUNDLED, tmp_path)
+    assert error.code == "model_unavailable"
+    assert "doctor" in error.remedy
+
+
+@pytest.fixture
+def folder(tmp_path: Path, models: Path) -> Path:
+    """A user's own copy of the tiny model."""
+    target = tmp_path / "mine"
+    shutil.copytree(resolve("tiny:llama", models).path, target)
+    return target
+
+
+def test_a_folder_of_the_users_is_used_where_it_is(folder: Path, tmp_path: Path) -> None:
+    model = resolve(f"path:{folder}", tmp_path)
+    assert model.path == folder
+    assert load_model(model).num_parameters() > 0
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:-4] + b"\0\0\0\0")
+    assert resolve(f"path:{folder}", tmp_path).sha256 != model.sha256
+
+
+@pytest.mark.parametrize(("harm", "code", "message"), [
+    ("pickle", "model_unavailable", "pickled"), ("no config", "model_unavailable", "config.json"),
+    ("no tokenizer", "model_unavailable", "tokenizer.json"), ("remote code", "unsupported", "Python code"),
+    ("index out of the folder", "model_unavailable", "not a file beside it"),
+    ("bad config", "model_unavailable", "not valid JSON"), ("no folder", "model_unavailable", "no folder"),
+])
+def test_unsafe_and_incomplete_folders_are_refused(folder: Path, tmp_path: Path, harm: str, code: str,
+                                                   message: str) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    if harm == "pickle":
+        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    elif harm == "no config":
+        (folder / "config.json").unlink()
+    elif harm == "no tokenizer":
+        (folder / "tokenizer.json").unlink()
+    elif harm == "remote code":
+        config |= {"model_type": "own", "auto_map": {"AutoModelForCausalLM": "modeling_own.Own"}}
+        (folder / "config.json").write_text(json.dumps(config))
+    elif harm == "index out of the folder":
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": "../evil.safetensors"}}))
+    elif harm == "bad config":
+        (folder / "config.json").write_text("{")
+    else:
+        shutil.rmtree(folder)
+    error = refusal(f"path:{folder}", tmp_path)
+    assert (error.code, message in error.message) == (code, True), error.message
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def hub(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A Hub on loopback that has the tiny model as "acme/tiny"; yields the paths that it was asked for."""
+    source, asked = resolve("tiny:llama", models).path, []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            asked.append(path)
+            names = sorted(p.name for p in source.iterdir() if p.name != base_models.SEAL)
+            prefix = f"/acme/tiny/resolve/{COMMIT}/"
+            if path.startswith("/api/models/acme/tiny/tree/"):
+                self.send(json.dumps([{"type": "file", "path": n, "size": (source / n).stat().st_size, "oid": n}
+                                      for n in names]).encode())
+            elif path.startswith("/api/models/acme/tiny"):
+                self.send(json.dumps({"id": "acme/tiny", "sha": COMMIT, "siblings": [{"rfilename": n} for n in names]})
+                          .encode())
+            elif path.startswith(prefix) and path.removeprefix(prefix) in names:
+                name = path.removeprefix(prefix)
+                self.send((source / name).read_bytes(), {"X-Repo-Commit": COMMIT, "ETag": f'"{name}"'})
+            elif "gated" in path:
+                self.send(b'{"error":"gated"}', {"X-Error-Code": "GatedRepo"}, 403)
+            else:
+                self.send(b'{"error":"no"}', {"X-Error-Code": "RepoNotFound"}, 404)
+
+        def send(self, body: bytes, headers: dict[str, str] | None = None, status: int = 200) -> None:
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    yield asked
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_hub_model_is_fetched_once_at_its_commit(hub: list[str], tmp_path: Path) -> None:
+    model = resolve(ModelRef("hub:acme/tiny"), tmp_path)
+    assert model.revision == COMMIT
+    assert load_model(model).num_parameters() > 0
+    hub.clear()
+    assert resolve(ModelRef("hub:acme/tiny", COMMIT), tmp_path).sha256 == model.sha256
+    assert hub == [], "a pinned model that is here must not need the network"
+
+
+@pytest.mark.parametrize(("name", "message"), [("acme/gated", "gated"), ("acme/none", "not on the Hub")])
+def test_what_the_hub_refuses_says_why(hub: list[str], tmp_path: Path, name: str, message: str) -> None:
+    error = refusal(f"hub:{name}", tmp_path)
+    assert (error.code, message in error.message) == ("model_unavailable", True), error.message
+
+
+def test_an_unreachable_hub_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    error = refusal("hub:acme/tiny", tmp_path)
+    assert (error.code, "cannot be reached" in error.message) == ("model_unavailable", True), error.detail
+
+
+@pytest.mark.parametrize("template", [
+    "{% set n = namespace() %}{% set n.__class__ = 1 %}", "{% set n = namespace(_x=1) %}",
+    "{{ raise_exception('no') }}", "{{ messages[9].role.upper() }}", "{{ ''.__class__.__mro__ }}",
+    "{{ dict.__globals__['json'] }}", "{{ messages.append(1) }}", "{% for"])
+def test_templates_from_strangers_stay_in_their_sandbox(models: Path, template: str) -> None:
+    plain = load_chat_tokenizer(resolve("tiny:llama", models))
+    with pytest.raises((TemplateError, RunnerError)):
+        ChatTokenizer(plain.tokenizer, plain.special, template).render(CHAT)
