@@ -64,8 +64,9 @@ func stopped(ctx context.Context, err error) error {
 	return context.Cause(ctx)
 }
 
-// source names an activity of one workflow run to the log: its retries speak under the same name.
+// source names an activity of one workflow run to the log: its retries speak under the same name. No workflow calls an
+// activity that tells the log twice.
 func source(ctx context.Context) string {
 	info := activity.GetInfo(ctx)
-	return "act/" + info.WorkflowExecution.RunID + "/" + info.ActivityID
+	return "act/" + info.WorkflowExecution.RunID + "/" + info.ActivityType.Name
 }
