@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 
 	"go.temporal.io/server/common/log"
@@ -22,12 +23,20 @@ var _ log.Logger = serverLogger{}
 
 func (l serverLogger) Debug(string, ...tag.Tag)           {}
 func (l serverLogger) Info(msg string, tags ...tag.Tag)   { l.write(slog.LevelDebug, msg, tags) }
-func (l serverLogger) Warn(msg string, tags ...tag.Tag)   { l.write(slog.LevelWarn, msg, tags) }
+func (l serverLogger) Warn(msg string, tags ...tag.Tag)   { l.write(warningLevel(msg), msg, tags) }
 func (l serverLogger) Error(msg string, tags ...tag.Tag)  { l.write(slog.LevelError, msg, tags) }
 func (l serverLogger) DPanic(msg string, tags ...tag.Tag) { l.write(slog.LevelError, msg, tags) }
 func (l serverLogger) Panic(msg string, tags ...tag.Tag) {
 	l.write(slog.LevelError, msg, tags)
 	panic(msg)
+}
+
+// warningLevel turns down what warns of a choice that was made here: there is no HTTP API to listen on one more port.
+func warningLevel(msg string) slog.Level {
+	if strings.HasPrefix(msg, "HTTP API port has not been set") {
+		return slog.LevelDebug
+	}
+	return slog.LevelWarn
 }
 
 // Fatal ends the process, as Temporal expects: it goes on with broken parts where Fatal returns.

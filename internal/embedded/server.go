@@ -12,6 +12,8 @@ package embedded
 import (
 	"context"
 	"fmt"
+	"io"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"strconv"
@@ -71,6 +73,7 @@ func New(options Options) *Server {
 // Temporal ends the whole process if it loses a port between our look and its own; nothing can be recovered from
 // that here, so Run belongs into a process of its own.
 func (s *Server) Run(ctx context.Context) error {
+	began := time.Now()
 	dir := s.options.DataDir
 	lock, err := dir.Lock(string(datadir.ProcessTemporal))
 	if err != nil {
@@ -92,7 +95,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	defer stop()
-	return s.serve(ctx, ports)
+	return s.serve(ctx, ports, began)
 }
 
 func (s *Server) resolveToken() (err error) {
@@ -103,8 +106,7 @@ func (s *Server) resolveToken() (err error) {
 }
 
 // serve waits until the server answers, tells everybody, and waits for the end.
-func (s *Server) serve(ctx context.Context, ports ports) error {
-	began := time.Now()
+func (s *Server) serve(ctx context.Context, ports ports, began time.Time) error {
 	c, err := temporalclient.Dial(ctx, temporalclient.Options{
 		Address: ports.frontendAddress(), Token: s.options.Token,
 		Logger: s.options.Logger, Patience: readyPatience,
@@ -179,6 +181,11 @@ func (s *Server) start(ports ports) (stop func(), err error) {
 // to the frontend, so that it shows nothing to a caller without the token. VibeFlow's server adds the token behind
 // its own sign-in.
 func newUI(ports ports) *uiserver.Server {
+	// It prints to the standard logger that a public path costs its content security policy. VibeFlow's server sets
+	// one on what it proxies.
+	printer := stdlog.Writer()
+	stdlog.SetOutput(io.Discard)
+	defer stdlog.SetOutput(printer)
 	return uiserver.NewServer(uioptions.WithConfigProvider(&uiconfig.Config{
 		Host:                loopback,
 		Port:                ports.UI,

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -21,9 +20,16 @@ const (
 	refusalWithin     = 10 * time.Second
 )
 
-// Exit codes by which a process says that trying again is of no use until somebody mends something; cmd/vibeflow
-// gives them to contract.CodeInvalidConfig and the like (2), and to CodePrerequisite and CodeInUse (7).
-var refusalCodes = map[int]bool{2: true, 7: true}
+// refusals are the errors that trying again does not mend; somebody has to. A process reports one as its last line on
+// stderr, {"error":{"code":…}}, as --json makes it. Anything else, a panic for one, is an accident and is retried.
+var refusals = map[contract.Code]bool{
+	contract.CodeInvalid:       true,
+	contract.CodeInvalidConfig: true,
+	contract.CodeUnsupported:   true,
+	contract.CodePrerequisite:  true,
+	contract.CodeInUse:         true,
+	contract.CodeEnvironment:   true,
+}
 
 // child is one supervised process through all of its lives.
 type child struct {
@@ -44,17 +50,16 @@ func newChild(s *supervisor, process datadir.Process) *child { return &child{s: 
 
 // life is how one life of a process ended.
 type life struct {
-	lasted  time.Duration
-	how     string // "exit code 2", "killed (signal 9)"
-	code    int    // -1: by a signal
-	refusal *contract.Error
+	lasted time.Duration
+	how    string          // "exit code 7", "killed, signal 9"
+	said   *contract.Error // its last words, nil if it left none
 }
 
 // keepAlive starts the process, and starts it again whenever it ends, until the context ends or stop is called. It
 // returns an error only if the process refuses to start for good.
 func (c *child) keepAlive(ctx context.Context) error {
 	backoff := c.s.timing.firstBackoff
-	var refusals []string
+	var said []string
 	for {
 		ended, err := c.live()
 		switch {
@@ -63,9 +68,9 @@ func (c *child) keepAlive(ctx context.Context) error {
 		case c.isStopping() || ctx.Err() != nil:
 			return nil
 		}
-		refusals = append(refusals, c.refusalWords(ended))
-		if refusal := settled(refusals, ended); refusal != nil {
-			return refusal
+		said = append(said, refusalWords(ended))
+		if settled(said) {
+			return ended.said
 		}
 		if ended.lasted >= c.s.timing.healthy {
 			backoff = c.s.timing.firstBackoff
@@ -84,25 +89,25 @@ func (c *child) keepAlive(ctx context.Context) error {
 }
 
 // refusalWords is what a process said by refusing to start, empty if it did not refuse.
-func (c *child) refusalWords(ended life) string {
-	if ended.lasted > refusalWithin || !refusalCodes[ended.code] {
+func refusalWords(ended life) string {
+	if ended.said == nil || ended.lasted > refusalWithin || !refusals[ended.said.Code] {
 		return ""
 	}
-	return ended.refusal.Message
+	return ended.said.Message
 }
 
-// settled returns the refusal once it has come often enough in a row.
-func settled(refusals []string, last life) error {
-	if len(refusals) < refusalsThatCount {
-		return nil
+// settled tells whether the same refusal has come often enough in a row.
+func settled(said []string) bool {
+	if len(said) < refusalsThatCount {
+		return false
 	}
-	recent := refusals[len(refusals)-refusalsThatCount:]
+	recent := said[len(said)-refusalsThatCount:]
 	for _, words := range recent {
 		if words == "" || words != recent[0] {
-			return nil
+			return false
 		}
 	}
-	return last.refusal
+	return true
 }
 
 // live runs the process once, from its start to its end.
@@ -125,8 +130,7 @@ func (c *child) live() (life, error) {
 	c.command, c.isReady = nil, false
 	close(c.ended)
 	c.mu.Unlock()
-	how, code := describeExit(command, waitErr)
-	return life{lasted: time.Since(began), how: how, code: code, refusal: log.refusal(c.process, how)}, nil
+	return life{lasted: time.Since(began), how: describeExit(command, waitErr), said: log.lastWords()}, nil
 }
 
 // start launches the process; nil without an error means that it must not be started any more.
@@ -170,16 +174,16 @@ func (c *child) arguments() []string {
 	return append(args, c.s.Args[c.process]...)
 }
 
-// describeExit says how a process ended; code is -1 if a signal ended it.
-func describeExit(command *exec.Cmd, err error) (how string, code int) {
+// describeExit says how a process ended.
+func describeExit(command *exec.Cmd, err error) string {
 	state := command.ProcessState
 	if state == nil {
-		return fmt.Sprint(err), -1
+		return fmt.Sprint(err)
 	}
 	if status, ok := state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-		return fmt.Sprintf("%s, signal %d", status.Signal(), int(status.Signal())), -1
+		return fmt.Sprintf("%s, signal %d", status.Signal(), int(status.Signal()))
 	}
-	return fmt.Sprintf("exit code %d", state.ExitCode()), state.ExitCode()
+	return fmt.Sprintf("exit code %d", state.ExitCode())
 }
 
 // follow waits until one life of the process is ready, and draws the consequences.
@@ -293,23 +297,11 @@ func (c *child) restart() {
 	}
 }
 
-// parseRefusal reads the last line of a process that ended with an error: {"error":{…}}, as --json makes it.
-func parseRefusal(line string) *contract.Error {
+// parseError reads a line of the form {"error":{…}}.
+func parseError(line string) *contract.Error {
 	var last struct{ Error *contract.Error }
 	if err := json.Unmarshal([]byte(line), &last); err != nil || last.Error == nil || last.Error.Message == "" {
 		return nil
 	}
 	return last.Error
-}
-
-// refusal is why a process ended, in its own words where it left any.
-func (l *childLog) refusal(process datadir.Process, how string) *contract.Error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if said := parseRefusal(l.lastLine); said != nil {
-		return said
-	}
-	failure := contract.Errorf(contract.CodePrerequisite, "`vibeflow %s` does not start (%s): %s", process, how, strings.TrimSpace(l.lastLine)).
-		Mend("see %s", l.path)
-	return failure
 }

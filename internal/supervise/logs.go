@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/datadir"
 )
 
@@ -80,6 +81,13 @@ func (l *childLog) Close() {
 	_ = l.file.Close()
 }
 
+// lastWords is the error that the process ended with, if that was its last line.
+func (l *childLog) lastWords() *contract.Error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return parseError(l.lastLine)
+}
+
 func (l *childLog) line(line []byte) {
 	if l.size+int64(len(line)) > rotateAt {
 		l.rotate()
@@ -92,7 +100,7 @@ func (l *childLog) line(line []byte) {
 	}
 	l.lastLine = text
 	if l.s.Verbose || concerns(text) {
-		if said := parseRefusal(text); said != nil {
+		if said := parseError(text); said != nil {
 			text = said.Error()
 		}
 		l.s.output.Lock()

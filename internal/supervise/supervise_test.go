@@ -59,7 +59,7 @@ func playChild(process datadir.Process, root, listen string) int {
 		return 7
 	case "crash":
 		fmt.Fprintln(os.Stderr, "panic: out of cheese")
-		return 3
+		return 2 // as Go does
 	}
 	dir, err := datadir.Open(root)
 	if err != nil {
@@ -288,11 +288,11 @@ func TestBackoffGrowsToItsLimit(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, map[datadir.Process]string{datadir.ProcessWorker: "crash"})
 	b.start()
-	b.eventually("it is restarted again and again", func() bool {
+	b.eventually("it is restarted again and again, for a panic is no refusal", func() bool {
 		return strings.Count(b.err.String(), "restarting in 80ms") >= 2
 	})
 	for _, wait := range []string{"10ms", "20ms", "40ms", "80ms"} {
-		require.Contains(t, b.err.String(), "(exit code 3); restarting in "+wait)
+		require.Contains(t, b.err.String(), "(exit code 2); restarting in "+wait)
 	}
 	require.Contains(t, b.err.String(), "worker | panic: out of cheese", "what is no log line is shown")
 	b.behave(datadir.ProcessWorker, "")
