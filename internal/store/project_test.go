@@ -1,0 +1,261 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/vibeflow/vibeflow/contract"
+)
+
+func TestAJobsStory(t *testing.T) {
+	s := open(t)
+	create(t, s, contract.KindJob, "job_1", contract.JobCreated{ProjectID: "p", Queue: "cpu", Config: contract.Training{Method: "lora"}})
+	const stream = "job/job_1"
+	status := func(want contract.Status) *Job {
+		t.Helper()
+		job, err := s.GetJob(t.Context(), "job_1")
+		require.NoError(t, err)
+		require.Equal(t, want, job.Status)
+		return job
+	}
+	require.Equal(t, "lora", status(contract.StatusQueued).Config.Method)
+	add(t, s, stream, ev("job.queued", contract.Queued{Queue: "gpu.h200"}))
+	require.Equal(t, "gpu.h200", status(contract.StatusQueued).Queue)
+	add(t, s, stream, ev("job.started", contract.Claimed{Epoch: 1, Worker: "w"}),
+		ev("runner.started", map[string]any{"device": "cpu", "precision": "bf16", "loss_path": "labelled", "total_steps": 40}),
+		ev("runner.metrics", map[string]any{"step": 7, "epoch": 0.5, "loss": 2.5, "learning_rate": 1e-4, "eta_seconds": 30, "memory_bytes": 1000}),
+		ev("runner.eval_metrics", map[string]any{"step": 7, "eval_loss": 2.0}),
+		ev("runner.eval_metrics", map[string]any{"step": 8, "eval_loss": 2.2}))
+	job := status(contract.StatusRunning)
+	require.Equal(t, []any{7, 40, 0.5, "cpu", "bf16", "labelled"}, []any{job.Step, job.TotalSteps, job.DataEpoch, job.Device, job.Precision, job.LossPath})
+	require.InDelta(t, 2.2, *job.EvalLoss, 0)
+	require.InDelta(t, 2.0, *job.BestEvalLoss, 0)
+
+	add(t, s, stream, ev("job.pause_requested", struct{}{}))
+	status(contract.StatusPausing)
+	add(t, s, stream, ev("job.started", contract.Claimed{Epoch: 2, Worker: "w2"}))
+	require.Equal(t, "w2", status(contract.StatusPausing).Worker, "a launch does not undo a request to pause")
+	full := contract.Errorf(contract.CodeDiskFull, "full")
+	add(t, s, stream, ev("job.paused", contract.Paused{Step: 7, Checkpoint: "step-00000007", Error: full}))
+	job = status(contract.StatusPaused)
+	require.Equal(t, contract.CodeDiskFull, job.Error.Code)
+	require.Nil(t, job.ETASeconds)
+	add(t, s, stream, ev("job.resume_requested", struct{}{}), ev("job.queued", contract.Queued{Priority: true}))
+	job = status(contract.StatusQueued)
+	require.Nil(t, job.Error)
+	require.True(t, job.Priority)
+	add(t, s, stream, ev("job.cancel_requested", contract.CancelRequest{Keep: true}))
+	status(contract.StatusStopping)
+	add(t, s, stream, ev("job.stopped", contract.JobCompleted{ModelID: "model_1", Step: 9}))
+	job = status(contract.StatusStopped)
+	require.Equal(t, []any{"model_1", 9}, []any{job.TunedModelID, job.Step})
+	require.False(t, job.CompletedAt.IsZero())
+	add(t, s, stream, ev("job.failed", full), ev("job.started", contract.Claimed{Epoch: 3}))
+	require.Nil(t, status(contract.StatusStopped).Error, "what has ended stays as it ended")
+}
+
+func TestADatasetsStory(t *testing.T) {
+	s := open(t)
+	create(t, s, contract.KindDataset, "ds_1", contract.DatasetCreated{Name: "d", ObjectID: "o", Size: 9})
+	const stream = "dataset/ds_1"
+	add(t, s, stream, ev("dataset.started", struct{}{}), ev("dataset.progress", contract.Progress{Phase: "read", Done: 1, Total: 2}),
+		ev("dataset.profiled", map[string]any{"format": "alpaca", "rows": 12, "columns": []map[string]any{{"name": "x"}}, "train": "a field of its own"}))
+	d, err := s.GetDataset(t.Context(), "ds_1")
+	require.NoError(t, err)
+	require.Equal(t, contract.StatusRunning, d.Status)
+	require.Equal(t, "read", d.Progress.Phase)
+	require.EqualValues(t, 12, d.Rows)
+	require.Contains(t, string(d.Profile), "a field of its own")
+	add(t, s, stream, ev("dataset.processed", contract.DatasetProcessed{Canonical: "chat", TrainRows: 10, EvalRows: 2, Train: &contract.ObjectRef{ObjectID: "t"}}),
+		ev("dataset.completed", contract.DatasetOutput{Format: "alpaca", Rows: 12, TrainRows: 10, EvalRows: 2}))
+	d, err = s.GetDataset(t.Context(), "ds_1")
+	require.NoError(t, err)
+	require.Equal(t, []any{contract.StatusReady, "alpaca", "chat", "t"}, []any{d.Status, d.Format, d.Canonical, d.Train.ObjectID})
+	require.Nil(t, d.Progress)
+	add(t, s, stream, ev("dataset.queued", struct{}{}))
+	d, err = s.GetDataset(t.Context(), "ds_1")
+	require.NoError(t, err)
+	require.Equal(t, contract.StatusQueued, d.Status, "a ready dataset can be processed anew")
+}
+
+func TestADeploymentsStory(t *testing.T) {
+	s := open(t)
+	create(t, s, contract.KindDeployment, "dep_1", contract.DeploymentCreated{ModelID: "m"})
+	status := func(want contract.Status, evs ...contract.NewEvent) {
+		t.Helper()
+		add(t, s, "deployment/dep_1", evs...)
+		d, err := s.GetDeployment(t.Context(), "dep_1")
+		require.NoError(t, err)
+		require.Equal(t, want, d.Status)
+		require.Equal(t, want == contract.StatusServing, d.Serving != nil)
+	}
+	serving := ev("deployment.serving", contract.Serving{URL: "http://127.0.0.1:1"})
+	status(contract.StatusServing, serving)
+	status(contract.StatusFailed, ev("deployment.failed", contract.Errorf(contract.CodeOutOfMemory, "no memory")))
+	status(contract.StatusQueued, ev("deployment.queued", contract.Queued{}))
+	status(contract.StatusServing, serving)
+	status(contract.StatusStopped, ev("deployment.stop_requested", struct{}{}), ev("deployment.stopped", struct{}{}))
+	status(contract.StatusStopped, serving)
+}
+
+func TestAPipelinesStory(t *testing.T) {
+	s := open(t)
+	create(t, s, contract.KindPipeline, "pipe_1", contract.PipelineCreated{Name: "p"})
+	stage := func(name string, status contract.Status, id string, seconds float64) contract.NewEvent {
+		return ev("pipeline.stage", contract.StageChanged{Stage: name, Status: status, ID: id, Seconds: seconds})
+	}
+	get := func() *Pipeline {
+		p, err := s.GetPipeline(t.Context(), "pipe_1")
+		require.NoError(t, err)
+		return p
+	}
+	add(t, s, "pipeline/pipe_1", stage("analyze", contract.StatusRunning, "", 0), stage("analyze", contract.StatusCompleted, "", 1.5),
+		ev("pipeline.proposed", contract.Recommendation{ModelID: "m"}))
+	require.Equal(t, contract.StatusAwaiting, get().Status)
+	require.Equal(t, "m", get().Recommendation.ModelID)
+	add(t, s, "pipeline/pipe_1", ev("pipeline.confirmed", contract.ConfirmRequest{}), stage("train", contract.StatusRunning, "", 0),
+		stage("train", contract.StatusRunning, "job_1", 0),
+		ev("pipeline.stage", contract.StageChanged{Stage: "train", Status: contract.StatusFailed, Error: contract.Errorf(contract.CodeBadData, "bad")}),
+		ev("pipeline.failed", contract.Errorf(contract.CodeBadData, "bad")))
+	p := get()
+	require.Equal(t, contract.StatusFailed, p.Status)
+	require.Equal(t, contract.CodeBadData, p.Stages[1].Error.Code)
+	add(t, s, "pipeline/pipe_1", ev("pipeline.retry_requested", struct{}{}), stage("train", contract.StatusRunning, "job_2", 0))
+	p = get()
+	require.Equal(t, contract.StatusRunning, p.Status)
+	require.Nil(t, p.Error)
+	require.Len(t, p.Stages, 2)
+	require.Equal(t, []any{"job_2", 2, 1.5}, []any{p.Stages[1].ID, p.Stages[1].Attempts, p.Stages[0].Seconds})
+	require.Nil(t, p.Stages[1].Error)
+	add(t, s, "pipeline/pipe_1", stage("train", contract.StatusCompleted, "job_2", 9), ev("pipeline.completed", contract.PipelineResult{}))
+	require.Equal(t, contract.StatusCompleted, get().Status)
+}
+
+// snapshot is every projection as text, in an order that a rebuild does not change.
+func snapshot(t require.TestingT, s *Store) []string {
+	var all []string
+	tables := []string{"metric_points"}
+	for _, table := range projectionTables {
+		tables = append(tables, table)
+	}
+	for _, table := range tables {
+		rows, err := s.reader.Query("SELECT * FROM " + table)
+		require.NoError(t, err)
+		columns, err := rows.Columns()
+		require.NoError(t, err)
+		for rows.Next() {
+			values := make([]any, len(columns))
+			for i := range values {
+				values[i] = new(any)
+			}
+			require.NoError(t, rows.Scan(values...))
+			text := table
+			for i, v := range values {
+				text += fmt.Sprintf(" %s=%v", columns[i], *v.(*any))
+			}
+			all = append(all, text)
+		}
+		require.NoError(t, rows.Err())
+		require.NoError(t, rows.Close())
+	}
+	return all
+}
+
+// drawEvent draws any event that a stream of a kind may hold, sensible there or not.
+func drawEvent(t *rapid.T, kind contract.Kind) contract.NewEvent {
+	if kind == contract.KindJob && rapid.Bool().Draw(t, "from the runner") {
+		return drawLine(t)
+	}
+	num := rapid.IntRange(0, 9)
+	suffix := rapid.SampledFrom([]string{"queued", "started", "rewound", "pause_requested", "paused", "resume_requested", "cancel_requested",
+		"cancelled", "failed", "completed", "stopped", "stage", "profiled", "processed", "serving", "progress", "retry_requested", "confirmed",
+		"proposed", "stop_requested", "checkpoint_committed", "measured", "unheard_of"}).Draw(t, "suffix")
+	payload := map[string]any{"queue": rapid.SampledFrom([]string{"", "cpu", "gpu.h200"}).Draw(t, "queue"), "priority": rapid.Bool().Draw(t, "priority"),
+		"epoch": num.Draw(t, "epoch"), "step": num.Draw(t, "step"), "to_step": num.Draw(t, "to"), "checkpoint": "c", "name": "c", "model_id": "m",
+		"keep": rapid.Bool().Draw(t, "keep"), "code": "bad_data", "message": "m", "rows": num.Draw(t, "rows"), "url": "http://h", "phase": "p",
+		"stage": rapid.SampledFrom([]string{"train", "deploy"}).Draw(t, "stage"), "bytes": num.Draw(t, "bytes"), "loss_base": rapid.Float64Range(0, 9).Draw(t, "loss"),
+		"status": rapid.SampledFrom([]string{"running", "completed", "failed"}).Draw(t, "status")}
+	e := ev(contract.EventType(kind, suffix), payload)
+	e.Source, e.SourceSeq = "any", int64(rapid.IntRange(1, 60).Draw(t, "source_seq")) // some are duplicates
+	return e
+}
+
+func drawLine(t *rapid.T) contract.NewEvent {
+	kind := rapid.SampledFrom([]string{contract.RunnerStarted, contract.RunnerMetrics, contract.RunnerMetrics, contract.RunnerEvalMetrics,
+		contract.RunnerCheckpoint, contract.RunnerProgress, contract.RunnerLog}).Draw(t, "type")
+	payload := map[string]any{"step": rapid.IntRange(1, 9).Draw(t, "step"), "loss": rapid.Float64().Draw(t, "loss"), "total_steps": 9,
+		"memory_bytes": rapid.Int64().Draw(t, "memory"), "epoch": rapid.Float64Range(0, 3).Draw(t, "epoch")}
+	if rapid.IntRange(0, 9).Draw(t, "odd") == 0 {
+		payload["step"] = "nine"
+	}
+	return ev(kind, payload)
+}
+
+// The heart of the design: a row is nothing but its events, in whatever batches they came.
+func TestRebuiltRowsEqualLiveOnes(t *testing.T) {
+	s := open(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		_, err := s.writer.Exec("DELETE FROM events")
+		require.NoError(rt, err)
+		require.NoError(rt, s.Rebuild(t.Context()))
+		require.Empty(rt, snapshot(rt, s))
+		kinds := []contract.Kind{contract.KindDataset, contract.KindJob, contract.KindEvaluation, contract.KindDeployment, contract.KindExport, contract.KindPipeline}
+		for _, kind := range kinds {
+			_, err := s.Create(t.Context(), Creation{Kind: kind, ID: string(kind) + "_1", Payload: map[string]any{"name": "n", "project_id": "p"}})
+			require.NoError(rt, err)
+		}
+		for range rapid.IntRange(1, 12).Draw(rt, "batches") {
+			kind := rapid.SampledFrom(kinds).Draw(rt, "kind")
+			batch := make([]contract.NewEvent, rapid.IntRange(1, 8).Draw(rt, "size"))
+			for i := range batch {
+				batch[i] = drawEvent(rt, kind)
+			}
+			_, err := s.Append(t.Context(), contract.Stream(kind, string(kind)+"_1"), batch...)
+			require.NoError(rt, err)
+		}
+		live := snapshot(rt, s)
+		require.NoError(rt, s.Rebuild(t.Context()))
+		require.ElementsMatch(rt, live, snapshot(rt, s))
+	})
+}
+
+func TestRebuildOfALongStream(t *testing.T) {
+	s := open(t)
+	create(t, s, contract.KindJob, "job_1", contract.JobCreated{})
+	for batch := range 50 {
+		evs := make([]contract.NewEvent, 50)
+		for i := range evs {
+			evs[i] = ev("runner.metrics", map[string]any{"step": batch*50 + i + 1, "loss": 1.0 / float64(i+1)})
+		}
+		add(t, s, "job/job_1", evs...)
+	}
+	live := snapshot(t, s)
+	_, err := s.writer.Exec("UPDATE training_jobs SET step = 1, loss = NULL; DELETE FROM metric_points WHERE step > 7")
+	require.NoError(t, err)
+	require.NotEqual(t, live, snapshot(t, s))
+	require.NoError(t, s.Rebuild(t.Context()))
+	require.ElementsMatch(t, live, snapshot(t, s))
+}
+
+func BenchmarkAppendBatchOf50(b *testing.B) {
+	s, err := Open(b.Context(), Options{Path: filepath.Join(b.TempDir(), "app.db"), Logger: quiet})
+	require.NoError(b, err)
+	defer func() { _ = s.Close() }()
+	_, err = s.Create(b.Context(), Creation{Kind: contract.KindJob, ID: "job_1", Payload: contract.JobCreated{}})
+	require.NoError(b, err)
+	line := json.RawMessage(`{"n":1,"at":"2026-11-23T10:00:00Z","type":"metrics","step":1,"epoch":0.1,"loss":2.5,"learning_rate":0.0001,"grad_norm":1.1,"tokens_per_second":450.2,"eta_seconds":30.5}`)
+	for i := 0; b.Loop(); i++ {
+		evs := make([]contract.NewEvent, 50)
+		for j := range evs {
+			evs[j] = contract.NewEvent{Type: contract.RunnerMetrics, Payload: line, Source: "runner/1", SourceSeq: int64(i*50 + j + 1)}
+		}
+		if _, err := s.Append(b.Context(), "job/job_1", evs...); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
