@@ -68,7 +68,7 @@ func (c *child) keepAlive(ctx context.Context) error {
 		case c.isStopping() || ctx.Err() != nil:
 			return nil
 		}
-		said = append(said, refusalWords(ended))
+		said = append(said[max(0, len(said)-refusalsThatCount):], refusalWords(ended))
 		if settled(said) {
 			return ended.said
 		}
@@ -235,7 +235,7 @@ func (c *child) ready() bool {
 }
 
 // stop ends the process for good: SIGINT, which to a worker means "pause the runners", then SIGKILL when its time is
-// over or hurry is closed. It returns when the process is gone.
+// over. Hurry, when it is closed, leaves it two more seconds. It returns when the process is gone.
 func (c *child) stop(grace time.Duration, hurry <-chan struct{}) {
 	c.mu.Lock()
 	c.stopping = true
@@ -248,7 +248,7 @@ func (c *child) stop(grace time.Duration, hurry <-chan struct{}) {
 	_ = command.Process.Signal(syscall.SIGINT) // it may have gone just now
 	notice := time.NewTicker(noticeEvery)
 	defer notice.Stop()
-	timeout := time.After(grace)
+	timeout, why := time.After(grace), "it did not stop within "+grace.String()
 	for {
 		select {
 		case <-ended:
@@ -256,11 +256,10 @@ func (c *child) stop(grace time.Duration, hurry <-chan struct{}) {
 		case <-notice.C:
 			c.s.say("waiting for %s to stop (%s of at most %s)", c.process, time.Since(began).Round(time.Second), grace)
 		case <-hurry:
-			c.kill(command, "as asked")
-			<-ended
-			return
+			hurry, timeout, why = nil, time.After(c.s.timing.hurried), "as asked"
 		case <-timeout:
-			c.kill(command, "it did not stop within "+grace.String())
+			c.s.say("killing %s: %s", c.process, why)
+			_ = command.Process.Kill()
 			<-ended
 			return
 		}
@@ -268,11 +267,6 @@ func (c *child) stop(grace time.Duration, hurry <-chan struct{}) {
 }
 
 const noticeEvery = 5 * time.Second
-
-func (c *child) kill(command *exec.Cmd, why string) {
-	c.s.say("killing %s: %s", c.process, why)
-	_ = command.Process.Kill()
-}
 
 func (c *child) isStopping() bool {
 	c.mu.Lock()

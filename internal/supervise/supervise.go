@@ -47,7 +47,8 @@ type Options struct {
 	Out, Err io.Writer
 	// Ready, if set, is called once, when all processes are.
 	Ready func(datadir.Endpoints)
-	// Hurry, if set, cuts the waiting short when it is closed while the processes stop: a second Ctrl-C.
+	// Hurry, if set, cuts the waiting short when it is closed while the processes stop: a second Ctrl-C. Runners that
+	// have not saved by then go on by themselves, and the next worker adopts them.
 	Hurry <-chan struct{}
 
 	timing timing
@@ -61,6 +62,7 @@ type timing struct {
 	healthy        time.Duration // a process that lived this long starts again at the first backoff
 	slowStart      time.Duration // after this long, say what start-up waits for
 	readyPoll      time.Duration
+	hurried        time.Duration                     // what is left of that after a second Ctrl-C
 	grace          map[datadir.Process]time.Duration // to stop cleanly before SIGKILL
 }
 
@@ -72,6 +74,7 @@ func defaultTiming() timing {
 		healthy:        30 * time.Second,
 		slowStart:      10 * time.Second,
 		readyPoll:      20 * time.Millisecond,
+		hurried:        2 * time.Second,
 		grace: map[datadir.Process]time.Duration{
 			// A runner finishes its step and saves, which on a CPU and a large model takes its time.
 			datadir.ProcessWorker:   2 * time.Minute,

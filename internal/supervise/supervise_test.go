@@ -328,6 +328,7 @@ func TestADeafProcessIsKilled(t *testing.T) {
 func TestASecondCtrlCDoesNotWait(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, map[datadir.Process]string{datadir.ProcessWorker: "deaf"})
+	b.options.timing.hurried = 20 * time.Millisecond
 	hurry := make(chan struct{})
 	b.options.Hurry = hurry
 	b.start()
@@ -337,6 +338,7 @@ func TestASecondCtrlCDoesNotWait(t *testing.T) {
 	close(hurry)
 	require.NoError(t, b.awaitEnd())
 	require.Contains(t, b.err.String(), "killing worker: as asked")
+	require.Contains(t, b.journal(), "temporal interrupt", "the others are still asked before they are killed")
 }
 
 func TestTakenPortIsRefusedBeforeAnythingStarts(t *testing.T) {
