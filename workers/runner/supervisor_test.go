@@ -16,7 +16,13 @@ import (
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/gatewayclient/gatewaytest"
 	"github.com/vibeflow/vibeflow/workers/runner"
+	"github.com/vibeflow/vibeflow/workers/runner/runnertest"
 )
+
+func TestMain(m *testing.M) {
+	runnertest.Main()
+	os.Exit(m.Run())
+}
 
 const job = "job_0123456789ab"
 
@@ -51,7 +57,7 @@ func newBench(t *testing.T) *bench {
 func (b *bench) letGo() { require.NoError(b.t, os.Remove(b.hold)) }
 
 // supervisor is a new life of the worker; each of its launches takes the next script, the last one for all that follow.
-func (b *bench) supervisor(scripts ...script) *runner.Supervisor {
+func (b *bench) supervisor(scripts ...runnertest.Script) *runner.Supervisor {
 	b.lives++
 	launches := 0
 	return runner.New(runner.Config{
@@ -61,7 +67,7 @@ func (b *bench) supervisor(scripts ...script) *runner.Supervisor {
 			s := scripts[min(launches, len(scripts)-1)]
 			launches++
 			s.Hold = b.hold
-			process, err := startFake(b.t, s)(launch)
+			process, err := runnertest.Start(b.t, s, launch)
 			b.starts = append(b.starts, process)
 			return process, err
 		},
@@ -117,7 +123,7 @@ func stepsOf(lines []json.RawMessage) []int {
 			Step int     `json:"step"`
 			Loss float64 `json:"loss"`
 		}
-		if json.Unmarshal(line, &event) == nil && event.Type == "metrics" && event.Loss == lossAt(event.Step) {
+		if json.Unmarshal(line, &event) == nil && event.Type == "metrics" && event.Loss == runnertest.LossAt(event.Step) {
 			steps = append(steps, event.Step)
 		}
 	}
@@ -160,7 +166,7 @@ func (b *bench) requireFinished(g *going, steps int) {
 
 func TestRunCompletes(t *testing.T) {
 	b := newBench(t)
-	run := b.run(b.supervisor(script{Steps: 10, SaveEvery: 4}))
+	run := b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 4}))
 	b.requireFinished(run, 10)
 	b.requireTold(count(1, 10))
 	b.gateway.Look(job, func(r *gatewaytest.Run) {
@@ -171,7 +177,7 @@ func TestRunCompletes(t *testing.T) {
 
 func TestKilledRunnerResumesUnderNewEpoch(t *testing.T) {
 	b := newBench(t)
-	run := b.run(b.supervisor(script{Steps: 10, SaveEvery: 4, HoldAt: 6}, script{Steps: 10, SaveEvery: 4}))
+	run := b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 4, HoldAt: 6}, runnertest.Script{Steps: 10, SaveEvery: 4}))
 	b.gateway.Await(t, job, func(r *gatewaytest.Run) bool { return r.State.Checkpoint != nil })
 	b.awaitStep(1, 6)
 	b.starts[0].Kill()
@@ -182,21 +188,21 @@ func TestKilledRunnerResumesUnderNewEpoch(t *testing.T) {
 
 func TestTornLastLineIsDropped(t *testing.T) {
 	b := newBench(t)
-	run := b.run(b.supervisor(script{Steps: 6, SaveEvery: 2, CrashAt: 3, Torn: true}, script{Steps: 6, SaveEvery: 2}))
+	run := b.run(b.supervisor(runnertest.Script{Steps: 6, SaveEvery: 2, CrashAt: 3, Torn: true}, runnertest.Script{Steps: 6, SaveEvery: 2}))
 	b.requireFinished(run, 6)
 	b.requireTold(count(1, 3), count(3, 6))
 }
 
 func TestNextSupervisorAdoptsLiveRunner(t *testing.T) {
 	b := newBench(t)
-	first := b.run(b.supervisor(script{Steps: 10, HoldAt: 5}))
+	first := b.run(b.supervisor(runnertest.Script{Steps: 10, HoldAt: 5}))
 	b.awaitStep(1, 5)
 	first.cancel()
 	_, err := first.wait()
 	require.ErrorIs(t, err, gpu.ErrDetached)
 	require.True(t, b.starts[0].Alive(), "a detached worker leaves its runner running")
 
-	second := b.run(b.supervisor(script{}))
+	second := b.run(b.supervisor(runnertest.Script{}))
 	b.gateway.Await(t, job, func(r *gatewaytest.Run) bool { return r.Adoptions == 1 })
 	b.letGo()
 	b.requireFinished(second, 10)
@@ -206,7 +212,7 @@ func TestNextSupervisorAdoptsLiveRunner(t *testing.T) {
 
 func TestResultLeftWhileNoWorkerLooked(t *testing.T) {
 	b := newBench(t)
-	first := b.run(b.supervisor(script{Steps: 10, SaveEvery: 4, HoldAt: 5}))
+	first := b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 4, HoldAt: 5}))
 	b.awaitStep(1, 5)
 	first.cancel()
 	_, err := first.wait()
@@ -214,7 +220,7 @@ func TestResultLeftWhileNoWorkerLooked(t *testing.T) {
 	b.letGo()
 	require.Eventually(t, func() bool { return !b.starts[0].Alive() }, 30*time.Second, 10*time.Millisecond)
 
-	second := b.run(b.supervisor(script{}))
+	second := b.run(b.supervisor(runnertest.Script{}))
 	b.requireFinished(second, 10)
 	b.requireTold(count(1, 10))
 	require.Len(t, b.starts, 1)
@@ -223,7 +229,7 @@ func TestResultLeftWhileNoWorkerLooked(t *testing.T) {
 
 func TestRunnerDiedWhileNoWorkerLooked(t *testing.T) {
 	b := newBench(t)
-	first := b.run(b.supervisor(script{Steps: 10, SaveEvery: 2, HoldAt: 5}))
+	first := b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2, HoldAt: 5}))
 	b.awaitStep(1, 5)
 	b.gateway.SetDown(true) // what it does from here on reaches nobody
 	first.cancel()
@@ -232,14 +238,14 @@ func TestRunnerDiedWhileNoWorkerLooked(t *testing.T) {
 	b.starts[0].Kill()
 	b.gateway.SetDown(false)
 
-	second := b.run(b.supervisor(script{Steps: 10, SaveEvery: 2}))
+	second := b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2}))
 	b.requireFinished(second, 10)
 	b.requireTold(count(1, 5), count(5, 10))
 }
 
 func TestPauseSavesAndCommits(t *testing.T) {
 	b := newBench(t)
-	run := b.run(b.supervisor(script{Steps: 10, HoldAt: 5}))
+	run := b.run(b.supervisor(runnertest.Script{Steps: 10, HoldAt: 5}))
 	b.awaitStep(1, 5)
 	close(run.pause)
 	out, err := run.wait()
@@ -250,14 +256,14 @@ func TestPauseSavesAndCommits(t *testing.T) {
 		require.Equal(t, contract.OutcomePaused, r.State.Result.Outcome)
 	})
 
-	resumed := b.run(b.supervisor(script{Steps: 10}))
+	resumed := b.run(b.supervisor(runnertest.Script{Steps: 10}))
 	b.requireFinished(resumed, 10)
 	b.requireTold(count(1, 5), count(6, 10))
 }
 
 func TestResumeOnAnotherMachine(t *testing.T) {
 	b := newBench(t)
-	run := b.run(b.supervisor(script{Steps: 10, HoldAt: 5}))
+	run := b.run(b.supervisor(runnertest.Script{Steps: 10, HoldAt: 5}))
 	b.awaitStep(1, 5)
 	close(run.pause)
 	_, err := run.wait()
@@ -266,14 +272,14 @@ func TestResumeOnAnotherMachine(t *testing.T) {
 	b.scratch, err = runner.OpenScratch(filepath.Join(t.TempDir(), "elsewhere"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = b.scratch.Close() })
-	resumed := b.run(b.supervisor(script{Steps: 10}))
+	resumed := b.run(b.supervisor(runnertest.Script{Steps: 10}))
 	b.requireFinished(resumed, 10)
 	b.requireTold(count(1, 5), count(6, 10))
 }
 
 func TestPauseBeforeLaunchStartsNothing(t *testing.T) {
 	b := newBench(t)
-	s := b.supervisor(script{Steps: 10})
+	s := b.supervisor(runnertest.Script{Steps: 10})
 	pause := make(chan struct{})
 	close(pause)
 	out, err := s.Run(t.Context(), gpu.RunRequest{Input: contract.RunInput{RunID: job, Kind: contract.KindJob}, Pause: pause})
@@ -285,7 +291,7 @@ func TestPauseBeforeLaunchStartsNothing(t *testing.T) {
 
 func TestPauseKillsDeafRunner(t *testing.T) {
 	b := newBench(t)
-	s := b.supervisor(script{Steps: 10, SaveEvery: 2, HoldAt: 5, Deaf: true})
+	s := b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2, HoldAt: 5, Deaf: true})
 	s.PauseGrace = 50 * time.Millisecond
 	run := b.run(s)
 	b.awaitStep(1, 5)
@@ -299,7 +305,7 @@ func TestPauseKillsDeafRunner(t *testing.T) {
 
 func TestSupersededRunnerIsKilled(t *testing.T) {
 	b := newBench(t)
-	run := b.run(b.supervisor(script{Steps: 10, HoldAt: 5}))
+	run := b.run(b.supervisor(runnertest.Script{Steps: 10, HoldAt: 5}))
 	b.awaitStep(1, 5)
 	_, err := b.gateway.Client(t).Claim(t.Context(), job, contract.ClaimRequest{ExpectEpoch: 1, Worker: "elsewhere/x/y"})
 	require.NoError(t, err)
@@ -311,7 +317,7 @@ func TestSupersededRunnerIsKilled(t *testing.T) {
 
 func TestOlderRunnerIsKilledBeforeLaunch(t *testing.T) {
 	b := newBench(t)
-	first := b.run(b.supervisor(script{Steps: 10, HoldAt: 5}))
+	first := b.run(b.supervisor(runnertest.Script{Steps: 10, HoldAt: 5}))
 	b.awaitStep(1, 5)
 	first.cancel()
 	_, err := first.wait()
@@ -319,7 +325,7 @@ func TestOlderRunnerIsKilledBeforeLaunch(t *testing.T) {
 	_, err = b.gateway.Client(t).Claim(t.Context(), job, contract.ClaimRequest{ExpectEpoch: 1, Worker: "elsewhere/x/y"})
 	require.NoError(t, err)
 
-	second := b.run(b.supervisor(script{Steps: 10}))
+	second := b.run(b.supervisor(runnertest.Script{Steps: 10}))
 	b.requireFinished(second, 10)
 	require.False(t, b.starts[0].Alive())
 	b.requireTold(count(1, 5), nil, count(1, 10))
@@ -327,7 +333,7 @@ func TestOlderRunnerIsKilledBeforeLaunch(t *testing.T) {
 
 func TestGatewayOutageKeepsRunner(t *testing.T) {
 	b := newBench(t)
-	run := b.run(b.supervisor(script{Steps: 10, SaveEvery: 4, HoldAt: 5}))
+	run := b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 4, HoldAt: 5}))
 	b.awaitStep(1, 5)
 	b.gateway.SetDown(true)
 	b.letGo()
@@ -340,7 +346,7 @@ func TestGatewayOutageKeepsRunner(t *testing.T) {
 
 func TestExpiredTokenIsRenewed(t *testing.T) {
 	b := newBench(t)
-	run := b.run(b.supervisor(script{Steps: 10, HoldAt: 5}))
+	run := b.run(b.supervisor(runnertest.Script{Steps: 10, HoldAt: 5}))
 	b.awaitStep(1, 5)
 	b.gateway.ExpireToken(job)
 	b.letGo()
@@ -350,7 +356,7 @@ func TestExpiredTokenIsRenewed(t *testing.T) {
 
 func TestCrashLoopEndsWithNoProgress(t *testing.T) {
 	b := newBench(t)
-	run := b.run(b.supervisor(script{Steps: 10, SaveEvery: 2, CrashAt: 5}))
+	run := b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2, CrashAt: 5}))
 	_, err := run.wait()
 	require.Equal(t, contract.CodeNoProgress, contract.CodeOf(err))
 	require.Len(t, b.starts, 3)
@@ -364,18 +370,18 @@ func TestCrashLoopEndsWithNoProgress(t *testing.T) {
 
 func TestCrashesWithProgressGoOn(t *testing.T) {
 	b := newBench(t)
-	var scripts []script
+	var scripts []runnertest.Script
 	for step := 2; step <= 6; step++ {
-		scripts = append(scripts, script{Steps: 8, SaveEvery: 1, CrashAt: step})
+		scripts = append(scripts, runnertest.Script{Steps: 8, SaveEvery: 1, CrashAt: step})
 	}
-	run := b.run(b.supervisor(append(scripts, script{Steps: 8, SaveEvery: 1})...))
+	run := b.run(b.supervisor(append(scripts, runnertest.Script{Steps: 8, SaveEvery: 1})...))
 	b.requireFinished(run, 8)
 	require.Len(t, b.starts, 6)
 }
 
 func TestTypedFailureIsHandedIn(t *testing.T) {
 	b := newBench(t)
-	run := b.run(b.supervisor(script{Steps: 10, Fail: contract.Errorf(contract.CodeBadData, "row 7 has no text").On("dataset")}))
+	run := b.run(b.supervisor(runnertest.Script{Steps: 10, Fail: contract.Errorf(contract.CodeBadData, "row 7 has no text").On("dataset")}))
 	_, err := run.wait()
 	require.Equal(t, contract.CodeBadData, contract.CodeOf(err))
 	b.gateway.Look(job, func(r *gatewaytest.Run) { require.Equal(t, contract.CodeBadData, r.State.Result.Error.Code) })
@@ -384,7 +390,7 @@ func TestTypedFailureIsHandedIn(t *testing.T) {
 
 func TestCheckpointsArriveInOrderThoughPruned(t *testing.T) {
 	b := newBench(t)
-	run := b.run(b.supervisor(script{Steps: 40, SaveEvery: 1, KeepLast: 2}))
+	run := b.run(b.supervisor(runnertest.Script{Steps: 40, SaveEvery: 1, KeepLast: 2}))
 	b.requireFinished(run, 40)
 	b.gateway.Look(job, func(r *gatewaytest.Run) {
 		last := 0
@@ -398,7 +404,7 @@ func TestCheckpointsArriveInOrderThoughPruned(t *testing.T) {
 
 func TestDamagedCommittedCheckpointFallsBack(t *testing.T) {
 	b := newBench(t)
-	run := b.run(b.supervisor(script{Steps: 10, SaveEvery: 2, HoldAt: 5}))
+	run := b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2, HoldAt: 5}))
 	b.gateway.Await(t, job, func(r *gatewaytest.Run) bool { return r.State.Checkpoint != nil && r.State.Checkpoint.Step == 4 })
 	close(run.pause)
 	out, err := run.wait()
@@ -412,14 +418,14 @@ func TestDamagedCommittedCheckpointFallsBack(t *testing.T) {
 	require.NoError(t, os.WriteFile(folder, []byte("rubbish"), 0o600))
 	b.letGo()
 
-	resumed := b.run(b.supervisor(script{Steps: 10, SaveEvery: 2}))
+	resumed := b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2}))
 	b.requireFinished(resumed, 10)
 	b.gateway.Look(job, func(r *gatewaytest.Run) { require.Equal(t, []int{0, 5, 4}, r.Claims) })
 }
 
 func TestDiskFullRefusesLaunch(t *testing.T) {
 	b := newBench(t)
-	s := b.supervisor(script{Steps: 10})
+	s := b.supervisor(runnertest.Script{Steps: 10})
 	s.MinFree = 1 << 60
 	_, err := b.run(s).wait()
 	require.Equal(t, contract.CodeDiskFull, contract.CodeOf(err))
@@ -428,7 +434,7 @@ func TestDiskFullRefusesLaunch(t *testing.T) {
 
 func TestStrangeIDsNeverBecomePaths(t *testing.T) {
 	b := newBench(t)
-	s := b.supervisor(script{})
+	s := b.supervisor(runnertest.Script{})
 	for _, id := range []string{"", "..", "job_../x", "/etc", "job_a/b", strings.Repeat("a", 300)} {
 		_, err := s.Run(t.Context(), gpu.RunRequest{Input: contract.RunInput{RunID: id}})
 		require.Equal(t, contract.CodeInvalid, contract.CodeOf(err), id)
@@ -450,7 +456,7 @@ func TestScratchHasOneOwner(t *testing.T) {
 
 func TestReconcile(t *testing.T) {
 	b := newBench(t)
-	first := b.run(b.supervisor(script{Steps: 10, HoldAt: 5}))
+	first := b.run(b.supervisor(runnertest.Script{Steps: 10, HoldAt: 5}))
 	b.awaitStep(1, 5)
 	first.cancel()
 	_, err := first.wait()
@@ -458,7 +464,7 @@ func TestReconcile(t *testing.T) {
 
 	// The worker died while it was pausing: the next one has the runner save, and commits.
 	b.gateway.Look(job, func(r *gatewaytest.Run) { r.State.Status = contract.StatusPausing })
-	next := b.supervisor(script{})
+	next := b.supervisor(runnertest.Script{})
 	require.NoError(t, next.Reconcile(t.Context()))
 	require.False(t, b.starts[0].Alive())
 	b.gateway.Look(job, func(r *gatewaytest.Run) {

@@ -1,4 +1,8 @@
-package runner_test
+// Package runnertest has a runner that needs no Python: the test binary itself, started again, keeps the protocol of
+// docs/runner-protocol.md and does what a Script says.
+//
+//	func TestMain(m *testing.M) { runnertest.Main(); os.Exit(m.Run()) }
+package runnertest
 
 import (
 	"bytes"
@@ -18,8 +22,8 @@ import (
 	"github.com/vibeflow/vibeflow/workers/runner"
 )
 
-// script tells the fake runner what to do: the test binary, started again with the script in its environment.
-type script struct {
+// Script tells the fake runner what to do.
+type Script struct {
 	Steps     int `json:"steps"`
 	SaveEvery int `json:"save_every"`
 	// HoldAt stops the runner after a step for as long as the file Hold exists.
@@ -39,43 +43,40 @@ type script struct {
 
 const scriptVariable = "VIBEFLOW_RUNNER_SCRIPT"
 
-func TestMain(m *testing.M) {
+// Main is to be called first in TestMain: in a process that is the fake runner it does not return.
+func Main() {
 	if text := os.Getenv(scriptVariable); text != "" {
 		fakeRunner(text)
-		return
+		os.Exit(0)
 	}
-	os.Exit(m.Run())
 }
 
-// startFake returns a Start that runs the script instead of Python.
-func startFake(t *testing.T, s script) func(runner.Launch) (runner.Process, error) {
-	t.Helper()
-	text, err := json.Marshal(s)
+// Start starts the fake runner instead of Python; it is killed at the end of the test at the latest.
+func Start(t testing.TB, script Script, launch runner.Launch) (runner.Process, error) {
+	text, err := json.Marshal(script)
 	if err != nil {
-		t.Fatal(err)
+		return runner.Process{}, err
 	}
-	return func(launch runner.Launch) (runner.Process, error) {
-		cmd := exec.Command(os.Args[0], launch.Args...) //nolint:gosec // ourselves
-		cmd.Env = append(os.Environ(), scriptVariable+"="+string(text))
-		stderr, err := os.OpenFile(filepath.Join(launch.Folder, "stderr.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-		if err != nil {
-			return runner.Process{}, err
-		}
-		defer stderr.Close()
-		cmd.Stderr = stderr
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		if err := cmd.Start(); err != nil {
-			return runner.Process{}, err
-		}
-		process := runner.FindProcess(cmd.Process.Pid)
-		go func() { _ = cmd.Wait() }()
-		t.Cleanup(process.Kill)
-		return process, nil
+	cmd := exec.Command(os.Args[0], launch.Args...) //nolint:gosec,noctx // ourselves
+	cmd.Env = append(os.Environ(), scriptVariable+"="+string(text))
+	stderr, err := os.OpenFile(filepath.Join(launch.Folder, "stderr.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return runner.Process{}, err
 	}
+	defer stderr.Close()
+	cmd.Stderr = stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return runner.Process{}, err
+	}
+	process := runner.FindProcess(cmd.Process.Pid)
+	go func() { _ = cmd.Wait() }()
+	t.Cleanup(process.Kill)
+	return process, nil
 }
 
 type fake struct {
-	script
+	Script
 	spec   contract.RunSpec
 	folder string
 	events *os.File
@@ -87,7 +88,7 @@ type fake struct {
 
 func fakeRunner(text string) {
 	f := &fake{term: make(chan os.Signal, 1)}
-	must(json.Unmarshal([]byte(text), &f.script))
+	must(json.Unmarshal([]byte(text), &f.Script))
 	data, err := os.ReadFile(os.Args[2])
 	must(err)
 	must(json.Unmarshal(data, &f.spec))
@@ -138,7 +139,7 @@ func (f *fake) run() {
 	}
 	for f.step < f.Steps {
 		f.step++
-		f.emit("metrics", map[string]any{"step": f.step, "loss": lossAt(f.step)})
+		f.emit("metrics", map[string]any{"step": f.step, "loss": LossAt(f.step)})
 		if f.CrashAt == f.step {
 			f.crash()
 		}
@@ -157,8 +158,8 @@ func (f *fake) run() {
 	f.finish(contract.RunResult{Outcome: contract.OutcomeCompleted, Artifacts: []contract.Manifest{f.artifact()}})
 }
 
-// lossAt is what a step brings, whoever takes it.
-func lossAt(step int) float64 { return 1 / float64(step) }
+// LossAt is what a step brings, whoever takes it.
+func LossAt(step int) float64 { return 1 / float64(step) }
 
 func (f *fake) resume() {
 	data, err := os.ReadFile(filepath.Join(f.spec.ResumeFrom, "state.bin"))
