@@ -42,14 +42,17 @@ type Check struct {
 // Options says what the machine is to be fit for.
 type Options struct {
 	DataDir string        // the data folder, which need not exist
-	Listen  string        // the server's HOST:PORT
-	Python  pyenv.Options // of the runner's environment
+	Listen  string        // the server's HOST:PORT; empty: DefaultListen
+	Python  pyenv.Options // of the runner's environment; Files is required
 	// Deep compares every file of the environment with its package: some seconds.
 	Deep bool
 
 	probe *hardware.Probe // nil: this machine
 	now   func() time.Time
 }
+
+// DefaultListen is where the server listens unless told otherwise.
+const DefaultListen = "127.0.0.1:8400"
 
 const (
 	gib            = 1 << 30
@@ -65,6 +68,9 @@ func Run(ctx context.Context, options Options) []Check {
 	if options.probe == nil {
 		probe := hardware.NewProbe()
 		options.probe = &probe
+	}
+	if options.Listen == "" {
+		options.Listen = DefaultListen
 	}
 	if options.now == nil {
 		options.now = time.Now

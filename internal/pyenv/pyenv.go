@@ -15,6 +15,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -126,6 +127,9 @@ type builder struct {
 }
 
 func newBuilder(ctx context.Context, options Options, progress func(Progress)) (*builder, error) {
+	if options.Files == nil {
+		return nil, errors.New("pyenv: Options.Files is not set (use peft.Files)")
+	}
 	var err error
 	if options.CacheDir == "" {
 		if options.CacheDir, err = DefaultCacheDir(); err != nil {

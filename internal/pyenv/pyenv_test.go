@@ -8,6 +8,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -50,7 +52,7 @@ func tinyRunner(t *testing.T) Options {
 	t.Helper()
 	uv, err := realUV()
 	require.NoError(t, err)
-	wheel, hash := makeWheel(t)
+	wheel, hash := makeWheel(t, "tinydep", "1.0")
 	lock := fmt.Sprintf("tinydep @ file://%s --hash=sha256:%s\n", (&url.URL{Path: wheel}).EscapedPath(), hash)
 	return Options{
 		Files: fstest.MapFS{
@@ -62,17 +64,18 @@ func tinyRunner(t *testing.T) Options {
 	}
 }
 
-// makeWheel writes a package "tinydep" of one module and returns its path and sha256.
-func makeWheel(t *testing.T) (path, hash string) {
+// makeWheel writes a package of one module, which knows its name, and returns its path and sha256.
+func makeWheel(t *testing.T, name, version string) (path, hash string) {
 	t.Helper()
-	module := `name = "tinydep"` + "\n"
+	module := fmt.Sprintf("name = %q\n", name)
 	digest := sha256.Sum256([]byte(module))
+	info := name + "-" + version + ".dist-info/"
 	files := [][2]string{
-		{"tinydep/__init__.py", module},
-		{"tinydep-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tinydep\nVersion: 1.0\n"},
-		{"tinydep-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"},
-		{"tinydep-1.0.dist-info/RECORD", fmt.Sprintf("tinydep/__init__.py,sha256=%s,%d\ntinydep-1.0.dist-info/METADATA,,\ntinydep-1.0.dist-info/WHEEL,,\ntinydep-1.0.dist-info/RECORD,,\n",
-			base64.RawURLEncoding.EncodeToString(digest[:]), len(module))},
+		{name + "/__init__.py", module},
+		{info + "METADATA", "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\n"},
+		{info + "WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"},
+		{info + "RECORD", fmt.Sprintf("%s/__init__.py,sha256=%s,%d\n%sMETADATA,,\n%sWHEEL,,\n%sRECORD,,\n",
+			name, base64.RawURLEncoding.EncodeToString(digest[:]), len(module), info, info, info)},
 	}
 	var content bytes.Buffer
 	archive := zip.NewWriter(&content)
@@ -83,7 +86,7 @@ func makeWheel(t *testing.T) (path, hash string) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, archive.Close())
-	path = filepath.Join(t.TempDir(), "tinydep-1.0-py3-none-any.whl")
+	path = filepath.Join(t.TempDir(), name+"-"+version+"-py3-none-any.whl")
 	require.NoError(t, os.WriteFile(path, content.Bytes(), 0o600))
 	sum := sha256.Sum256(content.Bytes())
 	return path, hex.EncodeToString(sum[:])
@@ -319,6 +322,29 @@ func TestWithoutTorchSplitsTheRealLock(t *testing.T) {
 		}
 	}
 	require.NotEqual(t, lockHash([]byte("x"), ""), lockHash([]byte("x"), "https://example.org/cpu"), "another build of PyTorch is another environment")
+}
+
+func TestAnotherBuildOfTorchComesFromItsIndex(t *testing.T) {
+	t.Parallel()
+	options := tinyRunner(t)
+	lock := options.Files.(fstest.MapFS)["cpu.lock"]
+	lock.Data = append(lock.Data, []byte("torch==9.8.7 ; sys_platform != 'never' \\\n    --hash=sha256:"+strings.Repeat("0", 64)+
+		"\nnvidia-cublas==1.0 \\\n    --hash=sha256:"+strings.Repeat("0", 64)+"\n")...)
+	wheel, _ := makeWheel(t, "torch", "9.8.7+cpu")
+	index := http.NewServeMux()
+	index.HandleFunc("GET /simple/torch/", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = fmt.Fprintf(w, `<a href="/files/%s">wheel</a>`, url.PathEscape(filepath.Base(wheel)))
+	})
+	index.Handle("GET /files/", http.StripPrefix("/files/", http.FileServer(http.Dir(filepath.Dir(wheel)))))
+	server := httptest.NewServer(index)
+	t.Cleanup(server.Close)
+	options.TorchIndex = server.URL + "/simple"
+	options.Files.(fstest.MapFS)["vibeflow_peft/__main__.py"] = &fstest.MapFile{Data: []byte("import tinydep, torch; print(tinydep.name, torch.name)\n")}
+
+	env, err := Ensure(t.Context(), options, nil)
+	require.NoError(t, err)
+	require.Equal(t, "tinydep torch", runRunner(t, env))
 }
 
 func TestPrivateUVComesFromTheLockAndIsReused(t *testing.T) {
