@@ -127,7 +127,7 @@ func (f *File) each(ctx context.Context, at Position, progress Progress, visit f
 	at.Size = f.Size
 	for {
 		row, err := p.rows.next()
-		if err != nil && !errors.Is(err, io.EOF) {
+		if err != nil && err != io.EOF { // not errors.Is: a fault may wrap io.EOF, and must not pass for the end
 			return err
 		}
 		at.Bytes = p.meter.read

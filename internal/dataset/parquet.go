@@ -1,9 +1,6 @@
 package dataset
 
 import (
-	"bytes"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -48,34 +45,6 @@ func newParquetRows(r io.ReaderAt, size int64) (p *parquetRows, err error) {
 	}
 	p.columns = make([][]parquet.Value, p.leaves)
 	return p, nil
-}
-
-// maxFooter bounds the metadata at the end of the file, which is read at once.
-const maxFooter = 64 << 20
-
-// checkFooter looks at the last eight bytes, the metadata's length and the magic: the library believes the length and
-// would allocate up to 4 GiB for it.
-func checkFooter(r io.ReaderAt, size int64) error {
-	const tail = 8
-	var last [tail]byte
-	if size < int64(len(parquetMagic))+tail {
-		return parquetTruncated()
-	}
-	if _, err := r.ReadAt(last[:], size-tail); err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	if !bytes.HasSuffix(last[:], parquetMagic) {
-		return parquetTruncated()
-	}
-	length := int64(binary.LittleEndian.Uint32(last[:4]))
-	if length > min(size-tail-int64(len(parquetMagic)), maxFooter) {
-		return parquetFault(fmt.Errorf("it says that its metadata is %d bytes long", length))
-	}
-	return nil
-}
-
-func parquetTruncated() error {
-	return contract.Errorf(contract.CodeBadData, "the Parquet file does not end as one: it was cut off").Mend("upload the whole file again")
 }
 
 // recoverParquet: the library panics on some malformed files, which are input, not bugs of ours.
@@ -126,15 +95,21 @@ func (p *parquetRows) next() (row *Row, err error) {
 func (p *parquetRows) fill() error {
 	if p.rows == nil {
 		groups := p.file.RowGroups()
+		if p.group == len(groups) && p.row.Number < p.file.NumRows() {
+			return parquetFault(fmt.Errorf("it says that it has %d rows, but holds %d", p.file.NumRows(), p.row.Number))
+		}
 		if p.group == len(groups) {
 			return io.EOF
+		}
+		if err := checkPages(p.file, p.group); err != nil {
+			return err
 		}
 		p.rows = groups[p.group].Rows()
 		p.group++
 	}
 	n, err := p.rows.ReadRows(p.batch)
 	p.have, p.used = n, 0
-	if errors.Is(err, io.EOF) {
+	if err == io.EOF { // itself: a fault may wrap it
 		err = p.rows.Close()
 		p.rows = nil
 	}

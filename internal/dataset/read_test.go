@@ -2,7 +2,6 @@ package dataset
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -193,7 +192,7 @@ func TestRowsWithoutEnd(t *testing.T) {
 
 // TestSourceFailure: what the source returns is handed on as it is, not taken for broken data.
 func TestSourceFailure(t *testing.T) {
-	cause := errors.New("the blob is gone")
+	cause := fmt.Errorf("the blob is gone: %w", io.EOF) // which must not pass for the end of the file
 	for name, content := range map[string]string{
 		"a.json": `[{"text":"a"},`, "a.jsonl": "{\"text\":\"a\"}\n", "a.csv": "text\na\n", "a.txt": "a\n",
 	} {

@@ -62,7 +62,7 @@ func (s Source) header(ctx context.Context) ([]byte, error) {
 	return head, nil
 }
 
-// meter counts the bytes of a pass and ends it when its context ends.
+// meter counts the bytes of a pass and ends it when its context, if it has one, ends.
 type meter struct {
 	ctx  context.Context
 	r    io.Reader
@@ -70,8 +70,8 @@ type meter struct {
 }
 
 func (m *meter) Read(p []byte) (int, error) {
-	if err := m.ctx.Err(); err != nil {
-		return 0, err
+	if m.ctx != nil && m.ctx.Err() != nil {
+		return 0, m.ctx.Err()
 	}
 	n, err := m.r.Read(p)
 	m.read += int64(n)

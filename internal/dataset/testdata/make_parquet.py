@@ -18,3 +18,9 @@ pq.write_table(pa.Table.from_pylist(rows, schema=schema), here / "nested.parquet
 
 pairs = [{"question": f"What is {i} + {i}?", "answer": str(2 * i)} for i in range(300)]
 pq.write_table(pa.Table.from_pylist(pairs), here / "pairs.parquet", row_group_size=64, compression="zstd")
+
+nulls = [{"prompt": f"q{i}", "completion": "a b c " * 50, "system": None} for i in range(50)]
+table = pa.Table.from_pylist(nulls, schema=pa.schema([(name, pa.string()) for name in ("prompt", "completion", "system")]))
+for codec in ("none", "snappy", "gzip", "brotli", "zstd", "lz4"):
+    for version in ("1.0", "2.0"):
+        pq.write_table(table, here / f"{codec}-{version[0]}.parquet", compression=codec, data_page_version=version, use_dictionary=version == "1.0")
