@@ -46,7 +46,7 @@ class Bench:
     models: Path
 
     def run(self, adapter: Path | None, count: int, method: str = "lora", stop: StopRequest | None = None,
-            **config) -> tuple[dict, list[dict]]:
+            **config) -> tuple[dict, list[str]]:
         data = write_rows(self.folder / "eval.jsonl", rows(count, 1000))
         spec = RunSpec(1, "evaluate", "e", 1, ModelRef("tiny:llama"), str(self.folder / "out"), str(self.models),
                        adapter=Input(str(adapter), method=method) if adapter else None,
@@ -55,7 +55,7 @@ class Bench:
         events = EventWriter(self.folder / "events.ndjson")
         result = evaluate(Run(spec, events, stop or StopRequest(), None)).metrics
         events.close()
-        return result, [line for line in (self.folder / "events.ndjson").read_text().splitlines()]
+        return result, (self.folder / "events.ndjson").read_text().splitlines()
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_batching_changes_nothing(bench: Bench, adapter: Path) -> None:
 
 
 def test_a_full_fine_tune_is_measured_like_an_adapter(bench: Bench, base: ResolvedModel, adapter: Path) -> None:
-    from vibeflow_peft.evaluate import load_adapter
+    from vibeflow_peft.adapters import load_adapter
     from vibeflow_peft.models import load_tokenizer
 
     whole = bench.folder / "model"

@@ -12,8 +12,8 @@ from tuned import rows, train_adapter, write_rows
 
 from vibeflow_peft import checkpoint
 from vibeflow_peft import export as exporting
+from vibeflow_peft.adapters import load_adapter
 from vibeflow_peft.errors import RunnerError
-from vibeflow_peft.evaluate import load_adapter
 from vibeflow_peft.events import EventWriter
 from vibeflow_peft.export import export
 from vibeflow_peft.models import ResolvedModel, load_model, resolve

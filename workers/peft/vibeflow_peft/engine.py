@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 from . import device as devices
+from .adapters import load_adapter
 from .checkpoint import MANIFEST, verify
 from .errors import RunnerError
-from .evaluate import load_adapter
 from .generation import end_ids
 from .models import ResolvedModel, load_chat_tokenizer, load_model
 from .tokenizer import ChatTokenizer

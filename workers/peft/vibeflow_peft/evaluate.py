@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from . import device as devices
 from . import loss, metrics
+from .adapters import load_adapter
 from .encoding import IGNORED, Example, Question, RowEncoder, encode_rows, read_rows
 from .errors import RunnerError
 from .events import EventWriter
@@ -162,23 +163,6 @@ class _Contest:
                  "loss_base": float(losses.base[at] / losses.tokens[at]),
                  "loss_tuned": float(losses.tuned[at] / losses.tokens[at])}
                 for i, question in enumerate(self.questions[:_SAMPLES]) for at in (of_row[question.row],)]
-
-
-def load_adapter(model: Any, path: str | Path, name: str = "default") -> Any:
-    """The model with a LoRA adapter on it, in evaluation mode. Only safetensors are read."""
-    from peft import PeftModel
-
-    folder = Path(path)
-    for file in ("adapter_config.json", "adapter_model.safetensors"):
-        if not (folder / file).is_file():
-            raise RunnerError("bad_data", f"{folder.name} is not an adapter: it has no {file}", field="adapter.path",
-                              remedy="train again, or fetch the adapter again")
-    try:
-        return PeftModel.from_pretrained(model, folder, adapter_name=name, use_safetensors=True).eval()
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise RunnerError("bad_data", f"the adapter does not fit its base model: {str(error).splitlines()[0][:300]}",
-                          field="adapter.path", remedy="use the base model that it was trained on",
-                          detail=str(error)) from error
 
 
 def _prepare(spec: RunSpec, events: EventWriter, stop: StopRequest) -> _Contest:

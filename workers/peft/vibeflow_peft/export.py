@@ -15,14 +15,13 @@ import torch
 
 from . import checkpoint
 from . import device as devices
+from .adapters import FILES, load_adapter
 from .errors import RunnerError
-from .evaluate import load_adapter
 from .models import ResolvedModel, load_chat_tokenizer, load_model, load_tokenizer, resolve
 from .runner import Ending, Run
 from .spec import RunSpec
 from .tokenizer import ChatTokenizer
 
-_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 _PROBES = ("What can you do for me?", "Name three colours and say why you like each of them.")
 _CLOSE = 1e-3  # of the largest logit: merging adds in another order than the adapter does, in float32
@@ -54,7 +53,7 @@ def export(run: Run) -> Ending:
 def _export_adapter(run: Run, source: Path) -> dict[str, Any]:
     base = _base(run.spec)
     folder = checkpoint.begin(Path(run.spec.output_dir), "adapter")
-    for name in _ADAPTER_FILES:
+    for name in FILES:
         if not (source / name).is_file():
             raise RunnerError("bad_data", f"the adapter has no {name}", field="adapter.path", remedy="fetch it again")
         shutil.copyfile(source / name, folder / name)

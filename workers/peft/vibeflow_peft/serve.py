@@ -24,6 +24,7 @@ import hashlib
 import hmac
 import json
 import re
+import signal
 import socket
 import threading
 import time
@@ -126,6 +127,9 @@ def _run(service: Service, listener: socket.socket, options: argparse.Namespace,
     facts = {"port": listener.getsockname()[1], "pid": os.getpid(), "pid_start": pid_start(os.getpid()),
              "token_sha": hashlib.sha256(token.encode()).hexdigest(), "device": service.engine.device.kind,
              "dtype": str(service.engine.dtype).removeprefix("torch.")}
+
+    # uvicorn raises the signal again once it has shut down; leaving when told to is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: None)
 
     async def serve() -> None:
         answering = asyncio.create_task(server.serve(sockets=[listener]))
