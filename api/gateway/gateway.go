@@ -138,15 +138,18 @@ func bearer(c *echo.Context) string {
 
 // readBody decodes a JSON body of at most limit bytes, which must arrive within bodyTimeout.
 func readBody(c *echo.Context, limit int64, into any) error {
-	boundBody(c, limit)
+	defer boundBody(c, limit)()
 	return decodeJSON(c.Request().Body, into)
 }
 
-// boundBody limits how much of a body is read and for how long.
-func boundBody(c *echo.Context, limit int64) {
+// boundBody limits how much of a body is read, and for how long until the returned function is called: a deadline that
+// passes while a handler works would cancel its request.
+func boundBody(c *echo.Context, limit int64) (arrived func()) {
+	control := http.NewResponseController(c.Response())
 	// A server that cannot set deadlines (a test's recorder) still has the limit.
-	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Now().Add(bodyTimeout))
+	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
 	c.Request().Body = http.MaxBytesReader(c.Response(), c.Request().Body, limit)
+	return func() { _ = control.SetReadDeadline(time.Time{}) }
 }
 
 func (g *Gateway) putWorker(c *echo.Context) error {

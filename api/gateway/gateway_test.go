@@ -764,11 +764,11 @@ func TestWorkerReport(t *testing.T) {
 	w := newWorld(t)
 	report := contract.WorkerReport{ID: "host/1", Boot: "b", Queue: "cpu", Slots: 1}
 	require.Equal(t, 204, w.do(workerToken, "PUT", "/workers/host%2F1", report).status)
-	report.Boot = "c"
+	report.Boot, report.State = "c", contract.WorkerPreparing
 	require.Equal(t, 204, w.do(workerToken, "PUT", "/workers/host%2F1", report).status)
 	w.refused(w.do(workerToken, "PUT", "/workers/other", report), 400, contract.CodeInvalid)
 	ws, err := w.store.ListWorkers(t.Context())
 	require.NoError(t, err)
 	require.Len(t, ws, 1)
-	require.Equal(t, "c", ws[0].Boot)
+	require.Equal(t, []string{"c", contract.WorkerPreparing}, []string{ws[0].Boot, ws[0].State})
 }

@@ -145,8 +145,9 @@ func (g *Gateway) putUpload(c *echo.Context) error {
 	} else if contract.CodeOf(err) != contract.CodeNotFound {
 		return err
 	}
-	boundBody(c, min(contract.UploadChunkBytes, size-offset))
+	arrived := boundBody(c, min(contract.UploadChunkBytes, size-offset))
 	n, err := writeChunk(part, offset, c.Request().Body)
+	arrived()
 	if err != nil {
 		return err
 	}

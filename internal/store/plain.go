@@ -268,6 +268,7 @@ type Worker struct {
 
 	ID          string          `bun:"id,pk" json:"id"` // host/instance
 	Boot        string          `bun:"boot" json:"boot"`
+	State       string          `bun:"state" json:"state"` // contract.WorkerPreparing or WorkerReady
 	Queue       string          `bun:"queue" json:"queue"`
 	Slots       int             `bun:"slots" json:"slots"`
 	Version     string          `bun:"version" json:"version"`
@@ -279,10 +280,11 @@ type Worker struct {
 // SaveWorkerReport notes what a worker tells of itself, and when.
 func (s *Store) SaveWorkerReport(ctx context.Context, r contract.WorkerReport) error {
 	return s.write(ctx, func(ctx context.Context, tx *txn) error {
-		w := Worker{ID: r.ID, Boot: r.Boot, Queue: r.Queue, Slots: r.Slots, Version: r.Version, Hardware: r.Hardware,
+		setDefault(&r.State, contract.WorkerReady)
+		w := Worker{ID: r.ID, Boot: r.Boot, State: r.State, Queue: r.Queue, Slots: r.Slots, Version: r.Version, Hardware: r.Hardware,
 			FirstSeenAt: tx.now, LastSeenAt: tx.now}
 		_, err := tx.NewInsert().Model(&w).On("CONFLICT (id) DO UPDATE").
-			Set("boot = EXCLUDED.boot, queue = EXCLUDED.queue, slots = EXCLUDED.slots, version = EXCLUDED.version").
+			Set("boot = EXCLUDED.boot, state = EXCLUDED.state, queue = EXCLUDED.queue, slots = EXCLUDED.slots, version = EXCLUDED.version").
 			Set("hardware = EXCLUDED.hardware, last_seen_at = EXCLUDED.last_seen_at").Exec(ctx)
 		return err
 	})

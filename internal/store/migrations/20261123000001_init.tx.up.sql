@@ -64,6 +64,7 @@ CREATE INDEX models_by_age ON models (created_at, id);
 CREATE TABLE workers (
   id TEXT PRIMARY KEY,
   boot TEXT NOT NULL,
+  state TEXT NOT NULL,
   queue TEXT NOT NULL,
   slots INTEGER NOT NULL,
   version TEXT NOT NULL,
