@@ -43,6 +43,16 @@ func problemOfApplication(err *temporal.ApplicationError) *contract.Error {
 	return &contract.Error{Code: code, Message: err.Message()}
 }
 
+// passing tells a failure that another attempt would mend: a lost worker, a missed heartbeat, a server that was away.
+func passing(err error) bool {
+	var application *temporal.ApplicationError
+	if errors.As(err, &application) {
+		return !application.NonRetryable() && !slices.Contains(terminal, application.Type())
+	}
+	var timeout *temporal.TimeoutError
+	return errors.As(err, &timeout)
+}
+
 func internalProblem() *contract.Error {
 	return contract.Errorf(contract.CodeInternal, "something went wrong inside VibeFlow").
 		Mend("Temporal's UI and the server's log have the details")

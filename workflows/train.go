@@ -78,6 +78,11 @@ func (t *training) judge(ctx workflow.Context, out contract.RunOutput, err error
 	case t.messages.wanted && !(t.messages.keep && err == nil):
 		// The end was asked for while the activity was ending by itself: the wish stands.
 		return false, result, nil
+	case err != nil && t.messages.pause && passing(err):
+		// Temporal does not try an activity again that was asked to stop: the worker died before it could tell of the
+		// checkpoint. The gateway knows it.
+		t.resumed = true
+		return false, result, nil
 	case err != nil:
 		return t.failed(ctx, problemOf(err))
 	case out.Outcome != contract.OutcomeCompleted:

@@ -233,6 +233,41 @@ func TestTrainResumedGoesFirst(t *testing.T) {
 	}
 }
 
+func TestTrainAWorkerThatDiesWhileItSaves(t *testing.T) {
+	t.Parallel()
+	for name, death := range map[string]error{
+		"found by the sweep":   temporal.NewApplicationError("gone", "WorkerLost"),
+		"found by the timeout": temporal.NewHeartbeatTimeoutError(),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.plan = func(n int, _ string) launch {
+				if n == 0 {
+					return launch{dies: death}
+				}
+				return finishes(time.Minute)
+			}
+			w.signal(10*time.Second, contract.SignalPause, contract.ControlRequest{Seq: 1})
+			w.signal(time.Hour, contract.SignalResume, contract.ControlRequest{Seq: 2})
+			_, err := w.train()
+			require.NoError(t, err)
+			require.Equal(t, []string{"queued", "paused", "queued", "completed"}, w.told(contract.KindJob, job))
+			require.Equal(t, 1, w.launches[1].Priority.PriorityKey)
+		})
+	}
+	t.Run("a bad row found meanwhile is still a failure", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.plan = func(int, string) launch {
+			return launch{dies: appError(contract.Errorf(contract.CodeBadData, "row 3"))}
+		}
+		w.signal(10*time.Second, contract.SignalPause, contract.ControlRequest{Seq: 1})
+		_, err := w.train()
+		require.Equal(t, contract.CodeBadData, code(t, err))
+	})
+}
+
 func TestTrainStopAndKeep(t *testing.T) {
 	t.Parallel()
 	keep := contract.CancelRequest{Keep: true}
@@ -311,6 +346,8 @@ func drawLaunch(t *rapid.T) launch {
 		l.err = appError(contract.Errorf(contract.CodeOutOfMemory, "no memory"))
 	case 2:
 		l.ref = contract.CheckpointRef{}
+	case 3:
+		l.dies = temporal.NewApplicationError("gone", "WorkerLost")
 	}
 	return l
 }

@@ -28,6 +28,7 @@ type launch struct {
 	ref    contract.CheckpointRef // what a cancelled one reports; none: it was waiting for a slot
 	out    contract.RunOutput
 	err    error
+	dies   error // what is told of a cancelled one instead, for its worker died
 }
 
 // world is everything around a workflow. The slot activities are simulated inside the workflow, by an interceptor, for
@@ -204,6 +205,8 @@ func (w *world) simulate(ctx workflow.Context, name string) workflow.Future {
 		switch {
 		case ended:
 			settle.Set(l.out, l.err)
+		case l.dies != nil:
+			settle.SetError(l.dies)
 		case l.ref.Name == "":
 			settle.SetError(temporal.NewCanceledError())
 		default:
