@@ -3,7 +3,6 @@ package embedded_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -298,22 +297,26 @@ type booted struct {
 	client client.Client
 	at     datadir.Endpoints
 	cancel context.CancelFunc
-	ended  chan error
+	ended  chan struct{}
+	err    error // once ended is closed
 }
 
 func boot(t *testing.T, dir *datadir.Dir, options embedded.Options) *booted {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	b := &booted{cancel: cancel, ended: make(chan error, 1)}
+	b := &booted{cancel: cancel, ended: make(chan struct{})}
 	ready := make(chan datadir.Endpoints, 1)
 	options.DataDir, options.Logger, options.AnyPorts = dir, quiet, true
 	options.Ready = func(at datadir.Endpoints) { ready <- at }
-	go func() { b.ended <- embedded.New(options).Run(ctx) }()
-	t.Cleanup(cancel)
+	go func() {
+		defer close(b.ended)
+		b.err = embedded.New(options).Run(ctx)
+	}()
+	t.Cleanup(func() { cancel(); <-b.ended })
 	select {
 	case b.at = <-ready:
-	case err := <-b.ended:
-		require.NoError(t, errors.Join(errors.New("server ended"), err))
+	case <-b.ended:
+		t.Fatalf("server ended: %v", b.err)
 	}
 	token, err := dir.Token(datadir.SecretTemporalToken)
 	require.NoError(t, err)
@@ -327,5 +330,6 @@ func (b *booted) stop(t *testing.T) {
 	t.Helper()
 	b.client.Close()
 	b.cancel()
-	require.NoError(t, <-b.ended)
+	<-b.ended
+	require.NoError(t, b.err)
 }
