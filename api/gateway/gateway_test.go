@@ -417,9 +417,10 @@ func TestEvents(t *testing.T) {
 		require.Equal(t, 200, w.send(c, 5, metrics(5)).status)
 	})
 	t.Run("a line whose fields have odd types is kept and does no harm", func(t *testing.T) {
-		require.Equal(t, 200, w.send(c, 6, line(6, "metrics", "step", "six", "loss", nil)).status)
+		require.Equal(t, 200, w.send(c, 6, line(6, "metrics", "step", "six", "loss", nil, "grad_norm", 7.5)).status)
 		job, err := w.store.GetJob(t.Context(), jobID)
 		require.NoError(t, err)
+		require.InDelta(t, 7.5, *job.GradNorm, 0)
 		require.Equal(t, 5, job.Step)
 		require.Equal(t, 9, job.TotalSteps)
 	})
@@ -723,6 +724,15 @@ func TestExportRunHasACard(t *testing.T) {
 	require.Contains(t, c.Spec.Export.Card, "# Helper  b\n")
 	require.Contains(t, c.Spec.Export.Card, "questions (10 rows")
 	require.NotNil(t, c.Spec.Adapter)
+
+	// What it makes may be what it was given: that is stored already, and the export holds it from then on.
+	f := c.Spec.Adapter.Files[0]
+	require.Equal(t, 200, w.do(c.Token, "HEAD", "/runs/exp_1/blobs/"+f.SHA256, nil).status)
+	m := contract.Manifest{Kind: "adapter", Name: "adapter", Files: []contract.FileInfo{f}}
+	require.Equal(t, 204, w.do(c.Token, "PUT", "/runs/exp_1/artifacts/adapter", m).status)
+	files, err := w.store.ModelFiles(t.Context(), "exp_1", m)
+	require.NoError(t, err)
+	require.Equal(t, model.Files[0].ObjectID, files[0].ObjectID)
 }
 
 func TestDeployment(t *testing.T) {

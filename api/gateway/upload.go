@@ -202,7 +202,7 @@ func spoolError(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return contract.Errorf(contract.CodeDiskFull, "the server's disk is full: %w", err).Mend("free some space on the server")
+		return contract.Errorf(contract.CodeDiskFull, "the server's disk is full: %w", syscall.ENOSPC).Mend("free some space on the server")
 	case errors.As(err, &tooLarge):
 		return contract.Errorf(contract.CodeTooLarge, "the chunk is larger than %d bytes, or than the rest of the file: %w",
 			tooLarge.Limit, err).Mend("send at most %d bytes at once", contract.UploadChunkBytes)

@@ -256,7 +256,9 @@ func diskError(doing string, err error) error {
 	case contract.CodeOf(err) != contract.CodeInternal:
 		return err
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return contract.Errorf(contract.CodeDiskFull, "the disk is full: cannot %s: %w", doing, err).Mend("free some space, then try again")
+		// The error's own text would show the server's paths to whoever uploads.
+		return contract.Errorf(contract.CodeDiskFull, "the server's disk is full: cannot %s: %w", doing, syscall.ENOSPC).
+			Mend("free some space, then try again")
 	default:
 		return fmt.Errorf("%s: %w", doing, err)
 	}

@@ -352,8 +352,8 @@ func (j *Job) finished(status contract.Status, e contract.Event) error {
 	return nil
 }
 
-// runnerLine is what projections read of a runner's lines (docs/runner-protocol.md). Lines come from outside: one with
-// a field of another type is kept in the log and left out here.
+// runnerLine is what projections read of a runner's lines (docs/runner-protocol.md). Lines come from outside: a field of
+// another type is kept in the log and left out here.
 type runnerLine struct {
 	Step            *int     `json:"step"`
 	TotalSteps      *int     `json:"total_steps"`
@@ -364,7 +364,7 @@ type runnerLine struct {
 	GradNorm        *float64 `json:"grad_norm"`
 	TokensPerSecond *float64 `json:"tokens_per_second"`
 	ETASeconds      *float64 `json:"eta_seconds"`
-	MemoryBytes     *int64   `json:"memory_bytes"`
+	MemoryBytes     *float64 `json:"memory_bytes"`
 	Device          string   `json:"device"`
 	Precision       string   `json:"precision"`
 	LossPath        string   `json:"loss_path"`
@@ -377,11 +377,43 @@ func (l runnerLine) evalLoss() *float64 {
 	return l.Loss
 }
 
-func (j *Job) foldRunner(e contract.Event) {
-	l, err := decode[runnerLine](e)
-	if err != nil {
-		return
+func decodeLine(e contract.Event) runnerLine {
+	line := e.Payload
+	for {
+		var l runnerLine
+		err := json.Unmarshal(line, &l)
+		if err == nil {
+			return l
+		}
+		var odd *json.UnmarshalTypeError
+		if !errors.As(err, &odd) {
+			return runnerLine{}
+		}
+		if line = without(line, odd.Field); line == nil {
+			return runnerLine{}
+		}
 	}
+}
+
+// without returns an object less one field, nil for what is no object or has no such field.
+func without(object json.RawMessage, field string) json.RawMessage {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(object, &fields) != nil {
+		return nil
+	}
+	if _, ok := fields[field]; !ok {
+		return nil
+	}
+	delete(fields, field)
+	rest, err := json.Marshal(fields)
+	if err != nil {
+		return nil
+	}
+	return rest
+}
+
+func (j *Job) foldRunner(e contract.Event) {
+	l := decodeLine(e)
 	set(&j.TotalSteps, l.TotalSteps)
 	setText(&j.Device, l.Device)
 	setText(&j.Precision, l.Precision)
@@ -398,7 +430,10 @@ func (j *Job) foldRunner(e contract.Event) {
 		keep(&j.GradNorm, l.GradNorm)
 		keep(&j.TokensPerSecond, l.TokensPerSecond)
 		keep(&j.ETASeconds, l.ETASeconds)
-		keep(&j.MemoryBytes, l.MemoryBytes)
+		if l.MemoryBytes != nil {
+			bytes := int64(*l.MemoryBytes)
+			j.MemoryBytes = &bytes
+		}
 		if j.Status.Final() {
 			j.ETASeconds = nil
 		}
@@ -652,8 +687,8 @@ func metricPoint(job string, e contract.Event) (MetricPoint, bool) {
 	if e.Type != contract.RunnerMetrics && e.Type != contract.RunnerEvalMetrics {
 		return MetricPoint{}, false
 	}
-	l, err := decode[runnerLine](e)
-	if err != nil || l.Step == nil {
+	l := decodeLine(e)
+	if l.Step == nil {
 		return MetricPoint{}, false
 	}
 	p := MetricPoint{JobID: job, Split: SplitTrain, Step: *l.Step, Loss: l.Loss,

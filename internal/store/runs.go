@@ -380,8 +380,12 @@ func (e *MissingError) Error() string {
 	return fmt.Sprintf("%d of its files are not stored", len(e.SHA256))
 }
 
-// holdsAll checks that a run holds every file of a manifest, in the size that the manifest says.
+// holdsAll checks that a run holds every file of a manifest, in the size that the manifest says. A file that the run was
+// given as an input (an exported adapter is its own) it holds from now on.
 func (t *txn) holdsAll(ctx context.Context, runID string, m contract.Manifest) error {
+	if err := t.holdInputs(ctx, runID, m); err != nil {
+		return err
+	}
 	sizes, err := t.blobSizes(ctx, runID)
 	if err != nil {
 		return err
@@ -400,6 +404,17 @@ func (t *txn) holdsAll(ctx context.Context, runID string, m contract.Manifest) e
 		return contract.Errorf(contract.CodeConflict, "%q cannot be committed: %w", m.Name, missing).Mend("upload them, then send the manifest again")
 	}
 	return nil
+}
+
+func (t *txn) holdInputs(ctx context.Context, runID string, m contract.Manifest) error {
+	digests := make([]string, len(m.Files))
+	for i, f := range m.Files {
+		digests[i] = f.SHA256
+	}
+	_, err := t.NewRaw(`INSERT INTO run_blobs (run_id, sha256, size, object_id)
+		SELECT i.run_id, i.sha256, o.size, o.id FROM run_inputs AS i JOIN objects AS o ON o.id = i.object_id
+		WHERE i.run_id = ? AND i.sha256 IN (?) ON CONFLICT DO NOTHING`, runID, bun.List(digests)).Exec(ctx)
+	return err
 }
 
 func (t *txn) blobSizes(ctx context.Context, runID string) (map[string]int64, error) {
