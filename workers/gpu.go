@@ -143,8 +143,19 @@ func (h *gpuHost) run(ctx context.Context) error {
 	defer h.tasks.Wait()
 	defer end()
 	h.beside(func() { h.heedStopping(life, end) })
-	h.beside(func() { h.report(life) })
+	refused := make(chan error, 1)
+	h.beside(func() { h.report(life, func(err error) { refused <- err; end() }) })
 
+	err := h.prepareAndWork(life)
+	select {
+	case refusal := <-refused:
+		return refusal
+	default:
+		return err
+	}
+}
+
+func (h *gpuHost) prepareAndWork(life context.Context) error {
 	env, err := h.Ensure(life)
 	if life.Err() != nil {
 		return nil
@@ -168,12 +179,19 @@ func (h *gpuHost) heedStopping(life context.Context, end context.CancelFunc) {
 	}
 }
 
-// report tells the gateway what this worker is, at once and every 30 s.
-func (h *gpuHost) report(life context.Context) {
+// report tells the gateway what this worker is, at once and every 30 s. A gateway that does not take the worker's token
+// will not take anything else: that ends the worker, before it takes work that it cannot do.
+func (h *gpuHost) report(life context.Context, giveUp func(error)) {
 	ticker := time.NewTicker(reportEvery)
 	defer ticker.Stop()
 	for {
-		if err := h.reportOnce(life); err != nil && life.Err() == nil {
+		err := h.reportOnce(life)
+		if contract.CodeOf(err) == contract.CodeUnauthenticated {
+			giveUp(contract.Errorf(contract.CodeUnauthenticated, "the gateway does not take this worker's token: %w", err).
+				Mend("give the worker the token of the server's data folder"))
+			return
+		}
+		if err != nil && life.Err() == nil {
 			h.log.Warn("report not taken", "error", err)
 		}
 		select {

@@ -321,3 +321,16 @@ func TestGPUWorkerNeedsItsEnvironment(t *testing.T) {
 	})
 	require.Equal(t, contract.CodePrerequisite, contract.CodeOf(err))
 }
+
+func TestGPUWorkerWithAWrongTokenTakesNoWork(t *testing.T) {
+	b := newGPUBench(t)
+	err := RunGPU(t.Context(), GPUConfig{
+		Client: b.temporal.Client, GatewayURL: b.gateway.URL(), GatewayToken: "wrong", Scratch: b.scratch, Queue: b.queue,
+		Hardware: func(context.Context) hardware.Hardware { return hardware.Hardware{} },
+		Ensure: func(ctx context.Context) (*pyenv.Env, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+	})
+	require.Equal(t, contract.CodeUnauthenticated, contract.CodeOf(err))
+}

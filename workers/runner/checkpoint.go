@@ -136,7 +136,7 @@ func (l *launch) commit(ctx context.Context, name string) error {
 // excuse lets a checkpoint go that cannot be committed, and keeps errors that concern the whole launch.
 func (l *launch) excuse(name string, err error) error {
 	code := contract.CodeOf(err)
-	if errors.Is(err, os.ErrNotExist) || code == contract.CodeInvalid || code == contract.CodeTooLarge {
+	if errors.Is(err, os.ErrNotExist) || code == contract.CodeInvalid || code == contract.CodeTooLarge || code == contract.CodeConflict {
 		l.log.Warn("checkpoint passed over", "checkpoint", name, "error", err)
 		return nil
 	}

@@ -138,7 +138,6 @@ func TestRealRunnerIsExactThroughKillAndPause(t *testing.T) {
 		<-done
 		require.NoError(t, warm.Stop())
 	})
-	require.NoError(t, warm.AwaitReady(t.Context()))
 	starter := &runner.Starter{Python: python, Warm: warm, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 
 	out, err := calm.run(calm.realSupervisor(starter.Start)).wait()

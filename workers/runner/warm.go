@@ -35,11 +35,14 @@ type Warm struct {
 	python Python
 	folder string
 	log    *slog.Logger
+	// tried is closed once Keep has a warm parent ready, or knows that there is none. A launch that comes earlier waits:
+	// importing everything twice at the same time would cost both of them double.
+	tried chan struct{}
 }
 
 // NewWarm returns a Warm whose process has its files in the scratch folder.
 func NewWarm(scratch *Scratch, python Python, log *slog.Logger) *Warm {
-	return &Warm{python: python, folder: scratch.Root, log: log}
+	return &Warm{python: python, folder: scratch.Root, log: log, tried: make(chan struct{})}
 }
 
 // warmState is warm.json: which process listens where.
@@ -56,9 +59,12 @@ func (s warmState) process() Process { return Process{PID: s.PID, Start: s.PIDSt
 func (w *Warm) Keep(ctx context.Context) {
 	ticker := time.NewTicker(warmCheckEvery)
 	defer ticker.Stop()
-	for {
+	for first := true; ; first = false {
 		if err := w.ensure(ctx); err != nil && ctx.Err() == nil {
 			w.log.Warn("no warm parent, runners start cold", "error", err)
+		}
+		if first {
+			close(w.tried)
 		}
 		select {
 		case <-ticker.C:
@@ -81,22 +87,6 @@ func (w *Warm) ensure(ctx context.Context) error {
 		}
 	}
 	return w.start(ctx)
-}
-
-// AwaitReady waits until there is a warm parent to fork from.
-func (w *Warm) AwaitReady(ctx context.Context) error {
-	ticker := time.NewTicker(tailPoll)
-	defer ticker.Stop()
-	for {
-		if state, err := w.read(); err == nil && state.Key == w.python.Key {
-			return w.awaitReady(ctx, state)
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 // Stop ends the warm parent.
@@ -172,8 +162,13 @@ func (w *Warm) socket() (string, error) {
 	return filepath.Join(folder, "warm.sock"), nil
 }
 
-// Fork has the warm parent fork a runner, or an engine where it can. Any error means that there is none to fork from, or that it may not.
+// Fork has the warm parent fork a runner, or an engine where it can; Keep must be running. Any error means that there is none to fork from, or that it may not.
 func (w *Warm) Fork(ctx context.Context, launch Launch) (Process, error) {
+	select {
+	case <-w.tried:
+	case <-ctx.Done():
+		return Process{}, ctx.Err()
+	}
 	state, err := w.read()
 	if err != nil {
 		return Process{}, errors.New("no warm parent yet")
