@@ -96,7 +96,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def prune(parent: Path, keep: Iterable[str] = ()) -> list[str]:
-    """Removes complete checkpoints but the last two, the newest best, the final and those named; returns the removed."""
+    """Removes complete checkpoints but the last two, the newest best, the final and those named. Returns which."""
     manifests = {}
     for folder in sorted(p for p in parent.iterdir() if _STEP.match(p.name) and (p / MANIFEST).is_file()):
         manifests[folder.name] = read_manifest(folder)

@@ -54,7 +54,7 @@ class _Setup:
 
 
 def train(run: Run) -> Ending:
-    """Trains until finished or stopped. Raises RunnerError or what the libraries raise; the caller writes the result."""
+    """Trains until finished or stopped. Raises Failed, RunnerError or what the libraries raise."""
     transformers.utils.logging.disable_progress_bar()
     resume = Path(run.spec.resume_from) if run.spec.resume_from else None
     try:
@@ -112,7 +112,8 @@ def _set_up(run: Run) -> _Setup:
     return _Setup(where, precision, threads, resolved, trainer, data[0].stats, total, per_epoch, timings)
 
 
-def _encode(spec: RunSpec, tokenizer: Any, resolved: models.ResolvedModel) -> tuple[EncodedDataset, EncodedDataset | None]:
+def _encode(spec: RunSpec, tokenizer: Any,
+            resolved: models.ResolvedModel) -> tuple[EncodedDataset, EncodedDataset | None]:
     training, dataset = spec.training, spec.dataset
     assert training is not None and dataset is not None
     if training.max_length > resolved.max_positions:
@@ -195,7 +196,8 @@ def _adapted(model: Any, spec: RunSpec) -> Any:
     try:
         adapted = get_peft_model(model, config)
     except ValueError as error:
-        raise RunnerError("invalid_config", f"no adapter can be put on {wanted!r}", field="training.lora.target_modules",
+        raise RunnerError("invalid_config", f"no adapter can be put on {wanted!r}",
+                          field="training.lora.target_modules",
                           remedy='use "all-linear", or names of this model\'s linear layers',
                           detail=str(error)) from error
     # The source, not this machine's cache folder: the adapter travels.

@@ -112,7 +112,8 @@ class RunTrainer(SFTTrainer):
         items = sum(int((batch["labels"][:, 1:] != IGNORED).sum()) for batch in batches)
         return batches, torch.tensor(max(items, 1), device=device)
 
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False,
+                     num_items_in_batch: Any = None) -> Any:
         """The labelled-positions loss where it is proven, TRL's otherwise. Refuses to go on from a non-finite one."""
         if self.labelled is None:
             loss = super().compute_loss(model, inputs, return_outputs=False, num_items_in_batch=num_items_in_batch)
