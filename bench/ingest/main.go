@@ -128,19 +128,19 @@ func compare(file string, ours, theirs []string) error {
 	if err != nil {
 		return err
 	}
-	var a, b []measurement
+	var runs [2][]measurement
 	for round := range rounds + 1 {
-		for side, command := range map[*[]measurement][]string{&a: ours, &b: theirs} {
+		for side, command := range [][]string{ours, theirs} {
 			m, err := measure(command)
 			if err != nil {
 				return err
 			}
 			if round > 0 {
-				*side = append(*side, m)
+				runs[side] = append(runs[side], m)
 			}
 		}
 	}
-	report(file, info.Size(), median(a), median(b))
+	report(file, info.Size(), median(runs[0]), median(runs[1]))
 	return nil
 }
 
