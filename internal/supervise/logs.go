@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -18,6 +20,8 @@ const (
 	rotateAt    = 16 << 20 // bytes
 	keepRotated = 3
 	longestLine = 64 << 10 // a longer one is cut in pieces
+
+	longestTrace = 15 // lines shown of what is no log, such as a panic
 )
 
 // childLog is where a process's stdout and stderr go: into its log file, and what concerns people to them as well.
@@ -31,6 +35,8 @@ type childLog struct {
 	size     int64
 	pending  []byte
 	lastLine string
+	// unstructured counts the lines in a row that are no log lines: a trace is shown by its beginning only.
+	unstructured int
 }
 
 // openLog appends to the process's log.
@@ -99,14 +105,24 @@ func (l *childLog) line(line []byte) {
 		return
 	}
 	l.lastLine = text
-	if l.s.Verbose || concerns(text) {
-		if said := parseError(text); said != nil {
-			text = said.Error()
-		}
-		l.s.output.Lock()
-		_, _ = fmt.Fprintf(l.s.Err, "%s | %s\n", l.process, text)
-		l.s.output.Unlock()
+	entry, structured := parseEntry(text)
+	l.unstructured++
+	if structured {
+		l.unstructured = 0
 	}
+	switch {
+	case l.unstructured == longestTrace+1 && !l.s.Verbose:
+		l.show("… more in " + l.path)
+	case l.unstructured > longestTrace && !l.s.Verbose:
+	case l.s.Verbose || !structured || !quiet(entry.level):
+		l.show(entry.text)
+	}
+}
+
+func (l *childLog) show(text string) {
+	l.s.output.Lock()
+	defer l.s.output.Unlock()
+	_, _ = fmt.Fprintf(l.s.Err, "%s | %s\n", l.process, text)
 }
 
 // rotate renames x.log to x.log.1 and so on; the oldest goes. If that fails the file just grows.
@@ -128,17 +144,39 @@ func (l *childLog) rotate() {
 	_ = old.Close()
 }
 
-// concerns tells whether a line is for people: a warning, an error, or no log line at all, such as a panic's trace.
-func concerns(line string) bool {
-	var structured struct{ Level string }
-	if strings.HasPrefix(line, "{") && json.Unmarshal([]byte(line), &structured) == nil {
-		return !quiet(structured.Level)
+// entry is one line of a log as people see it. They see warnings and errors, and what is no log line at all, such as
+// a panic's trace.
+type entry struct{ level, text string }
+
+// parseEntry reads a line of slog's JSON or text, or the error that ends a process; structured is false for any other.
+func parseEntry(line string) (_ entry, structured bool) {
+	if said := parseError(line); said != nil {
+		return entry{level: "ERROR", text: said.Error()}, true
+	}
+	if strings.HasPrefix(line, "{") {
+		var fields map[string]any
+		if json.Unmarshal([]byte(line), &fields) == nil && fields["level"] != nil {
+			return plain(fields), true
+		}
 	}
 	if _, after, found := strings.Cut(line, "level="); found && strings.HasPrefix(line, "time=") {
 		level, _, _ := strings.Cut(after, " ")
-		return !quiet(level)
+		return entry{level: level, text: line}, true
 	}
-	return true
+	return entry{text: line}, false
+}
+
+// plain writes "WARN message key=value …"; when and which process stand elsewhere on the screen.
+func plain(fields map[string]any) entry {
+	level, message := fmt.Sprint(fields["level"]), fmt.Sprint(fields["msg"])
+	for _, shown := range []string{"time", "level", "msg", "process"} {
+		delete(fields, shown)
+	}
+	text := level + " " + message
+	for _, key := range slices.Sorted(maps.Keys(fields)) {
+		text += fmt.Sprintf(" %s=%v", key, fields[key])
+	}
+	return entry{level: level, text: text}
 }
 
 func quiet(level string) bool {

@@ -460,21 +460,51 @@ func TestLogsAreRotated(t *testing.T) {
 	}
 }
 
-func TestLinesThatConcernPeople(t *testing.T) {
+func TestWhatPeopleSeeOfALog(t *testing.T) {
 	t.Parallel()
-	for line, want := range map[string]bool{
-		`{"time":"x","level":"INFO","msg":"a"}`:  false,
-		`{"level":"DEBUG-2","msg":"a"}`:          false,
-		`{"level":"INFO+1","msg":"a"}`:           false,
-		`{"level":"WARN","msg":"a"}`:             true,
-		`{"level":"ERROR","msg":"a"}`:            true,
-		`{"broken`:                               true,
-		`time=2026 level=INFO msg="level=ERROR"`: false,
-		`time=2026 level=WARN msg=a`:             true,
-		`panic: runtime error`:                   true,
-		`goroutine 1 [running]: level=INFO`:      true,
-		`{"error":{"code":"in_use"}}`:            true,
+	for line, want := range map[string]string{
+		`{"time":"x","level":"INFO","msg":"a"}`:                               "",
+		`{"level":"DEBUG-2","msg":"a"}`:                                       "",
+		`{"level":"INFO+1","msg":"a"}`:                                        "",
+		`{"time":"x","level":"WARN","msg":"slow","process":"server","ms":12}`: "WARN slow ms=12",
+		`{"level":"ERROR","msg":"a","error":"b"}`:                             "ERROR a error=b",
+		`{"broken`:                                                   `{"broken`,
+		`time=2026 level=INFO msg="level=ERROR"`:                     "",
+		`time=2026 level=WARN msg=a`:                                 `time=2026 level=WARN msg=a`,
+		`panic: runtime error`:                                       `panic: runtime error`,
+		`goroutine 1 [running]: level=INFO`:                          `goroutine 1 [running]: level=INFO`,
+		`{"error":{"code":"in_use","message":"no","remedy":"wait"}}`: "no (wait)",
 	} {
-		require.Equal(t, want, concerns(line), line)
+		b := newBench(t, nil)
+		s, err := newSupervisor(b.options)
+		require.NoError(t, err)
+		log, err := openLog(s, datadir.ProcessServer)
+		require.NoError(t, err)
+		_, _ = log.Write([]byte(line + "\n"))
+		log.Close()
+		if want != "" {
+			want = "server | " + want + "\n"
+		}
+		require.Equal(t, want, b.err.String(), line)
 	}
+}
+
+func TestALongTraceIsShownByItsBeginning(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	s, err := newSupervisor(b.options)
+	require.NoError(t, err)
+	log, err := openLog(s, datadir.ProcessServer)
+	require.NoError(t, err)
+	for i := range 100 {
+		_, _ = fmt.Fprintf(log, "main.recurse(%d)\n", i)
+	}
+	_, _ = log.Write([]byte(`{"level":"WARN","msg":"after"}` + "\nand again\n"))
+	log.Close()
+	require.Equal(t, longestTrace+3, strings.Count(b.err.String(), "\n"))
+	require.Contains(t, b.err.String(), "… more in "+log.path)
+	require.Contains(t, b.err.String(), "WARN after\nserver | and again")
+	whole, err := os.ReadFile(log.path)
+	require.NoError(t, err)
+	require.Contains(t, string(whole), "main.recurse(99)")
 }
