@@ -1,11 +1,13 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v5"
@@ -19,15 +21,33 @@ type ctx = context.Context
 // body decodes a JSON request; an absent one is the zero value. The OpenAPI document has been checked before.
 func body[T any](c *echo.Context) (T, error) {
 	var v T
-	err := json.NewDecoder(c.Request().Body).Decode(&v)
-	if err == nil || errors.Is(err, io.EOF) {
+	decoder := json.NewDecoder(c.Request().Body)
+	err := decoder.Decode(&v)
+	if errors.Is(err, io.EOF) {
 		return v, nil
 	}
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return v, contract.Errorf(contract.CodeTooLarge, "the request is larger than %d bytes", tooLarge.Limit)
+	if err == nil && decoder.More() {
+		err = errors.New("something comes after it")
 	}
-	return v, contract.Errorf(contract.CodeInvalid, "the request is not the JSON that is expected: %w", err)
+	return v, notJSON(err, "")
+}
+
+// notJSON says what is wrong with a document without speaking of Go's types; within names the field that holds it.
+func notJSON(err error, within string) error {
+	var tooLarge *http.MaxBytesError
+	var mismatch *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &tooLarge):
+		return contract.Errorf(contract.CodeTooLarge, "the request is larger than %d bytes", tooLarge.Limit).Mend("send less at once")
+	case errors.As(err, &mismatch):
+		field := strings.Trim(within+"."+mismatch.Field, ".")
+		return contract.Errorf(contract.CodeInvalid, "%s cannot be %s", cmp.Or(field, "the request"), mismatch.Value).On(field).
+			Mend("see /api/openapi.yaml for what is expected")
+	default:
+		return contract.Errorf(contract.CodeInvalid, "the request is not the JSON that is expected: %w", err).On(within)
+	}
 }
 
 // command is the event of a user's command; each request is one of its own.

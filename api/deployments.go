@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
 
 	"github.com/labstack/echo/v5"
@@ -19,32 +20,38 @@ func (s *Server) StartDeployment(c *echo.Context) error {
 	ctx := c.Request().Context()
 	model, err := s.Store.GetModel(ctx, request.ModelID)
 	if err != nil {
-		return err
+		return onField(err, "model_id")
 	}
-	if d, err := s.deploymentOf(ctx, model.ID, contract.StatusQueued, contract.StatusRunning, contract.StatusServing); err != nil || d != nil {
-		if err != nil {
-			return err
-		}
-		return c.JSON(http.StatusCreated, viewDeployment(*d))
-	}
-	created := contract.DeploymentCreated{ProjectID: model.ProjectID, ModelID: model.ID, Queue: request.Queue}
-	if created.ProjectID == "" {
-		created.ProjectID = store.DefaultProject
-	}
-	if created.Queue == "" {
-		queue, err := s.bestQueue(ctx)
-		if err != nil {
-			return err
-		}
-		created.Queue = contract.ServeQueue(queue)
-	}
-	id := contract.NewID(contract.PrefixDeployment)
-	err = s.start(ctx, contract.KindDeployment, id, created, contract.Start{Workflow: contract.WorkflowDeploy,
-		Summary: "Serve " + model.Name, Project: created.ProjectID, Model: model.ID}, contract.DeployInput{DeploymentID: id, Queue: created.Queue})
+	id, isNew, err := s.deploy(ctx, model, request.Queue)
 	if err != nil {
 		return err
 	}
+	if !isNew {
+		return s.showDeployment(c, http.StatusOK, id)
+	}
 	return s.showDeployment(c, http.StatusCreated, id)
+}
+
+// deploy declares that a model is to be served; one that is already stays as it is, wherever it is.
+func (s *Server) deploy(ctx ctx, model *store.Model, queue string) (id string, isNew bool, err error) {
+	s.deploying.Lock()
+	defer s.deploying.Unlock()
+	d, err := s.deploymentOf(ctx, model.ID, contract.StatusQueued, contract.StatusRunning, contract.StatusServing)
+	if err != nil {
+		return "", false, err
+	}
+	if d != nil {
+		return d.ID, false, nil
+	}
+	if queue, err = s.queueOr(ctx, queue); err != nil {
+		return "", false, err
+	}
+	created := contract.DeploymentCreated{ProjectID: cmp.Or(model.ProjectID, store.DefaultProject), ModelID: model.ID,
+		Queue: contract.ServeQueue(queue)}
+	id = contract.NewID(contract.PrefixDeployment)
+	err = s.start(ctx, contract.KindDeployment, id, created, contract.Start{Workflow: contract.WorkflowDeploy,
+		Summary: "Serve " + model.Name, Project: created.ProjectID, Model: model.ID}, contract.DeployInput{DeploymentID: id, Queue: created.Queue})
+	return id, true, err
 }
 
 // deploymentOf returns a model's newest deployment in one of the statuses, nil for none.

@@ -43,7 +43,7 @@ func (s *Server) StartEvaluation(c *echo.Context) error {
 }
 
 func (s *Server) newEvaluation(ctx ctx, request apigen.StartEvaluation) (contract.EvaluationCreated, error) {
-	created := contract.EvaluationCreated{ModelID: request.ModelID, DatasetID: request.DatasetID, Queue: request.Queue,
+	created := contract.EvaluationCreated{ModelID: request.ModelID, DatasetID: request.DatasetID,
 		Config: contract.Evaluation{MaxRows: request.MaxRows, MaxGenerations: request.MaxGenerations, MaxNewTokens: request.MaxNewTokens,
 			MaxLength: defaultMaxLength, BatchSize: defaultEvalBatch, Seed: defaultEvalSeed, Precision: precisionOfTheModel}}
 	model, err := s.tuned(ctx, request.ModelID)
@@ -65,9 +65,7 @@ func (s *Server) newEvaluation(ctx ctx, request apigen.StartEvaluation) (contrac
 	created.ProjectID = dataset.ProjectID
 	created.Config.MaxGenerations = cmp.Or(created.Config.MaxGenerations, defaultGenerations)
 	created.Config.MaxNewTokens = cmp.Or(created.Config.MaxNewTokens, defaultNewTokens)
-	if created.Queue == "" {
-		created.Queue, err = s.bestQueue(ctx)
-	}
+	created.Queue, err = s.queueOr(ctx, request.Queue)
 	return created, err
 }
 
@@ -75,7 +73,7 @@ func (s *Server) newEvaluation(ctx ctx, request apigen.StartEvaluation) (contrac
 func (s *Server) tuned(ctx ctx, id string) (*store.Model, error) {
 	m, err := s.Store.GetModel(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, onField(err, "model_id")
 	}
 	if !m.Tuned() {
 		return nil, contract.Errorf(contract.CodeConflict, "%s is a base model", m.ID).On("model_id").Mend("name a model that a training job made")

@@ -1,6 +1,9 @@
 package api
 
 import (
+	"context"
+
+	"github.com/gorilla/websocket"
 	"github.com/labstack/echo/v5"
 
 	"github.com/vibeflow/vibeflow/api/apigen"
@@ -40,25 +43,34 @@ func (s *Server) StreamExportEvents(c *echo.Context, id string, p apigen.StreamE
 
 // StreamJob serves a job's events over a WebSocket.
 func (s *Server) StreamJob(c *echo.Context, id string, p apigen.StreamJobParams) error {
-	if err := s.exists(c, contract.KindJob, id); err != nil {
+	after, err := s.startAfter(c, contract.KindJob, id, p.After)
+	if err != nil {
 		return err
 	}
-	return s.sockets.Serve(c.Response(), c.Request(), contract.Stream(contract.KindJob, id), p.After, final(contract.KindJob))
+	if !websocket.IsWebSocketUpgrade(c.Request()) {
+		return contract.Errorf(contract.CodeInvalid, "this is a WebSocket").Mend("connect with a WebSocket client, or GET /api/training/%s/events", id)
+	}
+	return s.sockets.Serve(c.Response(), c.Request(), contract.Stream(contract.KindJob, id), after, final(contract.KindJob))
 }
 
 func (s *Server) sse(c *echo.Context, kind contract.Kind, id string, after int64) error {
-	if err := s.exists(c, kind, id); err != nil {
+	after, err := s.startAfter(c, kind, id, after)
+	if err != nil {
 		return err
 	}
-	return stream.SSE(c.Response(), c.Request(), publicLog{s.Store}, contract.Stream(kind, id), after, final(kind))
+	ctx, cancel := context.WithCancel(c.Request().Context())
+	defer cancel()
+	defer context.AfterFunc(s.watching, cancel)()
+	return stream.SSE(c.Response(), c.Request().WithContext(ctx), publicLog{s.Store}, contract.Stream(kind, id), after, final(kind))
 }
 
-func (s *Server) exists(c *echo.Context, kind contract.Kind, id string) error {
+// startAfter is where a watcher goes on. One that claims to have seen more than there is would wait for ever.
+func (s *Server) startAfter(c *echo.Context, kind contract.Kind, id string, after int64) (int64, error) {
 	last, err := s.Store.LastSeq(c.Request().Context(), contract.Stream(kind, id))
 	if err == nil && last == 0 {
-		err = contract.Errorf(contract.CodeNotFound, "there is no %s %q", kind, id)
+		err = contract.Errorf(contract.CodeNotFound, "there is no %s %q", kind, id).On("id")
 	}
-	return err
+	return min(after, last), err
 }
 
 // finalSuffixes are the events after which nothing happens without a new command; a failed pipeline can be retried,

@@ -1,7 +1,11 @@
 package api
 
 import (
+	"cmp"
+	"fmt"
 	"net/http"
+	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v5"
@@ -22,15 +26,11 @@ func (s *Server) StartExport(c *echo.Context) error {
 	if err != nil {
 		return err
 	}
-	created := contract.ExportCreated{ProjectID: model.ProjectID, ModelID: model.ID, Format: string(request.Format), Queue: request.Queue}
-	if created.Format == "" {
-		created.Format = "adapter"
+	queue, err := s.queueOr(ctx, request.Queue)
+	if err != nil {
+		return err
 	}
-	if created.Queue == "" {
-		if created.Queue, err = s.bestQueue(ctx); err != nil {
-			return err
-		}
-	}
+	created := contract.ExportCreated{ProjectID: model.ProjectID, ModelID: model.ID, Format: cmp.Or(string(request.Format), "adapter"), Queue: queue}
 	id := contract.NewID(contract.PrefixExport)
 	err = s.start(ctx, contract.KindExport, id, created, contract.Start{Workflow: contract.WorkflowExport,
 		Summary: "Export " + model.Name, Project: created.ProjectID, Model: model.ID}, contract.ExportInput{ExportID: id, Queue: created.Queue})
@@ -93,7 +93,7 @@ func (s *Server) exportFiles(ctx ctx, id string) ([]store.ModelFile, error) {
 	return files, nil
 }
 
-// DownloadExport sends one file of an export; ranges let a broken download go on.
+// DownloadExport sends one file of an export; a range lets a broken download go on.
 func (s *Server) DownloadExport(c *echo.Context, id string, p apigen.DownloadExportParams) error {
 	ctx := c.Request().Context()
 	e, err := s.Store.GetExport(ctx, id)
@@ -122,9 +122,36 @@ func (s *Server) sendFile(c *echo.Context, f store.ModelFile, made time.Time) er
 	}
 	defer func() { _ = content.Close() }()
 	header := c.Response().Header()
+	if err := checkRange(c.Request(), header, f.Size); err != nil {
+		return err
+	}
 	header.Set("Content-Type", "application/octet-stream")
 	header.Set("Content-Disposition", "attachment")
 	header.Set("ETag", `"`+f.SHA256+`"`)
 	http.ServeContent(c.Response(), c.Request(), "", made, content)
 	return nil
+}
+
+// singleRange is the only form that clients need to go on with a download.
+var singleRange = regexp.MustCompile(`^bytes=(\d{1,18})-(\d{0,18})$`)
+
+// checkRange refuses a range beyond the end, and drops any other form of Range, as RFC 9110 allows: net/http would
+// answer it in plain text.
+func checkRange(r *http.Request, header http.Header, size int64) error {
+	match := singleRange.FindStringSubmatch(r.Header.Get("Range"))
+	if match == nil {
+		r.Header.Del("Range")
+		return nil
+	}
+	from, _ := strconv.ParseInt(match[1], 10, 64)
+	to, err := strconv.ParseInt(match[2], 10, 64)
+	if err == nil && to < from {
+		r.Header.Del("Range")
+		return nil
+	}
+	if from < size {
+		return nil
+	}
+	header.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
+	return echo.NewHTTPError(http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("the file has %d bytes", size))
 }

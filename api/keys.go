@@ -39,12 +39,14 @@ func (s *Server) GenerateKey(c *echo.Context) error {
 }
 
 // ListKeys lists keys, without their secrets.
-func (s *Server) ListKeys(c *echo.Context) error {
-	page, err := s.Store.ListAPIKeys(c.Request().Context(), store.Filter{Limit: 200})
+func (s *Server) ListKeys(c *echo.Context, p apigen.ListKeysParams) error {
+	ctx := c.Request().Context()
+	s.usage.flush(ctx) // so that the counts are of this moment
+	page, err := s.Store.ListAPIKeys(ctx, store.Filter{Limit: p.Limit, Cursor: p.Cursor})
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, apigen.KeyPage{Items: mapped(page.Items, viewKey)})
+	return c.JSON(http.StatusOK, apigen.KeyPage{Items: mapped(page.Items, viewKey), NextCursor: page.Next})
 }
 
 // RevokeKey ends a key at once.
@@ -75,10 +77,10 @@ func newKeyUsage(s *store.Store, logger *slog.Logger) *keyUsage {
 	return &keyUsage{store: s, logger: logger, uses: map[string]use{}}
 }
 
-func (u *keyUsage) count(keyID string) {
+func (u *keyUsage) add(keyID string, n int64, last time.Time) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.uses[keyID] = use{count: u.uses[keyID].count + 1, last: time.Now()}
+	u.uses[keyID] = use{count: u.uses[keyID].count + n, last: last}
 }
 
 func (u *keyUsage) run(ctx context.Context) {
@@ -101,7 +103,8 @@ func (u *keyUsage) flush(ctx context.Context) {
 	u.mu.Unlock()
 	for id, n := range uses {
 		if err := u.store.CountAPIKeyUse(ctx, id, n.count, n.last); err != nil {
-			u.logger.Warn("an API key's uses could not be counted", "key", id, "uses", n.count, "error", err)
+			u.add(id, n.count, n.last) // for the next time
+			u.logger.Warn("an API key's uses could not be counted yet", "key", id, "uses", n.count, "error", err)
 		}
 	}
 }

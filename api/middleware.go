@@ -39,6 +39,10 @@ func (s *Server) authenticate(r *http.Request) error {
 		if auth.SameToken(token, s.CLIToken) {
 			return nil
 		}
+		if auth.ParseKey(token) == nil {
+			return contract.Errorf(contract.CodeForbidden, "API keys reach /v1 only").
+				Mend("use the token in secrets/cli.token of the server's data folder")
+		}
 		return contract.Errorf(contract.CodeUnauthenticated, "the token is not this server's").
 			Mend("use the token in secrets/cli.token of the server's data folder")
 	}
@@ -72,7 +76,7 @@ func crossSite(r *http.Request) bool {
 func (s *Server) knownHost(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c *echo.Context) error {
 		host := hostOf(c.Request().Host)
-		if isLoopback(host) || slices.Contains(s.Hosts, host) {
+		if isLoopback(host) || slices.ContainsFunc(s.Hosts, func(known string) bool { return strings.EqualFold(known, host) }) {
 			return next(c)
 		}
 		return contract.Errorf(contract.CodeForbidden, "this server does not answer to the name %q", host).
@@ -88,7 +92,7 @@ func hostOf(hostPort string) string {
 }
 
 func isLoopback(host string) bool {
-	if host == "localhost" {
+	if strings.EqualFold(host, "localhost") {
 		return true
 	}
 	addr, err := netip.ParseAddr(host)
@@ -102,6 +106,7 @@ func secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 		header.Set("X-Frame-Options", "DENY")
 		header.Set("Referrer-Policy", "no-referrer")
 		if !strings.HasPrefix(c.Request().URL.Path, "/temporal") {
+			header.Set("Cache-Control", "no-store")
 			header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'")
 		}
 		return next(c)

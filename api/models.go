@@ -18,17 +18,22 @@ var hubID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Z
 
 // ListModels lists base and tuned models.
 func (s *Server) ListModels(c *echo.Context, p apigen.ListModelsParams) error {
-	page, err := s.Store.ListModels(c.Request().Context(), store.Filter{Limit: p.Limit, Cursor: p.Cursor})
-	if err != nil {
-		return err
-	}
-	out := apigen.ModelPage{Items: []apigen.Model{}, NextCursor: page.Next}
-	for _, m := range page.Items {
-		if view := viewModel(m); p.Kind == "" || string(view.Kind) == string(p.Kind) {
-			out.Items = append(out.Items, view)
+	out := apigen.ModelPage{Items: []apigen.Model{}, NextCursor: p.Cursor}
+	for limit := limitOf(p.Limit); ; {
+		// Asking for no more than the page still takes makes the cursor of the last answer the page's own.
+		page, err := s.Store.ListModels(c.Request().Context(), store.Filter{Limit: limit - len(out.Items), Cursor: out.NextCursor})
+		if err != nil {
+			return err
+		}
+		for _, m := range page.Items {
+			if view := viewModel(m); p.Kind == "" || string(view.Kind) == string(p.Kind) {
+				out.Items = append(out.Items, view)
+			}
+		}
+		if out.NextCursor = page.Next; page.Next == "" || len(out.Items) == limit {
+			return c.JSON(http.StatusOK, out)
 		}
 	}
-	return c.JSON(http.StatusOK, out)
 }
 
 // GetModel shows a model.

@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/labstack/echo/v5"
 
-	"github.com/vibeflow/vibeflow/api/problem"
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/auth"
 	"github.com/vibeflow/vibeflow/internal/store"
@@ -19,48 +17,10 @@ import (
 // openAI serves the surface that OpenAI's SDKs know, as far as deployed models need it. A request goes to the engine
 // that serves its model; what the engine answers is passed on as it comes.
 func (s *Server) openAI() {
-	v1 := s.echo.Group("/v1", openAIErrors(s.Logger), limitBody, s.keyHolder)
+	v1 := s.echo.Group("/v1", limitBody, s.keyHolder)
 	v1.GET("/models", s.openAIModels)
 	v1.GET("/models/:model", s.openAIModel)
 	v1.POST("/chat/completions", s.chatCompletions)
-}
-
-// openAIErrors answers in OpenAI's envelope.
-func openAIErrors(logger *slog.Logger) echo.MiddlewareFunc {
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c *echo.Context) error {
-			err := next(c)
-			if err == nil {
-				return nil
-			}
-			document := problem.From(err)
-			if document.Status >= http.StatusInternalServerError {
-				logger.Error("request failed", "path", c.Request().URL.Path, "error", err)
-			}
-			return c.JSON(document.Status, map[string]any{"error": map[string]any{"message": document.Detail,
-				"type": openAIType(document.Status), "param": nullable(document.Field), "code": document.Code}})
-		}
-	}
-}
-
-func openAIType(status int) string {
-	switch {
-	case status == http.StatusUnauthorized:
-		return "authentication_error"
-	case status == http.StatusForbidden:
-		return "permission_error"
-	case status < http.StatusInternalServerError:
-		return "invalid_request_error"
-	default:
-		return "server_error"
-	}
-}
-
-func nullable(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
 }
 
 // keyHolder lets API keys and the owner in.
@@ -92,7 +52,7 @@ func (s *Server) checkKey(ctx context.Context, token string) error {
 	if err != nil {
 		return err
 	}
-	s.usage.count(key.ID)
+	s.usage.add(key.ID, 1, time.Now())
 	return nil
 }
 
@@ -107,13 +67,24 @@ func viewOpenAIModel(d store.Deployment) openAIModel {
 	return openAIModel{ID: d.ModelID, Object: "model", Created: d.CreatedAt.Unix(), OwnedBy: d.ProjectID}
 }
 
-// openAIModels lists what is being served.
+// openAIModels lists what is being served, each model once.
 func (s *Server) openAIModels(c *echo.Context) error {
-	page, err := s.Store.ListDeployments(c.Request().Context(), store.Filter{Status: []contract.Status{contract.StatusServing}, Limit: 200})
-	if err != nil {
-		return err
+	filter := store.Filter{Status: []contract.Status{contract.StatusServing}, Limit: maxPage}
+	models, seen := []openAIModel{}, map[string]bool{}
+	for {
+		page, err := s.Store.ListDeployments(c.Request().Context(), filter)
+		if err != nil {
+			return err
+		}
+		for _, d := range page.Items {
+			if !seen[d.ModelID] {
+				seen[d.ModelID], models = true, append(models, viewOpenAIModel(d))
+			}
+		}
+		if filter.Cursor = page.Next; filter.Cursor == "" {
+			return c.JSON(http.StatusOK, map[string]any{"object": "list", "data": models})
+		}
 	}
-	return c.JSON(http.StatusOK, map[string]any{"object": "list", "data": mapped(page.Items, viewOpenAIModel)})
 }
 
 func (s *Server) openAIModel(c *echo.Context) error {
@@ -144,8 +115,10 @@ func (s *Server) served(ctx context.Context, model string) (*store.Deployment, e
 		Mend("deploy it with `vibeflow deploy %s`; GET /v1/models lists what is served", model)
 }
 
-// engineClient has no timeout of its own: an answer takes as long as the client waits.
-var engineClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute}}
+// engineClient has no timeout of its own: an answer takes as long as the client waits. An engine redirects nobody, and
+// its token must not follow a redirect.
+var engineClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 
 // chatCompletions passes a chat on to the model's engine, under the engine's own name and token for it.
 func (s *Server) chatCompletions(c *echo.Context) error {
@@ -155,7 +128,7 @@ func (s *Server) chatCompletions(c *echo.Context) error {
 	}
 	var model string
 	if err := json.Unmarshal(request["model"], &model); err != nil || model == "" {
-		return contract.Errorf(contract.CodeInvalid, "the request names no model").On("model")
+		return contract.Errorf(contract.CodeInvalid, "the request names no model").On("model").Mend("GET /v1/models lists what is served")
 	}
 	ctx := c.Request().Context()
 	d, err := s.served(ctx, model)
@@ -166,8 +139,8 @@ func (s *Server) chatCompletions(c *echo.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = res.Body.Close() }()
-	return passOn(c, res)
+	defer func() { _ = res.Body.Close() }() // it also ends the engine's work when the client has left
+	return passOn(c, res, model)
 }
 
 func askEngine(ctx context.Context, at contract.Serving, request map[string]json.RawMessage) (*http.Response, error) {
@@ -188,31 +161,22 @@ func askEngine(ctx context.Context, at contract.Serving, request map[string]json
 	req.Header.Set("Authorization", "Bearer "+at.Token)
 	res, err := engineClient.Do(req)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		return nil, contract.Errorf(contract.CodeUnavailable, "the model's engine does not answer; it is being restarted").Mend("try again in a few seconds")
+		return nil, engineGone(ctx)
 	}
-	return res, nil
+	switch res.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		// A new engine on the port of the old one: it has another token, or does not have the model yet.
+		_ = res.Body.Close()
+		return nil, engineGone(ctx)
+	default:
+		return res, nil
+	}
 }
 
-// passOn copies an engine's answer as it comes. Engines know a model by its own id, so nothing has to be renamed. A cut
-// stream lacks its [DONE], which clients check.
-func passOn(c *echo.Context, res *http.Response) error {
-	w := c.Response()
-	w.Header().Set("Content-Type", res.Header.Get("Content-Type"))
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(res.StatusCode)
-	flush := http.NewResponseController(w).Flush
-	chunk := make([]byte, 16<<10)
-	for {
-		n, readErr := res.Body.Read(chunk)
-		if _, err := w.Write(chunk[:n]); err != nil {
-			return nil // the client left; closing the body stops the engine
-		}
-		_ = flush()
-		if readErr != nil {
-			return nil
-		}
+// engineGone is what a client is told of an engine that died; nothing if the client left first.
+func engineGone(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
+	return contract.Errorf(contract.CodeUnavailable, "the model's engine does not answer; it is being restarted").Mend("try again in a few seconds")
 }

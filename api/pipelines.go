@@ -1,12 +1,14 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
 
 	"github.com/labstack/echo/v5"
 
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/catalog"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
 
@@ -17,7 +19,7 @@ func (s *Server) StartPipeline(c *echo.Context) error {
 		return err
 	}
 	ctx := c.Request().Context()
-	d, err := s.Store.GetDataset(ctx, request.DatasetID)
+	d, err := s.usableDataset(ctx, request.DatasetID)
 	if err != nil {
 		return err
 	}
@@ -26,10 +28,7 @@ func (s *Server) StartPipeline(c *echo.Context) error {
 	if asked.Config, err = s.choices(ctx, d, asked, request.Config); err != nil {
 		return err
 	}
-	created := contract.PipelineCreated{ProjectID: d.ProjectID, Name: request.Name, Request: asked}
-	if created.Name == "" {
-		created.Name = d.Name
-	}
+	created := contract.PipelineCreated{ProjectID: d.ProjectID, Name: cmp.Or(request.Name, d.Name), Request: asked}
 	id := contract.NewID(contract.PrefixPipeline)
 	err = s.start(ctx, contract.KindPipeline, id, created, contract.Start{Workflow: contract.WorkflowPipeline,
 		Summary: created.Name, Project: d.ProjectID, Model: request.ModelID}, contract.PipelineInput{PipelineID: id, Request: asked})
@@ -39,18 +38,35 @@ func (s *Server) StartPipeline(c *echo.Context) error {
 	return s.showPipeline(c, http.StatusCreated, id)
 }
 
-// choices turns overrides into a configuration: the whole one when the dataset is ready, so that a wrong choice is
-// refused now; the named fields alone while it is still being read.
+// choices turns overrides into a configuration. Once the dataset is ready the whole is proposed, so that what cannot be
+// trained is refused now; while it is still being read, the named fields alone are kept.
 func (s *Server) choices(ctx ctx, d *store.Dataset, asked contract.PipelineRequest, overrides apigen.TrainingOverrides) (*contract.Training, error) {
-	if len(overrides) == 0 {
-		return nil, nil
+	ready := d.Status == contract.StatusReady
+	var config contract.Training
+	var err error
+	if ready {
+		var proposal contract.Recommendation
+		proposal, err = s.propose(ctx, contract.RecommendInput{DatasetID: d.ID, ModelID: asked.ModelID, Goal: asked.Goal}, overrides)
+		config = proposal.Config
+	} else if err = s.knownModel(ctx, asked.ModelID); err == nil {
+		config, err = overlay(contract.Training{}, overrides)
 	}
-	if d.Status != contract.StatusReady {
-		config, err := overlay(contract.Training{}, overrides)
-		return &config, err
+	if err != nil || len(overrides) == 0 {
+		return nil, err
 	}
-	proposal, err := s.propose(ctx, contract.RecommendInput{DatasetID: d.ID, ModelID: asked.ModelID, Goal: asked.Goal}, overrides)
-	return &proposal.Config, err
+	return &config, nil
+}
+
+// knownModel refuses a model that is neither there nor a source of one.
+func (s *Server) knownModel(ctx ctx, id string) error {
+	if id == "" {
+		return nil
+	}
+	_, err := s.Store.GetModel(ctx, id)
+	if contract.CodeOf(err) == contract.CodeNotFound {
+		_, err = catalog.Parse(id)
+	}
+	return err
 }
 
 // ListPipelines lists pipelines.
@@ -113,19 +129,34 @@ func (s *Server) ConfirmPipeline(c *echo.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	confirm := contract.ConfirmRequest{ModelID: request.ModelID}
-	if len(request.Config) > 0 && p.Recommendation != nil {
-		config, err := overlay(p.Recommendation.Config, request.Config)
-		if err != nil {
-			return err
-		}
-		confirm.Config = &config
+	confirm, err := s.changed(ctx, p, request)
+	if err != nil {
+		return err
 	}
 	err = s.steer(ctx, contract.KindPipeline, id, contract.EventConfirmed, contract.SignalConfirm, confirm)
 	if err != nil {
 		return err
 	}
 	return s.showPipeline(c, http.StatusAccepted, id)
+}
+
+// changed lays a user's changes over the proposal and has the whole checked. A pipeline that waits for nothing is the
+// store's to refuse.
+func (s *Server) changed(ctx ctx, p *store.Pipeline, request apigen.ConfirmPipeline) (contract.ConfirmRequest, error) {
+	confirm := contract.ConfirmRequest{ModelID: request.ModelID}
+	if p.Status != contract.StatusAwaiting || p.Recommendation == nil || (request.ModelID == "" && len(request.Config) == 0) {
+		return confirm, nil
+	}
+	config, err := overlay(p.Recommendation.Config, request.Config)
+	if err != nil {
+		return confirm, err
+	}
+	proposal, err := s.Advise(ctx, contract.RecommendInput{DatasetID: p.Request.DatasetID, Goal: p.Request.Goal,
+		ModelID: cmp.Or(request.ModelID, p.Recommendation.ModelID), Config: &config})
+	if err == nil && len(request.Config) > 0 {
+		confirm.Config = &proposal.Config
+	}
+	return confirm, err
 }
 
 // RetryPipeline runs the failed stage alone again.

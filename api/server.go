@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -16,7 +17,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/vibeflow/vibeflow/api/apigen"
-	"github.com/vibeflow/vibeflow/api/problem"
 	"github.com/vibeflow/vibeflow/api/stream"
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/artifact"
@@ -54,6 +54,8 @@ const (
 	maxBody          = 4 << 20
 	headerTimeout    = 10 * time.Second
 	idleTimeout      = 2 * time.Minute
+	// farewell is how long requests under way have when the server stops.
+	farewell = 5 * time.Second
 )
 
 // Server serves the API. Make it with New, run it with Serve.
@@ -64,6 +66,11 @@ type Server struct {
 	sockets  *stream.WebSocket
 	usage    *keyUsage
 	metrics  *prometheus.Registry
+	// watching ends when streams of events have to: a watcher would else hold the server up for ever.
+	watching    context.Context
+	endWatching context.CancelFunc
+	// deploying makes "is it deployed already?" and "then deploy it" one act.
+	deploying sync.Mutex
 }
 
 var _ apigen.ServerInterface = (*Server)(nil)
@@ -78,11 +85,12 @@ func New(opts Options) (*Server, error) {
 	}
 	s := &Server{Options: opts, echo: echo.New(), sessions: auth.NewSessions(opts.SigningKey),
 		sockets: stream.NewWebSocket(publicLog{opts.Store}), usage: newKeyUsage(opts.Store, opts.Logger)}
+	s.watching, s.endWatching = context.WithCancel(context.Background())
 	doc, err := openapi3.NewLoader().LoadFromData(document)
 	if err != nil {
 		return nil, err
 	}
-	s.echo.HTTPErrorHandler = problem.Handler(opts.Logger)
+	s.echo.HTTPErrorHandler = s.answerError()
 	s.echo.Logger = opts.Logger
 	return s, s.routes(doc)
 }
@@ -92,7 +100,7 @@ func (s *Server) routes(doc *openapi3.T) error {
 	if err != nil {
 		return err
 	}
-	s.echo.Use(middleware.RequestID(), s.measured(), middleware.Recover(), secureHeaders, s.knownHost)
+	s.echo.Use(requestID, s.measured(), middleware.Recover(), secureHeaders, s.knownHost)
 	s.probes()
 	s.signIn()
 	s.temporalUI()
@@ -108,12 +116,11 @@ func (s *Server) routes(doc *openapi3.T) error {
 // Handler is the whole surface, for tests.
 func (s *Server) Handler() http.Handler { return s.echo }
 
-// Serve answers on the listener until ctx ends, then lets requests under way finish for at most 5 s.
+// Serve answers on the listener until ctx ends. Streams of events end with it, so that watchers go on with the next
+// process; other requests under way have 5 s to finish.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{Handler: s.echo, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
-		ErrorLog: slog.NewLogLogger(s.Logger.Handler(), slog.LevelWarn),
-		// Streams end with the server, not with its patience.
-		BaseContext: func(net.Listener) context.Context { return ctx }}
+		ErrorLog: slog.NewLogLogger(s.Logger.Handler(), slog.LevelWarn)}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	go s.usage.run(ctx)
@@ -122,10 +129,14 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
+	s.endWatching()
 	_ = s.sockets.Close()
-	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
-	err := server.Shutdown(stopCtx)
-	s.usage.flush(stopCtx)
-	return err
+	if err := server.Shutdown(stopCtx); err != nil {
+		s.Logger.Warn("requests under way were cut off", "error", err)
+		_ = server.Close()
+	}
+	s.usage.flush(context.WithoutCancel(ctx))
+	return nil
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -49,25 +50,49 @@ func (s *Server) front(c *echo.Context) error { return c.HTML(http.StatusOK, fro
 
 // temporalUI puts Temporal's UI behind the owner's sign-in; the proxy adds the secret that Temporal asks for.
 func (s *Server) temporalUI() {
-	proxy := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			target, _ := url.Parse(s.TemporalUI())
-			r.SetURL(&url.URL{Scheme: target.Scheme, Host: target.Host})
-			r.Out.Host = target.Host
-			r.Out.Header.Del("Cookie")
-			r.Out.Header.Set("Authorization", "Bearer "+s.TemporalToken)
-		},
-		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
-			http.Error(w, "Temporal's UI does not answer yet; reload in a moment.", http.StatusBadGateway)
-		},
-	}
 	serve := func(c *echo.Context) error {
-		if s.TemporalUI == nil || s.TemporalUI() == "" {
+		target := s.temporalURL()
+		if target == nil {
 			return contract.Errorf(contract.CodeUnavailable, "Temporal's UI is not running").Mend("start it with `vibeflow up`")
 		}
+		var failed error
+		proxy := &httputil.ReverseProxy{
+			Rewrite:      func(r *httputil.ProxyRequest) { s.towards(target, r) },
+			ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
+			ErrorLog:     slog.NewLogLogger(s.Logger.Handler(), slog.LevelDebug),
+		}
 		proxy.ServeHTTP(c.Response(), c.Request())
+		if failed != nil {
+			return contract.Errorf(contract.CodeUnavailable, "Temporal's UI does not answer yet").Mend("reload in a moment")
+		}
 		return nil
 	}
 	s.echo.Any("/temporal", serve, s.owner)
 	s.echo.Any("/temporal/*", serve, s.owner)
+}
+
+// temporalURL is nil while there is no UI.
+func (s *Server) temporalURL() *url.URL {
+	if s.TemporalUI == nil {
+		return nil
+	}
+	target, err := url.Parse(s.TemporalUI())
+	if err != nil || target.Host == "" {
+		return nil
+	}
+	return target
+}
+
+// towards turns a request of the owner into one for Temporal's UI: our session stays here, the UI's own cookies (against
+// forged requests) go along.
+func (s *Server) towards(target *url.URL, r *httputil.ProxyRequest) {
+	r.SetURL(&url.URL{Scheme: target.Scheme, Host: target.Host})
+	r.Out.Host = target.Host
+	r.Out.Header.Del("Cookie")
+	for _, cookie := range r.In.Cookies() {
+		if cookie.Name != sessionCookie {
+			r.Out.AddCookie(cookie)
+		}
+	}
+	r.Out.Header.Set("Authorization", "Bearer "+s.TemporalToken)
 }

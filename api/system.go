@@ -20,6 +20,9 @@ import (
 // workerSilence is how long a worker, which reports every 30 s, may be silent before it counts as gone.
 const workerSilence = 90 * time.Second
 
+// maxPage is the most that the store gives at once.
+const maxPage = 200
+
 // probes serves what load balancers and Prometheus ask for. /metrics wants the owner's token: it names models.
 func (s *Server) probes() {
 	s.metrics = prometheus.NewRegistry()
@@ -28,6 +31,17 @@ func (s *Server) probes() {
 	handler := echo.WrapHandler(promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}))
 	s.echo.GET("/metrics", handler, s.owner)
 	s.echo.GET("/api/openapi.yaml", func(c *echo.Context) error { return c.Blob(http.StatusOK, "application/yaml", document) })
+}
+
+// knownMethods bounds the label: a client may send any word.
+var knownMethods = map[string]bool{http.MethodGet: true, http.MethodHead: true, http.MethodPost: true, http.MethodPut: true,
+	http.MethodDelete: true, http.MethodPatch: true, http.MethodOptions: true}
+
+func methodLabel(method string) string {
+	if knownMethods[method] {
+		return method
+	}
+	return "other"
 }
 
 var (
@@ -47,7 +61,7 @@ func (s *Server) measured() echo.MiddlewareFunc {
 				s.echo.HTTPErrorHandler(c, err)
 			}
 			_, status := echo.ResolveResponseStatus(c.Response(), nil)
-			requests.WithLabelValues(c.Path(), c.Request().Method, strconv.Itoa(status)).Inc()
+			requests.WithLabelValues(c.Path(), methodLabel(c.Request().Method), strconv.Itoa(status)).Inc()
 			latency.WithLabelValues(c.Path()).Observe(time.Since(started).Seconds())
 			return nil
 		}
@@ -102,8 +116,12 @@ func viewWorker(w store.Worker) apigen.Worker {
 		LastSeen: w.LastSeenAt, Online: time.Since(w.LastSeenAt) < workerSilence}
 }
 
-// bestQueue is the slot queue that work goes to unless the user names one: that of the worker seen last, a GPU's first.
-func (s *Server) bestQueue(ctx context.Context) (string, error) {
+// queueOr is the slot queue that work goes to: the one that the user named, or that of the worker seen last, a GPU's
+// first.
+func (s *Server) queueOr(ctx context.Context, named string) (string, error) {
+	if named != "" {
+		return named, nil
+	}
 	workers, err := s.Store.ListWorkers(ctx)
 	if err != nil {
 		return "", err
@@ -137,11 +155,25 @@ func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	for _, status := range []contract.Status{contract.StatusQueued, contract.StatusRunning, contract.StatusPausing, contract.StatusPaused} {
-		page, err := c.store.ListJobs(ctx, store.Filter{Status: []contract.Status{status}, Limit: 200})
+		n, err := c.count(ctx, status)
 		if err != nil {
 			out <- prometheus.NewInvalidMetric(c.jobs, err)
 			return
 		}
-		out <- prometheus.MustNewConstMetric(c.jobs, prometheus.GaugeValue, float64(len(page.Items)), string(status))
+		out <- prometheus.MustNewConstMetric(c.jobs, prometheus.GaugeValue, float64(n), string(status))
+	}
+}
+
+func (c *stateCollector) count(ctx context.Context, status contract.Status) (n int, err error) {
+	filter := store.Filter{Status: []contract.Status{status}, Limit: maxPage}
+	for {
+		page, err := c.store.ListJobs(ctx, filter)
+		if err != nil {
+			return 0, err
+		}
+		n += len(page.Items)
+		if filter.Cursor = page.Next; filter.Cursor == "" {
+			return n, nil
+		}
 	}
 }

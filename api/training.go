@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"github.com/labstack/echo/v5"
@@ -47,11 +48,7 @@ func overlay(config contract.Training, overrides apigen.TrainingOverrides) (cont
 	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&config); err != nil {
-		return config, contract.Errorf(contract.CodeInvalid, "the configuration is wrong: %w", err).On("config").
-			Mend("see TrainingConfig in api/openapi.yaml for the fields")
-	}
-	return config, nil
+	return config, notJSON(decoder.Decode(&config), "config")
 }
 
 // StartTraining queues a job.
@@ -83,7 +80,7 @@ func (s *Server) StartTraining(c *echo.Context) error {
 }
 
 func (s *Server) newJob(ctx ctx, request apigen.StartTraining, d *store.Dataset, proposal contract.Recommendation) (contract.JobCreated, error) {
-	job := contract.JobCreated{ProjectID: d.ProjectID, Name: request.Name, DatasetID: d.ID, ModelID: proposal.ModelID, Queue: request.Queue, Config: proposal.Config}
+	job := contract.JobCreated{ProjectID: d.ProjectID, Name: request.Name, DatasetID: d.ID, ModelID: proposal.ModelID, Config: proposal.Config}
 	model, err := s.Store.GetModel(ctx, proposal.ModelID)
 	if err != nil {
 		return job, err
@@ -96,24 +93,42 @@ func (s *Server) newJob(ctx ctx, request apigen.StartTraining, d *store.Dataset,
 	if job.Name == "" {
 		job.Name = d.Name + " on " + model.Name
 	}
-	if job.Queue == "" {
-		job.Queue, err = s.bestQueue(ctx)
-	}
+	job.Queue, err = s.queueOr(ctx, request.Queue)
 	return job, err
 }
 
-func (s *Server) readyDataset(ctx ctx, id string) (*store.Dataset, error) {
+// usableDataset returns a dataset that is ready or will be.
+func (s *Server) usableDataset(ctx ctx, id string) (*store.Dataset, error) {
 	d, err := s.Store.GetDataset(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, onField(err, "dataset_id")
 	}
-	switch {
-	case d.Status == contract.StatusFailed:
+	switch d.Status {
+	case contract.StatusFailed:
 		return nil, contract.Errorf(contract.CodeConflict, "the dataset could not be read: %s", value(d.Error).Message).On("dataset_id").Mend("mend the file and upload it again")
-	case d.Status != contract.StatusReady:
-		return nil, contract.Errorf(contract.CodeConflict, "the dataset is still being read").On("dataset_id").Mend("wait until its status is ready")
+	case contract.StatusCancelled:
+		return nil, contract.Errorf(contract.CodeConflict, "the reading of the dataset was cancelled").On("dataset_id").Mend("process it again")
+	default:
+		return d, nil
 	}
-	return d, nil
+}
+
+func (s *Server) readyDataset(ctx ctx, id string) (*store.Dataset, error) {
+	d, err := s.usableDataset(ctx, id)
+	if err == nil && d.Status != contract.StatusReady {
+		err = contract.Errorf(contract.CodeConflict, "the dataset is still being read").On("dataset_id").Mend("wait until its status is ready")
+	}
+	return d, err
+}
+
+// onField says which field of a request named what the store does not have.
+func onField(err error, field string) error {
+	var typed *contract.Error
+	if errors.As(err, &typed) && typed.Code == contract.CodeNotFound {
+		named := *typed
+		return named.On(field)
+	}
+	return err
 }
 
 // ListJobs lists training jobs.

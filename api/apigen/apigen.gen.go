@@ -169,7 +169,10 @@ func (e ListModelsParamsKind) Valid() bool {
 
 // AddModel defines model for AddModel.
 type AddModel struct {
-	Name     string `json:"name,omitempty,omitzero"`
+	// Name A name for people; no control characters.
+	Name Name `json:"name,omitempty,omitzero"`
+
+	// Revision A branch, a tag or a commit of the Hub.
 	Revision string `json:"revision,omitempty,omitzero"`
 
 	// Source hub:owner/name or path:/absolute/folder.
@@ -209,7 +212,7 @@ type ComparisonSample = contract.EvaluationSample
 
 // ConfirmPipeline defines model for ConfirmPipeline.
 type ConfirmPipeline struct {
-	// Config Any fields of TrainingConfig; what is absent is the recommender's.
+	// Config Fields of TrainingConfig; what is absent is the recommender's.
 	Config  TrainingOverrides `json:"config,omitempty,omitzero"`
 	ModelID string            `json:"model_id,omitempty,omitzero"`
 }
@@ -445,6 +448,9 @@ type Key struct {
 // KeyPage defines model for KeyPage.
 type KeyPage struct {
 	Items []Key `json:"items"`
+
+	// NextCursor Absent on the last page.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
 // LogLine defines model for LogLine.
@@ -468,7 +474,6 @@ type MetricPoint struct {
 	GradNorm        float64 `json:"grad_norm,omitempty,omitzero"`
 	LearningRate    float64 `json:"learning_rate,omitempty,omitzero"`
 	Loss            float64 `json:"loss,omitempty,omitzero"`
-	Samples         string  `json:"samples,omitempty,omitzero"`
 	Step            int     `json:"step"`
 	TokensPerSecond float64 `json:"tokens_per_second,omitempty,omitzero"`
 }
@@ -522,6 +527,9 @@ type ModelPage struct {
 	// NextCursor Absent on the last page.
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
+
+// Name A name for people; no control characters.
+type Name = string
 
 // Pipeline defines model for Pipeline.
 type Pipeline struct {
@@ -593,12 +601,17 @@ type ProcessOptions struct {
 	EvalShare float64 `json:"eval_share,omitempty,omitzero"`
 
 	// Mapping Role to column, e.g. {"prompt":"question","completion":"answer"}.
-	Mapping        map[string]string `json:"mapping,omitempty,omitzero"`
-	MaxChars       int               `json:"max_chars,omitempty,omitzero"`
-	MaxRows        int64             `json:"max_rows,omitempty,omitzero"`
-	MinChars       int               `json:"min_chars,omitempty,omitzero"`
-	Seed           int64             `json:"seed,omitempty,omitzero"`
-	TextChunkChars int               `json:"text_chunk_chars,omitempty,omitzero"`
+	Mapping            map[string]string `json:"mapping,omitempty,omitzero"`
+	MaxChars           int               `json:"max_chars,omitempty,omitzero"`
+	MaxRows            int64             `json:"max_rows,omitempty,omitzero"`
+	MaxTurns           int               `json:"max_turns,omitempty,omitzero"`
+	MinChars           int               `json:"min_chars,omitempty,omitzero"`
+	MinCompletionChars int               `json:"min_completion_chars,omitempty,omitzero"`
+
+	// NoEval Hold nothing out.
+	NoEval         bool  `json:"no_eval,omitempty,omitzero"`
+	Seed           int64 `json:"seed,omitempty,omitzero"`
+	TextChunkChars int   `json:"text_chunk_chars,omitempty,omitzero"`
 }
 
 // Progress defines model for Progress.
@@ -620,9 +633,12 @@ type Project struct {
 	Status      string    `json:"status,omitempty,omitzero"`
 }
 
+// Queue A queue of slots: cpu, or gpu.<class>. Absent: that of the best machine that is connected.
+type Queue = string
+
 // RecommendRequest defines model for RecommendRequest.
 type RecommendRequest struct {
-	// Config Any fields of TrainingConfig; what is absent is the recommender's.
+	// Config Fields of TrainingConfig; what is absent is the recommender's.
 	Config    TrainingOverrides `json:"config,omitempty,omitzero"`
 	DatasetID string            `json:"dataset_id"`
 	Goal      string            `json:"goal,omitempty,omitzero"`
@@ -655,7 +671,9 @@ type Stage struct {
 // StartDeployment defines model for StartDeployment.
 type StartDeployment struct {
 	ModelID string `json:"model_id"`
-	Queue   string `json:"queue,omitempty,omitzero"`
+
+	// Queue A queue of slots: cpu, or gpu.<class>. Absent: that of the best machine that is connected.
+	Queue Queue `json:"queue,omitempty,omitzero"`
 }
 
 // StartEvaluation defines model for StartEvaluation.
@@ -668,14 +686,18 @@ type StartEvaluation struct {
 
 	// ModelID A tuned model.
 	ModelID string `json:"model_id"`
-	Queue   string `json:"queue,omitempty,omitzero"`
+
+	// Queue A queue of slots: cpu, or gpu.<class>. Absent: that of the best machine that is connected.
+	Queue Queue `json:"queue,omitempty,omitzero"`
 }
 
 // StartExport defines model for StartExport.
 type StartExport struct {
 	Format  StartExportFormat `json:"format,omitempty,omitzero"`
 	ModelID string            `json:"model_id"`
-	Queue   string            `json:"queue,omitempty,omitzero"`
+
+	// Queue A queue of slots: cpu, or gpu.<class>. Absent: that of the best machine that is connected.
+	Queue Queue `json:"queue,omitempty,omitzero"`
 }
 
 // StartExportFormat defines model for StartExport.Format.
@@ -685,30 +707,32 @@ type StartExportFormat string
 type StartPipeline struct {
 	AutoConfirm bool `json:"auto_confirm,omitempty,omitzero"`
 
-	// Config Any fields of TrainingConfig; what is absent is the recommender's.
-	Config       TrainingOverrides `json:"config,omitempty,omitzero"`
-	DatasetID    string            `json:"dataset_id"`
-	Goal         string            `json:"goal,omitempty,omitzero"`
-	ModelID      string            `json:"model_id,omitempty,omitzero"`
-	Name         string            `json:"name,omitempty,omitzero"`
-	ProjectID    string            `json:"project_id,omitempty,omitzero"`
-	SkipDeploy   bool              `json:"skip_deploy,omitempty,omitzero"`
-	SkipEvaluate bool              `json:"skip_evaluate,omitempty,omitzero"`
+	// Config Fields of TrainingConfig; what is absent is the recommender's.
+	Config    TrainingOverrides `json:"config,omitempty,omitzero"`
+	DatasetID string            `json:"dataset_id"`
+	Goal      string            `json:"goal,omitempty,omitzero"`
+	ModelID   string            `json:"model_id,omitempty,omitzero"`
+
+	// Name A name for people; no control characters.
+	Name         Name `json:"name,omitempty,omitzero"`
+	SkipDeploy   bool `json:"skip_deploy,omitempty,omitzero"`
+	SkipEvaluate bool `json:"skip_evaluate,omitempty,omitzero"`
 }
 
 // StartTraining defines model for StartTraining.
 type StartTraining struct {
-	// Config Any fields of TrainingConfig; what is absent is the recommender's.
+	// Config Fields of TrainingConfig; what is absent is the recommender's.
 	Config    TrainingOverrides `json:"config,omitempty,omitzero"`
 	DatasetID string            `json:"dataset_id"`
 
 	// ModelID A model of the catalog; absent: the recommender's.
-	ModelID   string `json:"model_id,omitempty,omitzero"`
-	Name      string `json:"name,omitempty,omitzero"`
-	ProjectID string `json:"project_id,omitempty,omitzero"`
+	ModelID string `json:"model_id,omitempty,omitzero"`
 
-	// Queue Absent: the best machine that is connected.
-	Queue string `json:"queue,omitempty,omitzero"`
+	// Name A name for people; no control characters.
+	Name Name `json:"name,omitempty,omitzero"`
+
+	// Queue A queue of slots: cpu, or gpu.<class>. Absent: that of the best machine that is connected.
+	Queue Queue `json:"queue,omitempty,omitzero"`
 }
 
 // Status Where the resource stands; docs/state-machine.md draws the transitions.
@@ -726,8 +750,8 @@ type System struct {
 // TrainingConfig defines model for TrainingConfig.
 type TrainingConfig = contract.Training
 
-// TrainingOverrides Any fields of TrainingConfig; what is absent is the recommender's.
-type TrainingOverrides map[string]interface{}
+// TrainingOverrides Fields of TrainingConfig; what is absent is the recommender's.
+type TrainingOverrides = map[string]any
 
 // Worker defines model for Worker.
 type Worker struct {
@@ -838,6 +862,15 @@ type DownloadExportParams struct {
 type StreamExportEventsParams struct {
 	// After The last `seq` that the client has; everything later follows, once and in order.
 	After After `form:"after,omitempty" json:"after,omitempty,omitzero"`
+}
+
+// ListKeysParams defines parameters for ListKeys.
+type ListKeysParams struct {
+	// Limit Most entries to return.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 }
 
 // ListModelsParams defines parameters for ListModels.
@@ -1016,9 +1049,9 @@ type ServerInterface interface {
 	// StreamExportEvents Live events (SSE)
 	// (GET /api/exports/{id}/events)
 	StreamExportEvents(ctx *echo.Context, id ID, params StreamExportEventsParams) error
-	// ListKeys API keys
+	// ListKeys API keys, newest first
 	// (GET /api/keys)
-	ListKeys(ctx *echo.Context) error
+	ListKeys(ctx *echo.Context, params ListKeysParams) error
 	// GenerateKey Make an API key for /v1
 	// (POST /api/keys/generate)
 	GenerateKey(ctx *echo.Context) error
@@ -1545,8 +1578,24 @@ func (w *ServerInterfaceWrapper) StreamExportEvents(ctx *echo.Context) error {
 func (w *ServerInterfaceWrapper) ListKeys(ctx *echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListKeysParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.ListKeys(ctx)
+	err = w.Handler.ListKeys(ctx, params)
 	return err
 }
 

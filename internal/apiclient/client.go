@@ -3,18 +3,14 @@
 package apiclient
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"mime/multipart"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -24,7 +20,7 @@ import (
 
 // Client calls one server with one credential. The zero HTTP field means http.DefaultClient.
 type Client struct {
-	Base  string // "http://127.0.0.1:8642"
+	Base  string // "http://127.0.0.1:8400"
 	Token string
 	HTTP  *http.Client
 }
@@ -121,137 +117,18 @@ func rootCause(err error) error {
 
 func problemOf(res *http.Response) error {
 	data, _ := io.ReadAll(io.LimitReader(res.Body, maxProblemBytes))
-	var problem struct {
-		apigen.Problem
-		// OpenAI's envelope, under /v1.
-		Error *struct{ Message, Code, Param string } `json:"error"`
-	}
+	var problem apigen.Problem
 	err := json.Unmarshal(data, &problem)
 	switch {
 	case err == nil && problem.Code != "":
 		return &contract.Error{Code: contract.Code(problem.Code), Message: problem.Detail, Field: problem.Field, Remedy: problem.Remedy}
-	case err == nil && problem.Error != nil:
-		return &contract.Error{Code: contract.Code(problem.Error.Code), Message: problem.Error.Message, Field: problem.Error.Param}
+	case openAIError(data) != nil: // under /v1
+		return openAIError(data)
+	case res.StatusCode >= http.StatusBadGateway && res.StatusCode <= http.StatusGatewayTimeout:
+		return contract.Errorf(contract.CodeUnavailable, "the server answered %s", res.Status).Mend("try again in a moment")
 	default:
 		return contract.Errorf(contract.CodeInternal, "the server answered %s", res.Status)
 	}
-}
-
-// UploadDataset streams a file to the server; progress is called with the bytes sent so far.
-func (c *Client) UploadDataset(ctx context.Context, path, name string, progress func(sent, total int64)) (apigen.Dataset, error) {
-	var out apigen.Dataset
-	file, err := os.Open(path) //nolint:gosec // the user's own choice of file
-	if err != nil {
-		return out, contract.Errorf(contract.CodeNotFound, "cannot open %s: %w", path, rootPathErr(err)).On("file")
-	}
-	defer func() { _ = file.Close() }()
-	info, err := file.Stat()
-	if err != nil || info.IsDir() {
-		return out, contract.Errorf(contract.CodeInvalid, "%s is not a file", path).On("file")
-	}
-	return c.UploadDatasetFrom(ctx, &meter{r: file, total: info.Size(), tell: progress}, filepath.Base(path), name)
-}
-
-// UploadDatasetFrom streams content under a file name.
-func (c *Client) UploadDatasetFrom(ctx context.Context, content io.Reader, fileName, name string) (apigen.Dataset, error) {
-	var out apigen.Dataset
-	reader, writer := io.Pipe()
-	form := multipart.NewWriter(writer)
-	go func() { _ = writer.CloseWithError(writeForm(form, content, fileName, name)) }()
-	req, err := c.request(ctx, http.MethodPost, "/api/datasets/upload", nil, reader)
-	if err != nil {
-		return out, err
-	}
-	req.Header.Set("Content-Type", form.FormDataContentType())
-	res, err := c.do(req)
-	_ = reader.Close()
-	if err != nil {
-		return out, err
-	}
-	defer func() { _ = res.Body.Close() }()
-	return out, json.NewDecoder(res.Body).Decode(&out)
-}
-
-func writeForm(form *multipart.Writer, content io.Reader, fileName, name string) error {
-	if name != "" {
-		if err := form.WriteField("name", name); err != nil {
-			return err
-		}
-	}
-	part, err := form.CreateFormFile("file", fileName)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(part, content); err != nil {
-		return err
-	}
-	return form.Close()
-}
-
-func rootPathErr(err error) error {
-	var pathErr *os.PathError
-	if errors.As(err, &pathErr) {
-		return pathErr.Err
-	}
-	return err
-}
-
-// Download writes a server's file to path, going on from what an earlier try left in path+".part".
-func (c *Client) Download(ctx context.Context, apiPath string, query url.Values, path string, size int64, progress func(done, total int64)) error {
-	part := path + ".part"
-	file, err := os.OpenFile(part, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600) //nolint:gosec // the user's own choice
-	if err != nil {
-		return err
-	}
-	defer func() { _ = file.Close() }()
-	have, err := file.Seek(0, io.SeekEnd)
-	if err != nil {
-		return err
-	}
-	if have < size || size == 0 {
-		if err := c.fetch(ctx, apiPath, query, file, have, size, progress); err != nil {
-			return err
-		}
-	}
-	if err := file.Close(); err != nil {
-		return err
-	}
-	return os.Rename(part, path)
-}
-
-func (c *Client) fetch(ctx context.Context, apiPath string, query url.Values, file io.Writer, have, size int64, progress func(done, total int64)) error {
-	req, err := c.request(ctx, http.MethodGet, apiPath, query, nil)
-	if err != nil {
-		return err
-	}
-	if have > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", have))
-	}
-	res, err := c.do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = res.Body.Close() }()
-	if have > 0 && res.StatusCode != http.StatusPartialContent {
-		return contract.Errorf(contract.CodeInternal, "the server cannot go on with a broken download").Mend("delete the .part file and try again")
-	}
-	_, err = io.Copy(file, &meter{r: res.Body, done: have, total: size, tell: progress})
-	return err
-}
-
-type meter struct {
-	r           io.Reader
-	done, total int64
-	tell        func(done, total int64)
-}
-
-func (m *meter) Read(p []byte) (int, error) {
-	n, err := m.r.Read(p)
-	m.done += int64(n)
-	if m.tell != nil {
-		m.tell(m.done, m.total)
-	}
-	return n, err
 }
 
 // WaitReady returns once the server's /readyz says so, or the context ends.
@@ -271,40 +148,4 @@ func (c *Client) WaitReady(ctx context.Context) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-}
-
-// Chat streams a chat completion: handle gets each chunk's JSON, in OpenAI's shape, until the stream is done.
-func (c *Client) Chat(ctx context.Context, request any, handle func(chunk []byte) error) error {
-	body, err := json.Marshal(request)
-	if err != nil {
-		return err
-	}
-	req, err := c.request(ctx, http.MethodPost, "/v1/chat/completions", nil, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	res, err := c.do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = res.Body.Close() }()
-	scanner := bufio.NewScanner(res.Body)
-	scanner.Buffer(make([]byte, 64<<10), maxEventBytes)
-	for scanner.Scan() {
-		data, ok := bytes.CutPrefix(scanner.Bytes(), []byte("data: "))
-		if !ok {
-			continue
-		}
-		if string(data) == "[DONE]" {
-			return nil
-		}
-		if err := handle(data); err != nil {
-			return err
-		}
-	}
-	if err := scanner.Err(); err != nil {
-		return err
-	}
-	return contract.Errorf(contract.CodeUnavailable, "the answer was cut off").Mend("ask again")
 }

@@ -20,6 +20,8 @@ var ErrStop = errors.New("stop following")
 const (
 	firstRetry = 200 * time.Millisecond
 	lastRetry  = 5 * time.Second
+	// silence is how long a server that says something every 15 s may be quiet before the connection counts as dead.
+	silence = 45 * time.Second
 	// maxEventBytes bounds one event's line; a profile is the largest.
 	maxEventBytes = 16 << 20
 )
@@ -78,6 +80,10 @@ func refused(err error) bool {
 }
 
 func (c *Client) followOnce(ctx context.Context, path string, after *int64, handle func(contract.Event) error) (ended bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	dead := time.AfterFunc(silence, cancel)
+	defer dead.Stop()
 	req, err := c.request(ctx, http.MethodGet, path, url.Values{"after": {strconv.FormatInt(*after, 10)}}, nil)
 	if err != nil {
 		return false, handleErr{err}
@@ -91,6 +97,7 @@ func (c *Client) followOnce(ctx context.Context, path string, after *int64, hand
 	scanner := bufio.NewScanner(res.Body)
 	scanner.Buffer(make([]byte, 64<<10), maxEventBytes)
 	for scanner.Scan() {
+		dead.Reset(silence)
 		line := scanner.Text()
 		if line == "event: end" {
 			return true, nil

@@ -1,0 +1,128 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/labstack/echo/v5"
+
+	"github.com/vibeflow/vibeflow/api/problem"
+	"github.com/vibeflow/vibeflow/contract"
+)
+
+// requestIDs are those that we take over from a caller: they go to the log and come back in a header.
+var requestIDs = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// requestID names a request, so that a user can point at a line of the log.
+func requestID(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c *echo.Context) error {
+		id := c.Request().Header.Get(echo.HeaderXRequestID)
+		if !requestIDs.MatchString(id) {
+			id = contract.NewID("req_")
+		}
+		c.Response().Header().Set(echo.HeaderXRequestID, id)
+		return next(c)
+	}
+}
+
+// answerError answers with a problem document, or in OpenAI's envelope under /v1.
+func (s *Server) answerError() echo.HTTPErrorHandler {
+	problems := problem.Handler(s.Logger)
+	return func(c *echo.Context, err error) {
+		if problem.From(err).Status == http.StatusUnauthorized {
+			c.Response().Header().Set(echo.HeaderWWWAuthenticate, "Bearer")
+		}
+		if strings.HasPrefix(c.Request().URL.Path, "/v1/") {
+			answerOpenAIError(c, s.Logger, err)
+			return
+		}
+		problems(c, err)
+	}
+}
+
+// answerOpenAIError answers in OpenAI's envelope; its code is ours.
+func answerOpenAIError(c *echo.Context, log *slog.Logger, err error) {
+	if res, _ := echo.UnwrapResponse(c.Response()); res != nil && res.Committed {
+		return
+	}
+	if errors.Is(err, context.Canceled) && c.Request().Context().Err() != nil {
+		return // the client left
+	}
+	document := problem.From(err)
+	if document.Status >= http.StatusInternalServerError {
+		log.Error("request failed", "path", c.Request().URL.Path, "error", err,
+			"request_id", c.Response().Header().Get(echo.HeaderXRequestID))
+	}
+	if err := c.JSON(document.Status, openAIEnvelope(document)); err != nil {
+		log.Debug("the answer could not be sent", "error", err)
+	}
+}
+
+func openAIEnvelope(document problem.Document) map[string]any {
+	message := document.Detail
+	if document.Remedy != "" {
+		message += " (" + document.Remedy + ")"
+	}
+	return map[string]any{"error": map[string]any{"message": message, "type": openAIType(document.Status),
+		"param": nullable(document.Field), "code": document.Code}}
+}
+
+func openAIType(status int) string {
+	switch {
+	case status == http.StatusUnauthorized:
+		return "authentication_error"
+	case status == http.StatusForbidden:
+		return "permission_error"
+	case status < http.StatusInternalServerError:
+		return "invalid_request_error"
+	default:
+		return "server_error"
+	}
+}
+
+func nullable(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// invalidRequest says in our words, and with the field, what the OpenAPI document finds wrong with a request.
+func invalidRequest(err error) error {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return contract.Errorf(contract.CodeTooLarge, "the request is larger than %d bytes", tooLarge.Limit).Mend("send less at once")
+	}
+	code, field, reason := contract.CodeInvalid, "", ""
+	var request *openapi3filter.RequestError
+	if errors.As(err, &request) {
+		reason = request.Reason
+		if request.Parameter != nil {
+			field = request.Parameter.Name
+		}
+		if strings.Contains(reason, "Content-Type") {
+			code, reason = contract.CodeUnsupported, "the request's Content-Type is not application/json"
+		}
+		if reason == "" && request.Err != nil {
+			reason = request.Err.Error()
+		}
+	}
+	var schema *openapi3.SchemaError
+	if errors.As(err, &schema) {
+		reason = schema.Reason
+		if path := schema.JSONPointer(); len(path) > 0 {
+			field = strings.Join(path, ".")
+		}
+	}
+	reason, _, _ = strings.Cut(reason, "\n")
+	if reason == "" {
+		reason = "the request does not match the API"
+	}
+	return contract.Errorf(code, "%s", reason).On(field).Mend("see /api/openapi.yaml for what is expected")
+}

@@ -1,0 +1,202 @@
+package apiclient
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/vibeflow/vibeflow/api/apigen"
+	"github.com/vibeflow/vibeflow/contract"
+)
+
+// UploadDataset streams a file to the server; progress is called with the bytes sent so far.
+func (c *Client) UploadDataset(ctx context.Context, path, name string, progress func(sent, total int64)) (apigen.Dataset, error) {
+	file, err := os.Open(path) //nolint:gosec // the user's own choice of file
+	if err != nil {
+		return apigen.Dataset{}, contract.Errorf(contract.CodeNotFound, "cannot open %s: %w", path, rootPathErr(err)).On("file")
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return apigen.Dataset{}, contract.Errorf(contract.CodeInvalid, "%s is not a file", path).On("file")
+	}
+	return c.upload(ctx, &meter{r: file, total: info.Size(), tell: progress}, info.Size(), filepath.Base(path), name)
+}
+
+// UploadDatasetFrom streams content of unknown length under a file name.
+func (c *Client) UploadDatasetFrom(ctx context.Context, content io.Reader, fileName, name string) (apigen.Dataset, error) {
+	return c.upload(ctx, content, -1, fileName, name)
+}
+
+// upload sends a form with one file. Its length is told where it is known, and the server is asked first (100-continue),
+// so that a refusal comes before the file is sent.
+func (c *Client) upload(ctx context.Context, content io.Reader, size int64, fileName, name string) (apigen.Dataset, error) {
+	var out apigen.Dataset
+	head, tail, contentType, err := formAround(fileName, name)
+	if err != nil {
+		return out, err
+	}
+	req, err := c.request(ctx, http.MethodPost, "/api/datasets/upload", nil, io.MultiReader(bytes.NewReader(head), content, bytes.NewReader(tail)))
+	if err != nil {
+		return out, err
+	}
+	if req.ContentLength = -1; size >= 0 {
+		req.ContentLength = int64(len(head)) + size + int64(len(tail))
+	}
+	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("Expect", "100-continue")
+	res, err := c.do(req)
+	if err != nil {
+		return out, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	return out, json.NewDecoder(res.Body).Decode(&out)
+}
+
+// formAround returns what stands in a form before and after the file's content.
+func formAround(fileName, name string) (head, tail []byte, contentType string, err error) {
+	var form bytes.Buffer
+	writer := multipart.NewWriter(&form)
+	if name != "" {
+		if err := writer.WriteField("name", name); err != nil {
+			return nil, nil, "", err
+		}
+	}
+	if _, err := writer.CreateFormFile("file", fileName); err != nil {
+		return nil, nil, "", err
+	}
+	before := form.Len()
+	if err := writer.Close(); err != nil {
+		return nil, nil, "", err
+	}
+	return form.Bytes()[:before], form.Bytes()[before:], writer.FormDataContentType(), nil
+}
+
+func rootPathErr(err error) error {
+	var pathErr *os.PathError
+	if errors.As(err, &pathErr) {
+		return pathErr.Err
+	}
+	return err
+}
+
+// Download writes a server's file of size bytes to path. It goes on from what an earlier try left in path+".part", and
+// checks the whole against the digest that the server names; a part of something else is fetched anew.
+func (c *Client) Download(ctx context.Context, apiPath string, query url.Values, path string, size int64, progress func(done, total int64)) error {
+	d := download{client: c, apiPath: apiPath, query: query, part: path + ".part", size: size, tell: progress}
+	resumed, err := d.run(ctx)
+	if errors.Is(err, errOtherContent) && resumed {
+		_, err = d.run(ctx)
+	}
+	if errors.Is(err, errOtherContent) {
+		return contract.Errorf(contract.CodeInternal, "what was downloaded is not what the server holds").Mend("try again")
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(d.part, path)
+}
+
+// errOtherContent tells that a finished download does not have the server's digest; its part has been deleted.
+var errOtherContent = errors.New("the content differs")
+
+type download struct {
+	client  *Client
+	apiPath string
+	query   url.Values
+	part    string
+	size    int64
+	tell    func(done, total int64)
+}
+
+// run fetches what the part lacks; resumed tells whether there was one.
+func (d *download) run(ctx context.Context) (resumed bool, err error) {
+	file, err := os.OpenFile(d.part, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = file.Close() }()
+	have, err := file.Seek(0, io.SeekEnd)
+	if err != nil {
+		return false, err
+	}
+	// Of a part that looks whole the last byte is fetched again, for the digest that comes with it.
+	have = max(0, min(have, d.size-1))
+	digest, err := d.fetch(ctx, file, have)
+	if err != nil {
+		return have > 0, err
+	}
+	sum, err := digestOf(file)
+	if err == nil && digest != "" && sum != digest {
+		err = errors.Join(errOtherContent, os.Remove(d.part))
+	}
+	return have > 0, errors.Join(err, file.Close())
+}
+
+// fetch writes the server's bytes from have on, and returns the digest of the whole, "" if the server names none.
+func (d *download) fetch(ctx context.Context, file *os.File, have int64) (digest string, err error) {
+	req, err := d.client.request(ctx, http.MethodGet, d.apiPath, d.query, nil)
+	if err != nil {
+		return "", err
+	}
+	if have > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", have))
+	}
+	res, err := d.client.do(req)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusPartialContent {
+		have = 0 // a server that cannot go on starts again
+	}
+	if err := file.Truncate(have); err != nil {
+		return "", err
+	}
+	if _, err := file.Seek(have, io.SeekStart); err != nil {
+		return "", err
+	}
+	if _, err := io.Copy(file, &meter{r: res.Body, done: have, total: d.size, tell: d.tell}); err != nil {
+		return "", contract.Errorf(contract.CodeUnavailable, "the download broke off: %w", err).Mend("run it again: it goes on where it was")
+	}
+	digest = strings.Trim(res.Header.Get("ETag"), `"`)
+	if len(digest) != hex.EncodedLen(sha256.Size) {
+		digest = ""
+	}
+	return digest, nil
+}
+
+func digestOf(file *os.File) (string, error) {
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	_, err := io.Copy(sum, file)
+	return hex.EncodeToString(sum.Sum(nil)), err
+}
+
+type meter struct {
+	r           io.Reader
+	done, total int64
+	tell        func(done, total int64)
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	m.done += int64(n)
+	if m.tell != nil {
+		m.tell(m.done, m.total)
+	}
+	return n, err
+}
