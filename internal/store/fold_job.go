@@ -1,0 +1,288 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/vibeflow/vibeflow/contract"
+)
+
+func foldJob(j *Job, e contract.Event) error {
+	j.touch(e)
+	if strings.HasPrefix(e.Type, "runner.") {
+		j.foldRunner(e)
+		return nil
+	}
+	switch suffix(contract.KindJob, e) {
+	case contract.EventCreated:
+		c, err := decode[contract.JobCreated](e)
+		j.begin(e)
+		j.ID, j.ProjectID, j.Name, j.DatasetID, j.ModelID = idOf(e), c.ProjectID, c.Name, c.DatasetID, c.ModelID
+		j.Model, j.Queue, j.Config, j.PipelineID = c.Model, c.Queue, c.Config, c.PipelineID
+		return err
+	case contract.EventQueued:
+		return j.wait(&j.Lifecycle, e)
+	case contract.EventStarted:
+		return j.launched(e)
+	case contract.EventRewound:
+		return j.rewound(e)
+	case contract.EventPauseRequested:
+		j.move(contract.StatusPausing)
+	case contract.EventPaused:
+		return j.paused(e)
+	case contract.EventResumeRequested:
+		j.move(contract.StatusQueued)
+		j.Error = nil
+	case contract.EventCancelRequested:
+		return j.cancelling(e)
+	case contract.EventCancelled:
+		j.end(contract.StatusCancelled, e.At)
+		j.ETASeconds = nil
+	case contract.EventFailed:
+		j.ETASeconds = nil
+		return j.fail(e)
+	case contract.EventCompleted:
+		return j.finished(contract.StatusCompleted, e)
+	case contract.EventStopped:
+		return j.finished(contract.StatusStopped, e)
+	case contract.EventProgress:
+		j.report(e)
+	case contract.EventCheckpointCommitted:
+		c, err := decode[contract.CheckpointCommitted](e)
+		j.Checkpoint, j.CheckpointStep = c.Name, c.Step
+		return err
+	}
+	return nil
+}
+
+func (j *Job) launched(e contract.Event) error {
+	c, err := j.launch(&j.Lifecycle, e)
+	if err == nil && c.Epoch != 0 {
+		j.Step = c.Step
+	}
+	return err
+}
+
+func (j *Job) rewound(e contract.Event) error {
+	r, err := decode[contract.Rewound](e)
+	j.Step = min(j.Step, r.ToStep)
+	return err
+}
+
+func (j *Job) paused(e contract.Event) error {
+	p, err := decode[contract.Paused](e)
+	if err != nil {
+		return err
+	}
+	if j.Status != contract.StatusCancelling && j.Status != contract.StatusStopping {
+		j.move(contract.StatusPaused)
+	}
+	j.Step, j.Progress, j.ETASeconds, j.TokensPerSecond = max(j.Step, p.Step), nil, nil, nil
+	j.Error = p.Error
+	if p.Checkpoint != "" {
+		j.Checkpoint, j.CheckpointStep = p.Checkpoint, p.Step
+	}
+	return nil
+}
+
+func (j *Job) cancelling(e contract.Event) error {
+	c, err := decode[contract.CancelRequest](e)
+	j.Keep = c.Keep
+	j.move(contract.StatusCancelling)
+	if c.Keep {
+		j.move(contract.StatusStopping)
+	}
+	return err
+}
+
+func (j *Job) finished(status contract.Status, e contract.Event) error {
+	c, err := decode[contract.JobCompleted](e)
+	if err != nil {
+		return err
+	}
+	if !j.Status.Final() {
+		j.TunedModelID, j.Metrics, j.ETASeconds = c.ModelID, c.Metrics, nil
+		j.Step, j.TotalSteps = max(j.Step, c.Step), max(j.TotalSteps, c.TotalSteps)
+	}
+	j.end(status, e.At)
+	return nil
+}
+
+// runnerLine is what projections read of a runner's lines (docs/runner-protocol.md). Lines come from outside: a field of
+// another type is kept in the log and left out here.
+type runnerLine struct {
+	Step            *int     `json:"step"`
+	TotalSteps      *int     `json:"total_steps"`
+	Epoch           *float64 `json:"epoch"`
+	Loss            *float64 `json:"loss"`
+	EvalLoss        *float64 `json:"eval_loss"`
+	LearningRate    *float64 `json:"learning_rate"`
+	GradNorm        *float64 `json:"grad_norm"`
+	TokensPerSecond *float64 `json:"tokens_per_second"`
+	ETASeconds      *float64 `json:"eta_seconds"`
+	MemoryBytes     *float64 `json:"memory_bytes"`
+	Device          string   `json:"device"`
+	Precision       string   `json:"precision"`
+	LossPath        string   `json:"loss_path"`
+}
+
+func (l runnerLine) evalLoss() *float64 {
+	if l.EvalLoss != nil {
+		return l.EvalLoss
+	}
+	return l.Loss
+}
+
+func decodeLine(e contract.Event) runnerLine {
+	line := e.Payload
+	for {
+		var l runnerLine
+		err := json.Unmarshal(line, &l)
+		if err == nil {
+			return l
+		}
+		var odd *json.UnmarshalTypeError
+		if !errors.As(err, &odd) {
+			return runnerLine{}
+		}
+		if line = without(line, odd.Field); line == nil {
+			return runnerLine{}
+		}
+	}
+}
+
+// without returns an object less one field, nil for what is no object or has no such field.
+func without(object json.RawMessage, field string) json.RawMessage {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(object, &fields) != nil {
+		return nil
+	}
+	if _, ok := fields[field]; !ok {
+		return nil
+	}
+	delete(fields, field)
+	rest, err := json.Marshal(fields)
+	if err != nil {
+		return nil
+	}
+	return rest
+}
+
+func (j *Job) foldRunner(e contract.Event) {
+	l := decodeLine(e)
+	set(&j.TotalSteps, l.TotalSteps)
+	setText(&j.Device, l.Device)
+	setText(&j.Precision, l.Precision)
+	setText(&j.LossPath, l.LossPath)
+	switch e.Type {
+	case contract.RunnerProgress:
+		j.report(e)
+	case contract.RunnerMetrics:
+		j.Progress = nil
+		set(&j.Step, l.Step)
+		set(&j.DataEpoch, l.Epoch)
+		keep(&j.Loss, l.Loss)
+		keep(&j.LearningRate, l.LearningRate)
+		keep(&j.GradNorm, l.GradNorm)
+		keep(&j.TokensPerSecond, l.TokensPerSecond)
+		keep(&j.ETASeconds, l.ETASeconds)
+		if l.MemoryBytes != nil {
+			bytes := int64(*l.MemoryBytes)
+			j.MemoryBytes = &bytes
+		}
+		if j.Status.Final() {
+			j.ETASeconds = nil
+		}
+	case contract.RunnerEvalMetrics:
+		j.foldEvalLoss(l.evalLoss())
+	}
+}
+
+func (j *Job) foldEvalLoss(loss *float64) {
+	if loss == nil {
+		return
+	}
+	j.EvalLoss = loss
+	if j.BestEvalLoss == nil || *loss < *j.BestEvalLoss {
+		j.BestEvalLoss = loss
+	}
+}
+
+func set[V any](to *V, from *V) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+func keep[V any](to **V, from *V) {
+	if from != nil {
+		*to = from
+	}
+}
+
+// foldCurve keeps the newest value of each step, and forgets the steps that a rewound run will tell again.
+func (t *txn) foldCurve(ctx context.Context, job string, evs []contract.Event) error {
+	var points []MetricPoint
+	for _, e := range evs {
+		if p, ok := metricPoint(job, e); ok {
+			points = append(points, p)
+			continue
+		}
+		if e.Type != contract.EventType(contract.KindJob, contract.EventRewound) {
+			continue
+		}
+		if err := t.savePoints(ctx, points); err != nil {
+			return err
+		}
+		points = nil
+		r, err := decode[contract.Rewound](e)
+		if err != nil {
+			return err
+		}
+		if _, err := t.ExecContext(ctx, `DELETE FROM metric_points WHERE job_id = ? AND step > ?`, job, r.ToStep); err != nil {
+			return err
+		}
+	}
+	return t.savePoints(ctx, points)
+}
+
+func metricPoint(job string, e contract.Event) (MetricPoint, bool) {
+	if e.Type != contract.RunnerMetrics && e.Type != contract.RunnerEvalMetrics {
+		return MetricPoint{}, false
+	}
+	l := decodeLine(e)
+	if l.Step == nil {
+		return MetricPoint{}, false
+	}
+	p := MetricPoint{JobID: job, Split: SplitTrain, Step: *l.Step, Loss: l.Loss,
+		LearningRate: l.LearningRate, GradNorm: l.GradNorm, TokensPerSecond: l.TokensPerSecond}
+	if e.Type == contract.RunnerEvalMetrics {
+		p.Split, p.Loss = SplitEval, l.evalLoss()
+	}
+	set(&p.DataEpoch, l.Epoch)
+	return p, true
+}
+
+const upsertPoint = `INSERT INTO metric_points (job_id, split, step, data_epoch, loss, learning_rate, grad_norm, tokens_per_second)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job_id, split, step) DO UPDATE SET data_epoch = excluded.data_epoch,
+loss = excluded.loss, learning_rate = excluded.learning_rate, grad_norm = excluded.grad_norm, tokens_per_second = excluded.tokens_per_second`
+
+func (t *txn) savePoints(ctx context.Context, points []MetricPoint) error {
+	if len(points) == 0 {
+		return nil
+	}
+	stmt, err := t.PrepareContext(ctx, upsertPoint)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stmt.Close() }()
+	for _, p := range points {
+		if _, err := stmt.ExecContext(ctx, p.JobID, p.Split, p.Step, p.DataEpoch, p.Loss, p.LearningRate, p.GradNorm, p.TokensPerSecond); err != nil {
+			return fmt.Errorf("save metrics of %s: %w", p.JobID, err)
+		}
+	}
+	return nil
+}

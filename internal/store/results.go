@@ -1,0 +1,62 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/vibeflow/vibeflow/contract"
+)
+
+// SaveResult keeps an epoch's result, once: the same again changes nothing, another one is a conflict. The log is told
+// what an evaluation measured.
+func (s *Store) SaveResult(ctx context.Context, f Fence, r contract.RunResult) error {
+	return s.write(ctx, func(ctx context.Context, tx *txn) error {
+		run, err := tx.fenced(ctx, f)
+		if err != nil {
+			return err
+		}
+		if run.Result != nil {
+			if sameJSON(run.Result, r) {
+				return nil
+			}
+			return contract.Errorf(contract.CodeConflict, "epoch %d of run %s has told another result already", run.Epoch, run.RunID)
+		}
+		_, err = tx.NewUpdate().Model((*Run)(nil)).Set("result = ?", jsonText(r)).Where("run_id = ?", run.RunID).Exec(ctx)
+		if err != nil || run.Kind != contract.KindEvaluation || r.Outcome != contract.OutcomeCompleted {
+			return err
+		}
+		ev := contract.NewEvent{Type: contract.EventType(run.Kind, contract.EventMeasured), Payload: r.Metrics,
+			Source: fmt.Sprintf("result/%d", run.Epoch), SourceSeq: 1}
+		_, err = tx.append(ctx, contract.Stream(run.Kind, run.RunID), []contract.NewEvent{ev})
+		return err
+	})
+}
+
+func jsonText(v any) string {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("store: %T: %v", v, err)) // decoded from JSON a moment ago: cannot fail
+	}
+	return string(body)
+}
+
+// SaveServing tells the log that an engine answers for a deployment. The same again changes nothing; a deployment that
+// was asked to stop, or has, is a conflict.
+func (s *Store) SaveServing(ctx context.Context, deploymentID string, v contract.Serving) error {
+	return s.write(ctx, func(ctx context.Context, tx *txn) error {
+		d, err := findByID[Deployment](ctx, tx, contract.KindDeployment, deploymentID)
+		if err != nil {
+			return err
+		}
+		switch {
+		case d.Status == contract.StatusStopping || d.Status == contract.StatusStopped:
+			return contract.Errorf(contract.CodeConflict, "deployment %s is %s", deploymentID, d.Status).Mend("stop its engine")
+		case d.Status == contract.StatusServing && d.Serving != nil && *d.Serving == v:
+			return nil
+		}
+		ev := newEvent(contract.KindDeployment, contract.EventServing, v, "", 0)
+		_, err = tx.append(ctx, contract.Stream(contract.KindDeployment, deploymentID), []contract.NewEvent{ev})
+		return err
+	})
+}
