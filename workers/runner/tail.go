@@ -8,6 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"regexp"
+	"time"
 
 	"github.com/vibeflow/vibeflow/contract"
 )
@@ -16,8 +18,8 @@ const (
 	// batchLines and batchBytes bound one delivery of events.
 	batchLines = 200
 	batchBytes = 1 << 20
-	// lineLimit bounds one line; a runner's lines are some hundred bytes.
-	lineLimit = 256 << 10
+	// lineLimit bounds one line, as the gateway does; a runner's lines are some hundred bytes.
+	lineLimit = 64 << 10
 )
 
 // line is one complete line of an event file.
@@ -29,6 +31,7 @@ type line struct {
 
 // lineEvent is the part of a line that the supervisor reads.
 type lineEvent struct {
+	N     int64  `json:"n"`
 	Type  string `json:"type"`
 	Step  int    `json:"step"`
 	Total int    `json:"total_steps"`
@@ -40,8 +43,11 @@ type lineEvent struct {
 func (e *lineEvent) read(text []byte) bool {
 	err := json.Unmarshal(text, e)
 	var other *json.UnmarshalTypeError
-	return (err == nil || errors.As(err, &other)) && e.Type != ""
+	return (err == nil || errors.As(err, &other)) && lineType.MatchString(e.Type)
 }
+
+// lineType is what a type may be.
+var lineType = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
 
 const lineCheckpoint = "checkpoint"
 
@@ -112,7 +118,7 @@ func (t *tail) split(data []byte) []line {
 func (t *tail) take(text []byte) line {
 	t.number++
 	l := line{number: t.number}
-	if len(text) <= lineLimit && l.event.read(text) {
+	if len(text) <= lineLimit && l.event.read(text) && l.event.N == t.number {
 		l.text = bytes.Clone(text)
 		return l
 	}
@@ -123,7 +129,7 @@ func (t *tail) take(text []byte) line {
 
 func unreadable(number int64, size int) json.RawMessage {
 	text, _ := json.Marshal(map[string]any{ // strings and numbers always encode
-		"n": number, "type": "log", "level": "error",
+		"n": number, "at": time.Now().UTC(), "type": "log", "level": "error",
 		"message": fmt.Sprintf("the runner wrote a line of %d bytes that is no event", size),
 	})
 	return text

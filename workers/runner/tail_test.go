@@ -43,7 +43,7 @@ func TestTailReadsWholeLinesOnly(t *testing.T) {
 
 func TestTailKeepsTheNumberOfLinesThatAreNoEvents(t *testing.T) {
 	endless := strings.Repeat("x", 3*batchBytes)
-	tail := writeEvents(t, "rubbish\n"+endless+"\n"+`{"type":"metrics","step":"seven","total_steps":9}`+"\n"+`{"step":1}`+"\n")
+	tail := writeEvents(t, "rubbish\n"+endless+"\n"+`{"n":3,"type":"metrics","step":"seven","total_steps":9}`+"\n"+`{"n":4,"step":1}`+"\n"+`{"n":7,"type":"metrics"}`+"\n")
 	var lines []line
 	for {
 		more, err := tail.next()
@@ -53,14 +53,15 @@ func TestTailKeepsTheNumberOfLinesThatAreNoEvents(t *testing.T) {
 		}
 		lines = append(lines, more...)
 	}
-	require.Len(t, lines, 4)
+	require.Len(t, lines, 5)
 	for i, l := range lines {
 		require.Equal(t, int64(i+1), l.number)
 	}
 	require.Equal(t, "log", lines[0].event.Type)
 	require.Contains(t, string(lines[1].text), fmt.Sprint(3*batchBytes))
-	require.Equal(t, lineEvent{Type: "metrics", Total: 9}, lines[2].event, "a field of another type is left out, the line is not")
-	require.Equal(t, "log", lines[3].event.Type)
+	require.Equal(t, lineEvent{N: 3, Type: "metrics", Total: 9}, lines[2].event, "a field of another type is left out, the line is not")
+	require.Equal(t, "log", lines[3].event.Type, "an event has a type")
+	require.Equal(t, "log", lines[4].event.Type, "and its own number")
 }
 
 func TestTailOfAFileThatIsNotThereYet(t *testing.T) {
