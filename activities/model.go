@@ -40,7 +40,7 @@ func (c *Control) Recommend(ctx context.Context, in contract.RecommendInput) (co
 		return contract.Recommendation{}, err
 	}
 	return recommend.Recommend(recommend.Input{
-		Profile: profile, TrainRows: rows, Model: entry, Hardware: machine, Goal: in.Goal, Fixed: in.Config,
+		Profile: profile, TrainRows: rows, Model: entry, Hardware: machine, Fixed: in.Config,
 	})
 }
 

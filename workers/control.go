@@ -35,7 +35,8 @@ type ControlConfig struct {
 
 const (
 	controlStop       = 10 * time.Second
-	controlActivities = 200 // most of them wait: AwaitStatus
+	controlActivities = 1000 // most of them wait: AwaitStatus
+	controlPollers    = 5    // with more than the SDK's two, the slowest starts under load come much sooner
 	sweepPatience     = 15 * time.Second
 	heartbeatThrottle = time.Second
 	deadlockPatience  = 10 * time.Second // machines that train are busy
@@ -81,6 +82,8 @@ func (c ControlConfig) run(ctx context.Context, self Identity) error {
 	w := worker.New(c.Client, c.Queue, worker.Options{
 		Identity:                           self.String(),
 		MaxConcurrentActivityExecutionSize: controlActivities,
+		MaxConcurrentActivityTaskPollers:   controlPollers,
+		MaxConcurrentWorkflowTaskPollers:   controlPollers,
 		MaxHeartbeatThrottleInterval:       heartbeatThrottle,
 		DefaultHeartbeatThrottleInterval:   heartbeatThrottle,
 		WorkerStopTimeout:                  controlStop,

@@ -176,6 +176,7 @@ func (p *pipeline) propose(ctx workflow.Context, modelID string, config *contrac
 		return err
 	}
 	p.proposal = proposal
+	list(ctx, modelAttribute.ValueSet(proposal.ModelID))
 	return p.log.record(detach(ctx), contract.EventProposed, proposal)
 }
 

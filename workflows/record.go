@@ -10,7 +10,10 @@ import (
 	"github.com/vibeflow/vibeflow/contract"
 )
 
-var stageAttribute = temporal.NewSearchAttributeKeyKeyword(contract.SearchAttributeStage)
+var (
+	stageAttribute = temporal.NewSearchAttributeKeyKeyword(contract.SearchAttributeStage)
+	modelAttribute = temporal.NewSearchAttributeKeyKeyword(contract.SearchAttributeBaseModel)
+)
 
 // recorder appends a workflow's decisions to the stream of the resource that it drives.
 type recorder struct {
@@ -58,8 +61,13 @@ func (r *recorder) show(ctx workflow.Context, stage, details string) {
 		return
 	}
 	r.stage = stage
-	if err := workflow.UpsertTypedSearchAttributes(ctx, stageAttribute.ValueSet(stage)); err != nil {
-		workflow.GetLogger(ctx).Warn("search attribute not set", "stage", stage, "error", err)
+	list(ctx, stageAttribute.ValueSet(stage))
+}
+
+// list makes a run findable by a search attribute. A server that lacks it is no reason to stop.
+func list(ctx workflow.Context, update temporal.SearchAttributeUpdate) {
+	if err := workflow.UpsertTypedSearchAttributes(ctx, update); err != nil {
+		workflow.GetLogger(ctx).Warn("search attribute not set", "error", err)
 	}
 }
 

@@ -22,7 +22,6 @@ type Input struct {
 	Model     catalog.Entry
 	// Hardware of the queue that will train; zero if no worker has been seen, which is planned for as a small CPU.
 	Hardware hardware.Hardware
-	Goal     string
 	// Fixed are choices of the user, which are kept: see Merge.
 	Fixed *contract.Training
 }
@@ -196,6 +195,6 @@ func Steps(c contract.Training, rows int64) int {
 
 // tokens is what all steps read: the mean row, cut at max_length.
 func (p *plan) tokens(steps int) float64 {
-	mean := min(p.in.Profile.Total.Mean/charsAToken+templateTokens, float64(p.config.MaxLength))
+	mean := min(p.rowChars(p.in.Profile.Total.Mean)/charsAToken+templateTokens, float64(p.config.MaxLength))
 	return mean * float64(steps) * float64(p.config.BatchSize*p.config.GradientAccumulationSteps)
 }

@@ -152,6 +152,17 @@ func reason(r contract.Recommendation, field string) string {
 	return ""
 }
 
+// TestLongDocumentsAreCutBeforeTraining: the profile measures whole documents, the rows to train on are pieces of them.
+func TestLongDocumentsAreCutBeforeTraining(t *testing.T) {
+	t.Parallel()
+	text := chat(500, 100_000)
+	text.Canonical = dataset.CanonicalText
+	r, err := recommend.Recommend(recommend.Input{Profile: text, Model: model(t, catalog.Bundled), Hardware: twoCores})
+	require.NoError(t, err)
+	require.Less(t, r.Config.MaxLength, 1024)
+	require.False(t, r.Config.CompletionOnly)
+}
+
 func TestFixedChoicesAreKeptAndSaidToBe(t *testing.T) {
 	t.Parallel()
 	in := recommend.Input{Profile: chat(420, 300), TrainRows: 320, Model: model(t, catalog.Bundled), Hardware: twoCores}

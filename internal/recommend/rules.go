@@ -6,11 +6,12 @@ import (
 	"strconv"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/dataset"
 )
 
 const (
 	charsAToken    = 3.6 // of English; a little under 4, so that rows are rather cut too late than too early
-	templateTokens = 24  // what a chat template puts around a short conversation
+	templateTokens = 32  // what a chat template puts around a short conversation, its own system prompt included
 	lengthStep     = 64
 	shortestLength = 128
 
@@ -21,7 +22,7 @@ const (
 
 // tokenLength covers 99 of 100 rows, rounded up to 64 tokens, within the model's context.
 func (p *plan) tokenLength() int {
-	p99 := float64(p.in.Profile.Total.P99)/charsAToken + templateTokens
+	p99 := p.rowChars(float64(p.in.Profile.Total.P99))/charsAToken + templateTokens
 	length := max(shortestLength, int(math.Ceil(p99/lengthStep))*lengthStep)
 	value := length
 	if p.in.Model.Context > 0 {
@@ -33,6 +34,14 @@ func (p *plan) tokenLength() int {
 	}
 	p.because("max_length", strconv.Itoa(value), reason, sourceData)
 	return value
+}
+
+// rowChars is the length of a row in characters once it is processed: long documents of plain text are cut to pieces.
+func (p *plan) rowChars(profiled float64) float64 {
+	if p.in.Profile.Canonical != dataset.CanonicalText {
+		return profiled
+	}
+	return min(profiled, dataset.DefaultTextChunkChars)
 }
 
 // chooseMethod takes the method that fits: all weights of a small model with much data, else LoRA, else LoRA on 4-bit
@@ -196,7 +205,7 @@ func (p *plan) chooseWarmup() {
 // chooseCadence saves at least once a minute, so that a machine that vanishes costs at most that.
 func (p *plan) chooseCadence() {
 	steps := Steps(p.config, p.rows)
-	p.config.Checkpoint = contract.Checkpoint{EverySeconds: 60, EverySteps: min(500, max(10, steps/4))}
+	p.config.Checkpoint = contract.Checkpoint{EverySeconds: 60, EverySteps: min(500, max(20, steps/3))}
 	p.because("checkpoint", fmt.Sprintf("60 s or %d steps", p.config.Checkpoint.EverySteps),
 		"A machine that vanishes costs at most a minute of work.", sourceRule)
 }
