@@ -189,7 +189,8 @@ func (g *Gateway) claim(c *echo.Context) error {
 	if err != nil {
 		return err
 	}
-	run, err := g.store.ClaimRun(ctx, store.RunClaim{RunID: runID, Nonce: newNonce(), Inputs: plan.inputs, ClaimRequest: request})
+	run, err := g.store.ClaimRun(ctx, store.RunClaim{RunID: runID, Nonce: newNonce(), Dataset: plan.spec.Dataset,
+		Inputs: plan.inputs, ClaimRequest: request})
 	if err != nil {
 		return err
 	}

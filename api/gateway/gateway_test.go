@@ -270,6 +270,26 @@ func TestClaimSaysWhatToDo(t *testing.T) {
 	w.refused(w.do(workerToken, "GET", "/runs/"+jobID+"%2f..", nil), 404, contract.CodeNotFound)
 }
 
+func TestARunKeepsItsRows(t *testing.T) {
+	w := newWorld(t)
+	w.create(contract.KindDataset, "ds_2", contract.DatasetCreated{Name: "late"})
+	w.create(contract.KindJob, "job_2", contract.JobCreated{DatasetID: "ds_2", ModelID: "model_base"})
+	w.refused(w.do(workerToken, "POST", "/runs/job_2/claim", contract.ClaimRequest{Worker: worker}), 503, contract.CodeUnavailable)
+	w.append("dataset/ds_2", "dataset.failed", contract.Errorf(contract.CodeBadData, "no rows"))
+	w.refused(w.do(workerToken, "POST", "/runs/job_2/claim", contract.ClaimRequest{Worker: worker}), 422, contract.CodeBadData)
+
+	first := w.claim(jobID, 0, 0)
+	anew := w.object("other rows")
+	w.append("dataset/ds_1", "dataset.queued", struct{}{})
+	w.append("dataset/ds_1", "dataset.completed", contract.DatasetProcessed{Train: &anew})
+	second := w.claim(jobID, 1, 0)
+	require.Equal(t, first.Spec.Dataset, second.Spec.Dataset, "a dataset processed anew changes no run that has begun")
+	w.stop()
+	w.start() // sweeps what nothing refers to
+	got := w.do(second.Token, "GET", "/runs/"+jobID+"/blobs/"+second.Spec.Dataset.Train.SHA256, nil)
+	require.Equal(t, "train rows", string(got.body))
+}
+
 func TestTwoClaimersOneWins(t *testing.T) {
 	w := newWorld(t)
 	for epoch := range int64(5) {

@@ -28,6 +28,13 @@ func (g *Gateway) plan(ctx context.Context, runID string) (*plan, error) {
 		return nil, contract.Errorf(contract.CodeNotFound, "there is no run %q", runID)
 	}
 	p := &plan{spec: contract.RunSpec{Version: specVersion, RunID: runID, Device: "auto", LeaseSeconds: leaseSeconds}}
+	run, err := g.store.GetRun(ctx, runID)
+	switch {
+	case err == nil:
+		p.spec.Dataset = run.Dataset
+	case contract.CodeOf(err) != contract.CodeNotFound:
+		return nil, err
+	}
 	switch kind {
 	case contract.KindJob:
 		return p, g.planTraining(ctx, p)
@@ -108,14 +115,21 @@ func weightsOf(m *store.Model) *contract.Input {
 	return in
 }
 
-// addDataset names the splits that a run reads: both to train, the held-out one to evaluate.
+// addDataset names the splits that a run reads: both to train, the held-out one to evaluate. What the first launch was
+// given stands.
 func (g *Gateway) addDataset(ctx context.Context, p *plan, datasetID string, train bool) error {
+	if p.spec.Dataset != nil {
+		return nil
+	}
 	d, err := g.store.GetDataset(ctx, datasetID)
 	if err != nil {
 		return err
 	}
-	if d.Status != contract.StatusReady || d.Train == nil {
-		return contract.Errorf(contract.CodeConflict, "dataset %s is %s: it cannot be trained on", d.ID, d.Status).Mend("wait until it is ready")
+	switch {
+	case d.Status == contract.StatusQueued || d.Status == contract.StatusRunning:
+		return contract.Errorf(contract.CodeUnavailable, "dataset %s is still being read", d.ID).Mend("wait until it is ready")
+	case d.Status != contract.StatusReady || d.Train == nil:
+		return contract.Errorf(contract.CodeBadData, "dataset %s is %s and has no rows to train on", d.ID, d.Status).Mend("process it, or take another")
 	}
 	if !train && (d.Eval == nil || d.EvalRows == 0) {
 		return contract.Errorf(contract.CodeBadData, "dataset %s holds no rows out: there is nothing to evaluate on", d.ID).

@@ -15,18 +15,20 @@ import (
 )
 
 // Run is the fencing record of a training, evaluation or export: who launched it last, under which epoch, and up to
-// which line of that epoch's event file the log holds. Nonce binds a launch's token to this row.
+// which line of that epoch's event file the log holds. Nonce binds a launch's token to this row. Dataset is what the first
+// launch was given: a later one gets the same rows, even if the dataset was processed anew in between.
 type Run struct {
 	bun.BaseModel `bun:"table:runs"`
 
-	RunID     string              `bun:"run_id,pk"`
-	Kind      contract.Kind       `bun:"kind"`
-	Epoch     int64               `bun:"epoch"`
-	Worker    string              `bun:"worker"`
-	Nonce     string              `bun:"nonce"`
-	Acked     int64               `bun:"acked"`
-	Result    *contract.RunResult `bun:"result,type:json,nullzero"`
-	ClaimedAt time.Time           `bun:"claimed_at"`
+	RunID     string               `bun:"run_id,pk"`
+	Kind      contract.Kind        `bun:"kind"`
+	Epoch     int64                `bun:"epoch"`
+	Worker    string               `bun:"worker"`
+	Nonce     string               `bun:"nonce"`
+	Acked     int64                `bun:"acked"`
+	Dataset   *contract.DatasetRef `bun:"dataset,type:json,nullzero"`
+	Result    *contract.RunResult  `bun:"result,type:json,nullzero"`
+	ClaimedAt time.Time            `bun:"claimed_at"`
 }
 
 // RunKind tells by an id's prefix which kind of run it names; ok is false for what no worker runs.
@@ -104,11 +106,13 @@ func (s *Store) GetRun(ctx context.Context, runID string) (*Run, error) {
 }
 
 // RunClaim asks for a run's next epoch: contract.ClaimRequest and the nonce of the new token. Inputs are the objects
-// that the launch may read besides what the run itself stores.
+// that the launch may read besides what the run itself stores and what earlier launches were given; Dataset is kept from
+// the first launch on.
 type RunClaim struct {
-	RunID  string
-	Nonce  string
-	Inputs []contract.ObjectRef
+	RunID   string
+	Nonce   string
+	Dataset *contract.DatasetRef
+	Inputs  []contract.ObjectRef
 	contract.ClaimRequest
 }
 
@@ -129,7 +133,7 @@ func (s *Store) ClaimRun(ctx context.Context, c RunClaim) (Run, error) {
 		if err != nil {
 			return err
 		}
-		run = Run{RunID: c.RunID, Kind: kind, Epoch: c.ExpectEpoch + 1, Worker: c.Worker, Nonce: c.Nonce, ClaimedAt: tx.now}
+		run = Run{RunID: c.RunID, Kind: kind, Epoch: c.ExpectEpoch + 1, Worker: c.Worker, Nonce: c.Nonce, Dataset: c.Dataset, ClaimedAt: tx.now}
 		if current := epochOf(before); current != c.ExpectEpoch {
 			return superseded(c.RunID, c.ExpectEpoch, current)
 		}
@@ -164,9 +168,6 @@ func (t *txn) saveRun(ctx context.Context, run Run) error {
 }
 
 func (t *txn) saveInputs(ctx context.Context, c RunClaim) error {
-	if _, err := t.ExecContext(ctx, `DELETE FROM run_inputs WHERE run_id = ?`, c.RunID); err != nil {
-		return err
-	}
 	for _, in := range c.Inputs {
 		_, err := t.ExecContext(ctx, `INSERT INTO run_inputs (run_id, sha256, object_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING`,
 			c.RunID, in.SHA256, in.ObjectID)

@@ -128,6 +128,7 @@ CREATE TABLE runs (
   worker TEXT NOT NULL,
   nonce TEXT NOT NULL,
   acked INTEGER NOT NULL DEFAULT 0,
+  dataset TEXT,
   result TEXT,
   claimed_at TEXT NOT NULL
 );
