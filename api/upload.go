@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -118,13 +117,16 @@ func (s *Server) takeFile(ctx context.Context, parts *multipart.Reader, part *mu
 	if err := s.describe(ctx, part.FileName(), &form); err != nil {
 		return form, err
 	}
-	content := bufio.NewReaderSize(part, readAhead)
+	content := bufio.NewReaderSize(fromClient{part, s}, readAhead)
 	if _, err := content.Peek(1); errors.Is(err, io.EOF) {
 		return form, contract.Errorf(contract.CodeInvalid, "the file is empty").On("file").Mend("upload a file with at least two rows")
 	}
 	object, err := s.Artifacts.Put(ctx, artifact.PutInput{Reader: content, Name: form.fileName, MaxBytes: s.MaxUploadBytes})
+	if contract.CodeOf(err) == contract.CodeTooLarge {
+		return form, s.tooLarge()
+	}
 	if err != nil {
-		return form, s.uploadError(err)
+		return form, err
 	}
 	form.object = object
 	switch _, err := parts.NextPart(); {
@@ -181,17 +183,32 @@ func (s *Server) tooLarge() error {
 	return contract.Errorf(contract.CodeTooLarge, "the file is larger than %d bytes", s.MaxUploadBytes).On("file").Mend("upload a smaller file")
 }
 
-// uploadError tells a cut-off or oversized upload from a failure of ours.
+// uploadError says what is wrong with a request that cannot be read on.
 func (s *Server) uploadError(err error) error {
 	var tooLarge *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooLarge), contract.CodeOf(err) == contract.CodeTooLarge:
+	case errors.As(err, &tooLarge):
 		return s.tooLarge()
 	case contract.CodeOf(err) != contract.CodeInternal:
 		return err
-	case errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "multipart:"):
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, context.Canceled):
 		return contract.Errorf(contract.CodeInvalid, "the upload was cut off; nothing was kept").On("file").Mend("upload the file again")
 	default:
-		return fmt.Errorf("upload: %w", err)
+		return contract.Errorf(contract.CodeInvalid, "the form cannot be read: %w", err).On("file").Mend("send the file as multipart/form-data")
 	}
+}
+
+// fromClient makes errors of reading the request the client's, so that they are not taken for errors of storing it.
+type fromClient struct {
+	io.Reader
+	server *Server
+}
+
+// Read implements io.Reader.
+func (f fromClient) Read(p []byte) (int, error) {
+	n, err := f.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = f.server.uploadError(err)
+	}
+	return n, err
 }
