@@ -23,6 +23,7 @@ import contextlib
 import hashlib
 import hmac
 import json
+import os
 import re
 import signal
 import socket
@@ -83,6 +84,9 @@ def _serve(options: argparse.Namespace) -> int:
     from .runner import prepare_environment
 
     prepare_environment()
+    # Read by OpenMP when torch is loaded. Spinning threads that wait for one without a core make decoding beside a
+    # training run 25 times slower (measured: 0.3 instead of 8 tokens/s at three times more work than cores).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     token = options.token_file.read_text(encoding="utf-8").strip()
     if len(token) < 16:
         raise RunnerError("invalid_config", "the token file holds fewer than 16 characters", field="token-file",
@@ -113,8 +117,6 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _run(service: Service, listener: socket.socket, options: argparse.Namespace, token: str) -> None:
-    import os
-
     import uvicorn
 
     from .warm import pid_start
