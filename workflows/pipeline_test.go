@@ -106,6 +106,7 @@ func TestPipelineFailedStageIsRetriedAlone(t *testing.T) {
 		"analyze running", "analyze completed", "recommend running", "recommend completed", "train running", "train completed",
 		"evaluate running", "evaluate failed", "evaluate running", "evaluate completed",
 	}, w.stages())
+	require.GreaterOrEqual(t, w.begun[2], time.Hour, "the stray retry was meant for nothing")
 	require.Len(t, started, 3)
 	require.Equal(t, []int{1, 1, 2}, []int{started[0].Attempt, started[1].Attempt, started[2].Attempt})
 	require.Equal(t, stageID(started[2]), result.EvaluationID, "the retry made a resource of its own")

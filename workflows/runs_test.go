@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
@@ -207,12 +208,13 @@ func TestDeploy(t *testing.T) {
 		require.ErrorAs(t, w.env.GetWorkflowError(), &next)
 		require.Equal(t, contract.WorkflowDeploy, next.WorkflowType.Name)
 		require.Equal(t, []string{"queued"}, w.told(contract.KindDeployment, id))
+		var served contract.DeployInput
+		require.NoError(t, converter.GetDefaultDataConverter().FromPayloads(next.Input, &served))
+		require.True(t, served.Served)
 
 		again := newWorld(t)
 		again.plan = serves
 		again.signal(time.Second, contract.SignalStop, contract.ControlRequest{Seq: 1})
-		served := in
-		served.Served = true
 		again.env.ExecuteWorkflow(contract.WorkflowDeploy, served)
 		require.NoError(t, again.env.GetWorkflowError())
 		require.Equal(t, []string{"stopped"}, again.told(contract.KindDeployment, id))

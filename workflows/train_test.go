@@ -268,6 +268,64 @@ func TestTrainAWorkerThatDiesWhileItSaves(t *testing.T) {
 	})
 }
 
+func TestTrainAStrayResumeUndoesNoLaterPause(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.signal(5*time.Second, contract.SignalResume, contract.ControlRequest{Seq: 1})
+	w.signal(10*time.Second, contract.SignalPause, contract.ControlRequest{Seq: 2})
+	w.signal(time.Hour, contract.SignalResume, contract.ControlRequest{Seq: 3})
+	_, err := w.train()
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, w.begun[1], time.Hour)
+}
+
+func TestTrainAFullDiskWaitsForItsOwnResume(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.plan = func(n int, _ string) launch {
+		if n == 1 {
+			return fails(time.Second, contract.Errorf(contract.CodeDiskFull, "no room"))
+		}
+		return finishes(time.Minute)
+	}
+	w.signal(10*time.Second, contract.SignalPause, contract.ControlRequest{Seq: 1})
+	w.signal(time.Minute, contract.SignalResume, contract.ControlRequest{Seq: 2})
+	w.signal(time.Hour, contract.SignalResume, contract.ControlRequest{Seq: 3})
+	_, err := w.train()
+	require.NoError(t, err)
+	require.Equal(t, []string{"queued", "paused", "queued", "paused", "queued", "completed"}, w.told(contract.KindJob, job))
+	require.GreaterOrEqual(t, w.begun[2], time.Hour)
+}
+
+// TestTrainEndsByItselfWhileItIsAskedToEnd: the runner was at its last step, or failed, when the message came.
+func TestTrainEndsByItselfWhileItIsAskedToEnd(t *testing.T) {
+	t.Parallel()
+	wins := finishes(0)
+	wins.wins = true
+	broken := launch{dies: appError(contract.Errorf(contract.CodeBadData, "row 3"))}
+	for name, c := range map[string]struct {
+		launch  launch
+		signal  string
+		payload any
+		told    string
+	}{
+		"finished, asked to pause":       {wins, contract.SignalPause, contract.ControlRequest{Seq: 1}, "completed"},
+		"finished, asked to keep":        {wins, contract.SignalCancel, contract.CancelRequest{Keep: true}, "completed"},
+		"finished, asked to cancel":      {wins, contract.SignalCancel, contract.CancelRequest{}, "cancelled"},
+		"failed, asked to cancel":        {broken, contract.SignalCancel, contract.CancelRequest{}, "cancelled"},
+		"failed, asked to stop and keep": {broken, contract.SignalCancel, contract.CancelRequest{Keep: true}, "stopped"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.plan = func(int, string) launch { return c.launch }
+			w.signal(time.Second, c.signal, c.payload)
+			_, _ = w.train() // how it ended is what was told
+			require.Equal(t, []string{"queued", c.told}, w.told(contract.KindJob, job))
+		})
+	}
+}
+
 func TestTrainStopAndKeep(t *testing.T) {
 	t.Parallel()
 	keep := contract.CancelRequest{Keep: true}
@@ -297,15 +355,6 @@ func TestTrainStopAndKeep(t *testing.T) {
 		_, err := w.train()
 		require.True(t, temporal.IsCanceledError(err))
 		require.Equal(t, []string{"queued", "cancelled"}, w.told(contract.KindJob, job))
-	})
-	t.Run("a run that finished meanwhile is complete", func(t *testing.T) {
-		t.Parallel()
-		w := newWorld(t)
-		w.plan = func(int, string) launch { return finishes(time.Second) }
-		w.signal(time.Second, contract.SignalCancel, keep)
-		_, err := w.train()
-		require.NoError(t, err)
-		require.Contains(t, [][]string{{"queued", "completed"}, {"queued", "stopped"}}, w.told(contract.KindJob, job))
 	})
 }
 

@@ -29,14 +29,16 @@ type launch struct {
 	out    contract.RunOutput
 	err    error
 	dies   error // what is told of a cancelled one instead, for its worker died
+	wins   bool  // a cancelled one completes all the same: it was at its end
 }
 
 // world is everything around a workflow. The slot activities are simulated inside the workflow, by an interceptor, for
 // the test environment ends a cancelled activity at once and cannot tell of its checkpoint.
 type world struct {
 	interceptor.WorkerInterceptorBase
-	t   require.TestingT
-	env *testsuite.TestWorkflowEnvironment
+	t     require.TestingT
+	env   *testsuite.TestWorkflowEnvironment
+	start time.Time
 
 	// plan says how the nth launch (from 0) of a slot activity behaves.
 	plan func(n int, activity string) launch
@@ -65,6 +67,7 @@ func newWorld(t require.TestingT) *world {
 	suite := &testsuite.WorkflowTestSuite{}
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
 	w := &world{t: t, env: suite.NewTestWorkflowEnvironment(), events: map[string][]contract.NewEvent{}}
+	w.start = w.env.Now()
 	w.plan = func(int, string) launch { return finishes(time.Minute) }
 	w.control = controlActivities{
 		refuse: func(contract.NewEvent) error { return nil },
@@ -190,7 +193,7 @@ func (o *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...an
 func (w *world) simulate(ctx workflow.Context, name string) workflow.Future {
 	l := w.plan(len(w.launches), name)
 	w.launches = append(w.launches, workflow.GetActivityOptions(ctx))
-	w.begun = append(w.begun, workflow.Now(ctx).Sub(workflow.GetInfo(ctx).WorkflowStartTime))
+	w.begun = append(w.begun, workflow.Now(ctx).Sub(w.start))
 	w.running++
 	w.overlap = w.overlap || (w.running > 1 && name == contract.ActivityTrain)
 	future, settle := workflow.NewFuture(ctx)
@@ -203,7 +206,7 @@ func (w *world) simulate(ctx workflow.Context, name string) workflow.Future {
 		}
 		w.running--
 		switch {
-		case ended:
+		case ended || l.wins:
 			settle.Set(l.out, l.err)
 		case l.dies != nil:
 			settle.SetError(l.dies)
