@@ -93,6 +93,9 @@ func nullable(s string) any {
 	return s
 }
 
+// unknownProperty is how the validator says that an object has a member too many.
+var unknownProperty = regexp.MustCompile(`^property "(.{1,100})" is unsupported$`)
+
 // invalidRequest says in our words, and with the field, what the OpenAPI document finds wrong with a request.
 func invalidRequest(err error) error {
 	var tooLarge *http.MaxBytesError
@@ -116,7 +119,11 @@ func invalidRequest(err error) error {
 	var schema *openapi3.SchemaError
 	if errors.As(err, &schema) {
 		reason = schema.Reason
-		if path := schema.JSONPointer(); len(path) > 0 {
+		path := schema.JSONPointer()
+		if unknown := unknownProperty.FindStringSubmatch(reason); unknown != nil {
+			path, reason = append(path, unknown[1]), "there is no such field"
+		}
+		if len(path) > 0 {
 			field = strings.Join(path, ".")
 		}
 	}

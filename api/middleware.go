@@ -1,6 +1,8 @@
 package api
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -137,6 +139,9 @@ func (v *validator) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c *echo.Context) error {
 		r := c.Request()
 		route, params, err := v.router.FindRoute(r)
+		if errors.Is(err, routers.ErrMethodNotAllowed) {
+			return echo.NewHTTPError(http.StatusMethodNotAllowed, fmt.Sprintf("%s cannot be asked for by %s", r.URL.Path, r.Method))
+		}
 		if err != nil {
 			return contract.Errorf(contract.CodeNotFound, "there is no %s %s", r.Method, r.URL.Path)
 		}

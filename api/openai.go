@@ -127,7 +127,7 @@ func (s *Server) chatCompletions(c *echo.Context) error {
 		return err
 	}
 	var model string
-	if err := json.Unmarshal(request["model"], &model); err != nil || model == "" {
+	if err := json.Unmarshal(request["model"], &model); err != nil || model == "" || checkName("model", model) != nil {
 		return contract.Errorf(contract.CodeInvalid, "the request names no model").On("model").Mend("GET /v1/models lists what is served")
 	}
 	ctx := c.Request().Context()

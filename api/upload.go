@@ -106,7 +106,7 @@ func (u *upload) takeField(part *multipart.Part) error {
 		return checkName("name", u.name)
 	case "project_id":
 		u.project = string(text)
-		return nil
+		return checkName("project_id", u.project)
 	default:
 		return contract.Errorf(contract.CodeInvalid, "an upload has no field %q", field).On(field).Mend("send name, project_id and file, in this order")
 	}

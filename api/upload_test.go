@@ -180,6 +180,7 @@ func TestUploadRefusesBadForms(t *testing.T) {
 		"no file":                   {[]field{{"name", "", "x"}}, http.StatusBadRequest, "file"},
 		"a file that is a text":     {[]field{{"file", "", "{}"}}, http.StatusBadRequest, "file"},
 		"a project that is not":     {[]field{{"project_id", "", "proj_none"}, file}, http.StatusNotFound, "project_id"},
+		"a project with NUL":        {[]field{{"project_id", "", "a\x00b"}, file}, http.StatusBadRequest, "project_id"},
 		"a field that is not":       {[]field{{"nmae", "", "x"}, file}, http.StatusBadRequest, "nmae"},
 		"a field after the file":    {[]field{file, {"name", "", "x"}}, http.StatusBadRequest, "file"},
 		"a name that is not UTF-8":  {[]field{{"name", "", "\xff\xfe"}, file}, http.StatusBadRequest, "name"},
