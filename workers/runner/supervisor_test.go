@@ -236,11 +236,26 @@ func TestRunnerDiedWhileNoWorkerLooked(t *testing.T) {
 	_, err := first.wait()
 	require.ErrorIs(t, err, gpu.ErrDetached)
 	b.starts[0].Kill()
+	require.True(t, b.starts[0].AwaitExit(time.Minute))
 	b.gateway.SetDown(false)
 
 	second := b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2}))
 	b.requireFinished(second, 10)
 	b.requireTold(count(1, 5), count(5, 10))
+}
+
+func TestDeathsThatNobodySawDoNotCount(t *testing.T) {
+	b := newBench(t)
+	for life := range 4 {
+		run := b.run(b.supervisor(runnertest.Script{Steps: 10, HoldAt: 5}))
+		b.awaitStep(int64(life+1), 5)
+		run.cancel()
+		_, err := run.wait()
+		require.ErrorIs(t, err, gpu.ErrDetached)
+		b.starts[life].Kill() // the whole machine went down
+		require.True(t, b.starts[life].AwaitExit(time.Minute))
+	}
+	b.requireFinished(b.run(b.supervisor(runnertest.Script{Steps: 10})), 10)
 }
 
 func TestPauseSavesAndCommits(t *testing.T) {
@@ -305,11 +320,10 @@ func TestPauseKillsDeafRunner(t *testing.T) {
 
 func TestSupersededRunnerIsKilled(t *testing.T) {
 	b := newBench(t)
-	run := b.run(b.supervisor(runnertest.Script{Steps: 10, HoldAt: 5}))
+	run := b.run(b.supervisor(runnertest.Script{Steps: 10, HoldAt: 5, Chatty: true}))
 	b.awaitStep(1, 5)
 	_, err := b.gateway.Client(t).Claim(t.Context(), job, contract.ClaimRequest{ExpectEpoch: 1, Worker: "elsewhere/x/y"})
 	require.NoError(t, err)
-	b.letGo()
 	_, err = run.wait()
 	require.Equal(t, contract.CodeEpochSuperseded, contract.CodeOf(err))
 	require.False(t, b.starts[0].Alive())
@@ -386,6 +400,9 @@ func TestTypedFailureIsHandedIn(t *testing.T) {
 	require.Equal(t, contract.CodeBadData, contract.CodeOf(err))
 	b.gateway.Look(job, func(r *gatewaytest.Run) { require.Equal(t, contract.CodeBadData, r.State.Result.Error.Code) })
 	require.Len(t, b.starts, 1)
+
+	// A workflow that has mended the cause starts it anew, and is not told the old failure again.
+	b.requireFinished(b.run(b.supervisor(runnertest.Script{Steps: 10})), 10)
 }
 
 func TestCheckpointsArriveInOrderThoughPruned(t *testing.T) {

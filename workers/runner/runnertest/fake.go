@@ -29,6 +29,8 @@ type Script struct {
 	// HoldAt stops the runner after a step for as long as the file Hold exists.
 	HoldAt int    `json:"hold_at"`
 	Hold   string `json:"hold"`
+	// Chatty has it write log lines while it is stopped.
+	Chatty bool `json:"chatty"`
 	// CrashAt makes it crash, with a traceback, after a step that it reports. 0: never; -1: before the first.
 	CrashAt int `json:"crash_at"`
 	// Torn leaves half a line behind in the event file at the crash.
@@ -174,6 +176,9 @@ func (f *fake) hold() {
 	for !f.told() {
 		if _, err := os.Stat(f.Hold); err != nil {
 			return
+		}
+		if f.Chatty {
+			f.emit("log", map[string]any{"level": "info", "message": "still here"})
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
