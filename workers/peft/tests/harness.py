@@ -153,7 +153,8 @@ class WarmParent:
     def start(self) -> WarmParent:
         """Starts it; `ready` waits for its imports."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "vibeflow_peft", "warm", "--socket", str(self.socket_path), "--log", str(self.log)],
+            [sys.executable, "-m", "vibeflow_peft", "warm", "--socket", str(self.socket_path), "--log", str(self.log),
+             "--idle-seconds", "300"],
             env=ENVIRONMENT)
         return self
 

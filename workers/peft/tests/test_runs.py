@@ -135,7 +135,7 @@ def _poisoned_model(source: Path, target: Path, token: str) -> Path:
     return target
 
 
-# -- resuming ---------------------------------------------------------------------------------------------------------
+# -- resuming ----------
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_an_unfinished_folder_is_swept(runs: Factory, paused: Launched) -> None:
     assert not leftover.exists()
 
 
-# -- lease, signals, time -----------------------------------------------------------------------------------------------
+# -- lease, signals, time ----------
 
 
 @contextlib.contextmanager
@@ -259,7 +259,7 @@ def test_usr1_shows_where_a_run_is(runs: Factory) -> None:
     assert run.result()["outcome"] == "paused"
 
 
-# -- quantized ----------------------------------------------------------------------------------------------------------
+# -- quantized ----------
 
 
 def test_qlora_has_right_gradients_after_an_evaluation(runs: Factory) -> None:
