@@ -1,0 +1,289 @@
+package api_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/vibeflow/vibeflow/api/apigen"
+	"github.com/vibeflow/vibeflow/contract"
+)
+
+// signals are those that wait for Temporal.
+func (w *world) signals() []contract.Signal {
+	w.t.Helper()
+	entries, err := w.store.PendingOutbox(w.t.Context(), 100)
+	require.NoError(w.t, err)
+	var signals []contract.Signal
+	for _, e := range entries {
+		if e.Signal != nil {
+			signals = append(signals, *e.Signal)
+		}
+	}
+	return signals
+}
+
+func TestPauseResumeCancelFollowTheStates(t *testing.T) {
+	w := newWorld(t)
+	everything(w)
+	w.post("/api/training/job_1/resume", nil).problem(http.StatusConflict)
+	require.Equal(t, apigen.Status("pausing"), into[apigen.Job](w.post("/api/training/job_1/pause", nil), http.StatusAccepted).Status)
+	require.Equal(t, []contract.Signal{{WorkflowID: "train/job_1", Name: contract.SignalPause}}, w.signals())
+
+	p := w.post("/api/training/job_1/pause", nil).problem(http.StatusConflict)
+	require.Contains(t, p.Detail, "pausing")
+	require.Contains(t, p.Remedy, "cancel")
+
+	w.tell(contract.KindJob, "job_1", contract.EventPaused, contract.Paused{Step: 7})
+	p = w.post("/api/training/job_1/pause", nil).problem(http.StatusConflict)
+	require.Contains(t, p.Remedy, "resume")
+	require.Equal(t, apigen.Status("queued"), into[apigen.Job](w.post("/api/training/job_1/resume", nil), http.StatusAccepted).Status)
+	require.Equal(t, apigen.Status("stopping"), into[apigen.Job](w.post("/api/training/job_1/cancel", map[string]bool{"keep": true}), http.StatusAccepted).Status)
+
+	w.tell(contract.KindJob, "job_1", contract.EventCancelled, struct{}{})
+	for _, verb := range []string{"pause", "resume", "cancel"} {
+		p := w.post("/api/training/job_1/"+verb, nil).problem(http.StatusConflict)
+		require.Equal(t, "conflict", p.Code)
+		require.Contains(t, p.Detail, "cancelled")
+		require.NotEmpty(t, p.Remedy)
+	}
+	for _, verb := range []string{"pause", "resume", "cancel"} {
+		require.Equal(t, "id", w.post("/api/training/job_none/"+verb, nil).problem(http.StatusNotFound).Field)
+	}
+}
+
+func TestOtherCommandsAreRefusedByState(t *testing.T) {
+	w := newWorld(t)
+	everything(w)
+	for _, path := range []string{"/api/evaluation/eval_1/cancel", "/api/pipelines/pipe_1/confirm", "/api/pipelines/pipe_1/retry"} {
+		w.post(path, nil).problem(http.StatusConflict)
+	}
+	w.dataset("ds_queued")
+	w.post("/api/datasets/ds_queued/process", map[string]any{}).problem(http.StatusConflict)
+	w.get("/api/datasets/ds_queued/preview?split=train").problem(http.StatusConflict)
+
+	require.Equal(t, apigen.Status("stopping"), into[apigen.Deployment](w.call(http.MethodDelete, "/api/deployments/dep_1", nil), http.StatusAccepted).Status)
+	w.tell(contract.KindDeployment, "dep_1", contract.EventStopped, struct{}{})
+	w.call(http.MethodDelete, "/api/deployments/dep_1", nil).problem(http.StatusConflict)
+}
+
+func TestTrainingStarts(t *testing.T) {
+	w := newWorld(t)
+	everything(w)
+	job := into[apigen.Job](w.post("/api/training/start", map[string]any{"dataset_id": "ds_ready", "model_id": tunedModel, "name": "mine",
+		"config": map[string]any{"learning_rate": 1e-3, "lora": map[string]any{"r": 4}}}), http.StatusCreated)
+	require.Equal(t, "mine", job.Name)
+	require.Equal(t, "cpu", job.Queue)
+	require.InDelta(t, 1e-3, job.Config.LearningRate, 1e-12)
+	require.Equal(t, contract.LoRA{Rank: 4, Alpha: 16, TargetModules: "all-linear"}, job.Config.LoRA, "what is not named stays the recommender's")
+	row, err := w.store.GetJob(t.Context(), job.ID)
+	require.NoError(t, err)
+	require.Equal(t, "tiny:llama", row.Model.Source, "a tuned model trains on from its base")
+
+	w.append("worker", "noise", struct{}{})
+	require.NoError(t, w.store.SaveWorkerReport(t.Context(), contract.WorkerReport{ID: "h/1", Queue: "gpu.h200", Slots: 1}))
+	require.Equal(t, "gpu.h200", into[apigen.Job](w.post("/api/training/start", map[string]any{"dataset_id": "ds_ready"}), http.StatusCreated).Queue)
+}
+
+func TestTrainingThatCannotBeIsRefused(t *testing.T) {
+	w := newWorld(t)
+	everything(w)
+	w.ready("ds_pairs", "preference")
+	w.dataset("ds_queued")
+	w.dataset("ds_failed")
+	w.tell(contract.KindDataset, "ds_failed", contract.EventFailed, contract.Errorf(contract.CodeBadData, "line 3 is not JSON"))
+	for name, c := range map[string]struct {
+		body   string
+		status int
+		field  string
+		says   string
+	}{
+		"no such dataset":   {`{"dataset_id":"ds_none"}`, http.StatusNotFound, "dataset_id", "ds_none"},
+		"not read yet":      {`{"dataset_id":"ds_queued"}`, http.StatusConflict, "dataset_id", "still being read"},
+		"could not be read": {`{"dataset_id":"ds_failed"}`, http.StatusConflict, "dataset_id", "line 3"},
+		"preference pairs":  {`{"dataset_id":"ds_pairs"}`, http.StatusUnsupportedMediaType, "dataset_id", "preference"},
+		"impossible value":  {`{"dataset_id":"ds_ready","config":{"learning_rate":-1}}`, http.StatusUnprocessableEntity, "learning_rate", "-1"},
+		"unknown field":     {`{"dataset_id":"ds_ready","config":{"magic":1}}`, http.StatusBadRequest, "config.magic", "no such field"},
+	} {
+		for _, path := range []string{"/api/training/start", "/api/pipelines"} {
+			if path == "/api/pipelines" && name == "not read yet" {
+				continue // a pipeline waits for its dataset
+			}
+			p := w.post(path, c.body).problem(c.status)
+			require.Equal(t, c.field, p.Field, name)
+			require.Contains(t, p.Detail, c.says, name)
+		}
+	}
+	w.post("/api/training/start", `{"dataset_id":"ds_ready","model_id":"no such"}`).problem(http.StatusNotFound)
+	require.Equal(t, "model_id", w.post("/api/pipelines", `{"dataset_id":"ds_queued","model_id":"no such"}`).problem(http.StatusBadRequest).Field)
+	require.Len(t, into[apigen.JobPage](w.get("/api/training"), http.StatusOK).Items, 1, "a refusal leaves no job")
+	require.Len(t, into[apigen.PipelinePage](w.get("/api/pipelines"), http.StatusOK).Items, 1)
+}
+
+func TestConfirmChecksChanges(t *testing.T) {
+	w := newWorld(t)
+	everything(w)
+	proposal, err := w.advise(t.Context(), contract.RecommendInput{DatasetID: "ds_ready"})
+	require.NoError(t, err)
+	w.tell(contract.KindPipeline, "pipe_1", contract.EventProposed, proposal)
+	confirm := "/api/pipelines/pipe_1/confirm"
+	require.Equal(t, "learning_rate", w.post(confirm, `{"config":{"learning_rate":0}}`).problem(http.StatusUnprocessableEntity).Field)
+	w.post(confirm, `{"model_id":"none"}`).problem(http.StatusNotFound)
+	require.Empty(t, w.signals())
+	into[apigen.Pipeline](w.post(confirm, `{"config":{"epochs":2}}`), http.StatusAccepted)
+	require.Len(t, w.signals(), 1)
+	require.Contains(t, string(w.signals()[0].Input), `"epochs":2`)
+	w.post(confirm, nil).problem(http.StatusConflict)
+}
+
+func TestEvaluationsAndExportsWantATunedModel(t *testing.T) {
+	w := newWorld(t)
+	everything(w)
+	for _, path := range []string{"/api/evaluation/start", "/api/exports"} {
+		require.Equal(t, "model_id", w.post(path, map[string]string{"model_id": baseModel}).problem(http.StatusConflict).Field)
+		require.Equal(t, "model_id", w.post(path, map[string]string{"model_id": "none"}).problem(http.StatusNotFound).Field)
+	}
+	into[apigen.Evaluation](w.post("/api/evaluation/start", map[string]string{"model_id": tunedModel, "dataset_id": "ds_ready"}), http.StatusCreated)
+	into[apigen.Export](w.post("/api/exports", map[string]string{"model_id": tunedModel, "format": "merged"}), http.StatusCreated)
+	w.post("/api/exports", map[string]string{"model_id": tunedModel, "format": "zip"}).problem(http.StatusBadRequest)
+}
+
+func TestComparisonShowsRegressionsFirst(t *testing.T) {
+	w := newWorld(t)
+	everything(w)
+	c := into[apigen.Comparison](w.get("/api/evaluation/eval_1/compare"), http.StatusOK)
+	require.Equal(t, []int{2, 3, 1}, []int{c.Samples[0].Row, c.Samples[1].Row, c.Samples[2].Row})
+	w.create(contract.KindEvaluation, "eval_2", contract.EvaluationCreated{ModelID: tunedModel})
+	w.get("/api/evaluation/eval_2/compare").problem(http.StatusConflict)
+}
+
+func TestDeployingTwiceIsOneDeployment(t *testing.T) {
+	w := newWorld(t)
+	w.models()
+	first := into[apigen.Deployment](w.post("/api/deployments", map[string]string{"model_id": tunedModel, "queue": "cpu"}), http.StatusCreated)
+	require.Equal(t, "cpu.serve", first.Queue, "serving has a queue of its own")
+	ids := make(chan string)
+	for range 8 {
+		go func() {
+			var d apigen.Deployment
+			_ = jsonInto(w.post("/api/deployments", map[string]string{"model_id": baseModel}).body, &d)
+			ids <- d.ID
+		}()
+	}
+	one := <-ids
+	for range 7 {
+		require.Equal(t, one, <-ids)
+	}
+	require.Equal(t, http.StatusOK, w.post("/api/deployments", map[string]string{"model_id": tunedModel}).status)
+}
+
+func TestListsPageWithoutGapsOrRepeats(t *testing.T) {
+	w := newWorld(t)
+	w.models()
+	for i := range 23 {
+		w.job(fmt.Sprintf("job_%02d", i))
+	}
+	seen, cursor := []string{}, ""
+	for {
+		page := into[apigen.JobPage](w.get("/api/training?limit=5&cursor="+cursor), http.StatusOK)
+		for _, j := range page.Items {
+			seen = append(seen, j.ID)
+		}
+		if len(seen) == 10 {
+			w.job("job_new") // what is added in between belongs to the first page
+		}
+		if cursor = page.NextCursor; cursor == "" {
+			break
+		}
+		require.Len(t, page.Items, 5)
+	}
+	require.Len(t, seen, 23)
+	for i, id := range seen {
+		require.Equal(t, fmt.Sprintf("job_%02d", 22-i), id, "newest first")
+	}
+	w.get("/api/training?cursor=bm90IG91cnM").problem(http.StatusBadRequest)
+
+	w.tell(contract.KindJob, "job_03", contract.EventCancelled, struct{}{})
+	page := into[apigen.JobPage](w.get("/api/training?status=cancelled"), http.StatusOK)
+	require.Len(t, page.Items, 1)
+	require.Equal(t, "job_03", page.Items[0].ID)
+}
+
+func TestFilteredModelsFillTheirPages(t *testing.T) {
+	w := newWorld(t)
+	w.models()
+	for i := range 9 {
+		into[apigen.Model](w.post("/api/models", map[string]string{"source": fmt.Sprintf("hub:a/b%d", i)}), http.StatusCreated)
+	}
+	tuned := into[apigen.ModelPage](w.get("/api/models?kind=tuned&limit=3"), http.StatusOK)
+	require.Len(t, tuned.Items, 1, "behind nine bases that are newer")
+	cursor, count := "", 0
+	for {
+		page := into[apigen.ModelPage](w.get("/api/models?kind=base&limit=4&cursor="+cursor), http.StatusOK)
+		count += len(page.Items)
+		if cursor = page.NextCursor; cursor == "" {
+			break
+		}
+		require.Len(t, page.Items, 4)
+	}
+	require.Equal(t, 10, count)
+}
+
+func TestModelSourcesAreChecked(t *testing.T) {
+	w := newWorld(t)
+	for _, source := range []string{"hub:noowner", "path:relative/folder", "path:/a/../b", "http://example.org/m", "bundled:x", "hub:a/../b", "path:"} {
+		require.Equal(t, "source", w.post("/api/models", map[string]string{"source": source}).problem(http.StatusBadRequest).Field, source)
+	}
+}
+
+func TestPreviewPagesThroughASplit(t *testing.T) {
+	w := newWorld(t)
+	w.ready("ds_1", "prompt_completion")
+	require.Len(t, into[apigen.Preview](w.get("/api/datasets/ds_1/preview?offset=1"), http.StatusOK).Rows, 1)
+	require.Empty(t, into[apigen.Preview](w.get("/api/datasets/ds_1/preview?offset=99"), http.StatusOK).Rows)
+	page := into[apigen.Preview](w.get("/api/datasets/ds_1/preview?split=train&offset=1&limit=2"), http.StatusOK)
+	require.Equal(t, "1", page.Rows[0]["prompt"])
+	require.EqualValues(t, 3, page.NextOffset)
+	last := into[apigen.Preview](w.get("/api/datasets/ds_1/preview?split=train&offset=3&limit=2"), http.StatusOK)
+	require.Len(t, last.Rows, 2)
+	require.Zero(t, last.NextOffset)
+}
+
+func TestKeysAreShownOnceAndEndForGood(t *testing.T) {
+	w := newWorld(t)
+	created := into[apigen.CreatedKey](w.post("/api/keys/generate", map[string]string{"name": "laptop"}), http.StatusCreated)
+	a := w.get("/api/keys")
+	require.NotContains(t, string(a.body), created.Secret)
+	require.Equal(t, created.Secret[:9], into[apigen.KeyPage](a, http.StatusOK).Items[0].Prefix)
+	require.Equal(t, "expires_at", w.post("/api/keys/generate", map[string]string{"name": "old", "expires_at": "2020-01-01T00:00:00Z"}).problem(http.StatusBadRequest).Field)
+	require.Equal(t, http.StatusNoContent, w.call(http.MethodDelete, "/api/keys/"+created.Key.ID, nil).status)
+	require.Equal(t, http.StatusNoContent, w.call(http.MethodDelete, "/api/keys/"+created.Key.ID, nil).status)
+	w.call(http.MethodDelete, "/api/keys/key_none", nil).problem(http.StatusNotFound)
+	for range 3 {
+		w.post("/api/keys/generate", map[string]string{"name": "more"})
+	}
+	page := into[apigen.KeyPage](w.get("/api/keys?limit=3"), http.StatusOK)
+	require.Len(t, page.Items, 3)
+	require.Len(t, into[apigen.KeyPage](w.get("/api/keys?limit=3&cursor="+page.NextCursor), http.StatusOK).Items, 1)
+}
+
+func TestLogsAndMetricsOfAJob(t *testing.T) {
+	w := newWorld(t)
+	everything(w)
+	for i := range 120 {
+		w.append("job/job_1", contract.RunnerMetrics, map[string]any{"step": i + 1, "loss": 2.5})
+		if i%2 == 0 {
+			w.append("job/job_1", contract.RunnerLog, map[string]any{"level": "info", "message": fmt.Sprint(i)})
+		}
+	}
+	first := into[apigen.Logs](w.get("/api/training/job_1/logs?limit=50"), http.StatusOK)
+	require.Len(t, first.Lines, 50)
+	rest := into[apigen.Logs](w.get(fmt.Sprintf("/api/training/job_1/logs?after=%d", first.NextAfter)), http.StatusOK)
+	require.Len(t, rest.Lines, 10)
+	require.Equal(t, "100", rest.Lines[0].Message)
+	require.Empty(t, into[apigen.Logs](w.get(fmt.Sprintf("/api/training/job_1/logs?after=%d", rest.NextAfter)), http.StatusOK).Lines)
+	require.Len(t, into[apigen.Metrics](w.get("/api/training/job_1/metrics?max_points=10"), http.StatusOK).Points, 10)
+	w.get("/api/training/none/logs").problem(http.StatusNotFound)
+}
