@@ -430,3 +430,40 @@ func TestAssembleExport(t *testing.T) {
 	require.Equal(t, 2, out.Files)
 	require.Positive(t, out.Bytes)
 }
+
+func TestOrphaned(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	job := func() string {
+		id := contract.NewID(contract.PrefixJob)
+		b.create(contract.KindJob, id, contract.JobCreated{ProjectID: store.DefaultProject})
+		return id
+	}
+	answer := func(id, signal string) contract.Status {
+		workflow := contract.WorkflowID(contract.KindJob, id)
+		require.NoError(t, b.control.Orphaned(t.Context(), contract.Signal{WorkflowID: workflow, Name: signal}))
+		row, err := b.store.GetJob(t.Context(), id)
+		require.NoError(t, err)
+		return row.Status
+	}
+	id := job()
+	require.Equal(t, contract.StatusCancelled, answer(id, contract.SignalCancel))
+	require.Equal(t, contract.StatusCancelled, answer(id, contract.SignalResume), "what has ended is left alone")
+	require.Equal(t, contract.StatusFailed, answer(job(), contract.SignalPause))
+	require.NoError(t, b.control.Orphaned(t.Context(), contract.Signal{WorkflowID: "train/job_none", Name: contract.SignalPause}))
+	require.NoError(t, b.control.Orphaned(t.Context(), contract.Signal{WorkflowID: "nonsense", Name: contract.SignalPause}))
+}
+
+func TestSplitWorkflowID(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []contract.Kind{
+		contract.KindDataset, contract.KindJob, contract.KindEvaluation, contract.KindDeployment, contract.KindExport, contract.KindPipeline,
+	} {
+		for _, suffix := range []string{"", "/7"} {
+			got, id, ok := contract.SplitWorkflowID(contract.WorkflowID(kind, "x_1") + suffix)
+			require.True(t, ok)
+			require.Equal(t, kind, got)
+			require.Equal(t, "x_1", id)
+		}
+	}
+}

@@ -43,22 +43,12 @@ func (c *Control) AwaitStatus(ctx context.Context, in contract.AwaitStatusInput)
 
 // status reads a resource's row; problem is set if what is waited for cannot come any more.
 func (c *Control) status(ctx context.Context, in contract.AwaitStatusInput) (contract.Status, *contract.Error, error) {
-	var row store.Lifecycle
-	switch in.Kind {
-	case contract.KindDataset:
-		d, err := c.store.GetDataset(ctx, in.ID)
-		if err != nil {
-			return "", nil, err
-		}
-		row = d.Lifecycle
-	case contract.KindDeployment:
-		d, err := c.store.GetDeployment(ctx, in.ID)
-		if err != nil {
-			return "", nil, err
-		}
-		row = d.Lifecycle
-	default:
+	if in.Kind != contract.KindDataset && in.Kind != contract.KindDeployment {
 		return "", nil, contract.Errorf(contract.CodeInvalid, "nobody waits for a %s", in.Kind)
+	}
+	row, err := c.lifecycle(ctx, in.Kind, in.ID)
+	if err != nil {
+		return "", nil, err
 	}
 	switch {
 	case row.Status == contract.StatusReady || !row.Status.Final():
@@ -67,5 +57,34 @@ func (c *Control) status(ctx context.Context, in contract.AwaitStatusInput) (con
 		return row.Status, row.Error, nil
 	default:
 		return row.Status, contract.Errorf(contract.CodeConflict, "the %s is %s", in.Kind, row.Status), nil
+	}
+}
+
+// lifecycle reads where a resource of any kind stands, or not_found.
+func (c *Control) lifecycle(ctx context.Context, kind contract.Kind, id string) (store.Lifecycle, error) {
+	switch kind {
+	case contract.KindDataset:
+		return lifecycleOf(c.store.GetDataset(ctx, id))(func(r *store.Dataset) store.Lifecycle { return r.Lifecycle })
+	case contract.KindJob:
+		return lifecycleOf(c.store.GetJob(ctx, id))(func(r *store.Job) store.Lifecycle { return r.Lifecycle })
+	case contract.KindEvaluation:
+		return lifecycleOf(c.store.GetEvaluation(ctx, id))(func(r *store.Evaluation) store.Lifecycle { return r.Lifecycle })
+	case contract.KindDeployment:
+		return lifecycleOf(c.store.GetDeployment(ctx, id))(func(r *store.Deployment) store.Lifecycle { return r.Lifecycle })
+	case contract.KindExport:
+		return lifecycleOf(c.store.GetExport(ctx, id))(func(r *store.Export) store.Lifecycle { return r.Lifecycle })
+	case contract.KindPipeline:
+		return lifecycleOf(c.store.GetPipeline(ctx, id))(func(r *store.Pipeline) store.Lifecycle { return r.Lifecycle })
+	default:
+		return store.Lifecycle{}, contract.Errorf(contract.CodeNotFound, "there is no %s %q", kind, id)
+	}
+}
+
+func lifecycleOf[R any](row *R, err error) func(func(*R) store.Lifecycle) (store.Lifecycle, error) {
+	return func(of func(*R) store.Lifecycle) (store.Lifecycle, error) {
+		if err != nil {
+			return store.Lifecycle{}, err
+		}
+		return of(row), nil
 	}
 }

@@ -95,3 +95,20 @@ func WorkflowID(kind Kind, id string) string {
 	}
 	return prefix + "/" + id
 }
+
+// SplitWorkflowID is the inverse of WorkflowID; what follows the resource's id ("dataset/<id>/2") is left out.
+func SplitWorkflowID(workflowID string) (kind Kind, id string, ok bool) {
+	prefix, rest, ok := strings.Cut(workflowID, "/")
+	id, _, _ = strings.Cut(rest, "/")
+	switch prefix {
+	case "train":
+		kind = KindJob
+	case "eval":
+		kind = KindEvaluation
+	case "deploy":
+		kind = KindDeployment
+	default:
+		kind = Kind(prefix)
+	}
+	return kind, id, ok && prefix != "" && id != ""
+}

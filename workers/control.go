@@ -100,7 +100,7 @@ func (c ControlConfig) run(ctx context.Context, self Identity) error {
 		c.Ready()
 	}
 	c.Logger.Debug("control worker polls", "queue", c.Queue, "identity", self.String())
-	d := &dispatcher{client: c.Client, outbox: c.Outbox, log: c.Logger, queue: c.Queue}
+	d := &dispatcher{client: c.Client, outbox: c.Outbox, log: c.Logger, queue: c.Queue, orphaned: c.Activities.Orphaned}
 	group.Go(func() error { return d.run(ctx) })
 	group.Go(func() error {
 		select {

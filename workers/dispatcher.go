@@ -33,7 +33,9 @@ const (
 	outboxPatient = 10 * time.Second
 	firstDefer    = 250 * time.Millisecond
 	longestDefer  = 5 * time.Second
-	memoOutbox    = "vibeflow_outbox" // the entry that started a workflow
+	// unknownAttempts is how often a workflow that was never there is looked for: about ten seconds.
+	unknownAttempts = 6
+	memoOutbox      = "vibeflow_outbox" // the entry that started a workflow
 )
 
 // dispatcher tells Temporal what the database has decided. An entry is marked only once Temporal has it, so a crash in
@@ -44,6 +46,8 @@ type dispatcher struct {
 	outbox Outbox
 	log    *slog.Logger
 	queue  string // of workflow tasks
+	// orphaned answers a message whose workflow has ended.
+	orphaned func(context.Context, contract.Signal) error
 }
 
 // run delivers until ctx ends.
@@ -104,7 +108,7 @@ func (d *dispatcher) send(ctx context.Context, entry store.OutboxEntry) error {
 	case entry.Start != nil:
 		return d.start(ctx, entry.ID, entry.Start)
 	case entry.Signal != nil:
-		return d.signal(ctx, entry.ID, entry.Signal)
+		return d.signal(ctx, entry)
 	default:
 		d.log.Error("an entry of the outbox is empty", "entry", entry.ID)
 		return nil
@@ -171,14 +175,23 @@ func searchAttributes(s *contract.Start) temporal.SearchAttributes {
 	return temporal.NewSearchAttributes(updates...)
 }
 
-// signal tells a workflow something. One that has ended by then is left alone.
-func (d *dispatcher) signal(ctx context.Context, entry int64, s *contract.Signal) error {
-	err := d.client.SignalWorkflow(ctx, s.WorkflowID, "", s.Name, signalPayload(entry, s))
-	if gone(err) {
-		d.log.Info("a message came after its workflow's end", "workflow", s.WorkflowID, "signal", s.Name)
-		return nil
+// signal tells a workflow something. One that has ended gets it answered without it. One that was never there is waited
+// for a while: a pipeline makes the row of a stage a moment before it starts the stage's workflow.
+func (d *dispatcher) signal(ctx context.Context, entry store.OutboxEntry) error {
+	s := entry.Signal
+	err := d.client.SignalWorkflow(ctx, s.WorkflowID, "", s.Name, signalPayload(entry.ID, s))
+	if !gone(err) {
+		return err
 	}
-	return err
+	_, _, err = d.startedBy(ctx, s.WorkflowID)
+	switch {
+	case gone(err) && entry.Attempts < unknownAttempts:
+		return fmt.Errorf("workflow %s has not started yet", s.WorkflowID)
+	case err != nil && !gone(err):
+		return err
+	}
+	d.log.Info("a message came after its workflow's end", "workflow", s.WorkflowID, "signal", s.Name)
+	return d.orphaned(ctx, *s)
 }
 
 // signalPayload numbers the signals whose order counts.

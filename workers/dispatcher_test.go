@@ -28,6 +28,7 @@ type memoryOutbox struct {
 	mu        sync.Mutex
 	entries   []store.OutboxEntry
 	delivered []int64
+	orphans   []string
 	deferred  map[int64]time.Duration
 	wake      chan struct{}
 }
@@ -73,6 +74,10 @@ func (m *memoryOutbox) OutboxWake() <-chan struct{} { return m.wake }
 func drained(t *testing.T, c client.Client, outbox *memoryOutbox) {
 	t.Helper()
 	d := &dispatcher{client: c, outbox: outbox, log: slog.New(slog.DiscardHandler), queue: "q"}
+	d.orphaned = func(_ context.Context, s contract.Signal) error {
+		outbox.orphans = append(outbox.orphans, s.Name)
+		return nil
+	}
 	require.NoError(t, d.drain(t.Context()))
 }
 
@@ -170,11 +175,10 @@ func TestDispatcherSignals(t *testing.T) {
 		payload any
 		answer  error
 	}{
-		"a pause carries the entry's number":      {entry(contract.SignalPause, ""), contract.ControlRequest{Seq: 9}, nil},
-		"whatever came with it":                   {entry(contract.SignalResume, `{}`), contract.ControlRequest{Seq: 9}, nil},
-		"a cancel keeps its content":              {entry(contract.SignalCancel, `{"keep":true}`), json.RawMessage(`{"keep":true}`), nil},
-		"one without content is empty":            {entry(contract.SignalCancel, ""), struct{}{}, nil},
-		"one that came too late counts delivered": {entry(contract.SignalPause, ""), contract.ControlRequest{Seq: 9}, serviceerror.NewNotFound("ended")},
+		"a pause carries the entry's number": {entry(contract.SignalPause, ""), contract.ControlRequest{Seq: 9}, nil},
+		"whatever came with it":              {entry(contract.SignalResume, `{}`), contract.ControlRequest{Seq: 9}, nil},
+		"a cancel keeps its content":         {entry(contract.SignalCancel, `{"keep":true}`), json.RawMessage(`{"keep":true}`), nil},
+		"one without content is empty":       {entry(contract.SignalCancel, ""), struct{}{}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -183,6 +187,36 @@ func TestDispatcherSignals(t *testing.T) {
 			drained(t, fake, outbox)
 			require.Equal(t, []int64{9}, outbox.delivered)
 			fake.AssertExpectations(t)
+		})
+	}
+}
+
+func TestDispatcherSignalsToWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	errGone := serviceerror.NewNotFound("gone")
+	for name, c := range map[string]struct {
+		attempts  int
+		described error
+		orphan    bool
+	}{
+		"it has ended":              {0, nil, true},
+		"it has not started yet":    {0, errGone, false},
+		"it will never start":       {unknownAttempts, errGone, true},
+		"Temporal cannot tell that": {0, errAway, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fake := &mocks.Client{}
+			outbox := newMemoryOutbox(store.OutboxEntry{ID: 9, WorkflowID: "train/job_1", Attempts: c.attempts, Signal: &contract.Signal{
+				WorkflowID: "train/job_1", Name: contract.SignalCancel,
+			}})
+			fake.On("SignalWorkflow", mock.Anything, "train/job_1", "", contract.SignalCancel, mock.Anything).Return(errGone).Once()
+			fake.On("DescribeWorkflowExecution", mock.Anything, "train/job_1", "").
+				Return(took(t, 1, enums.WORKFLOW_EXECUTION_STATUS_COMPLETED), c.described).Once()
+			drained(t, fake, outbox)
+			require.Equal(t, c.orphan, len(outbox.orphans) == 1)
+			require.Equal(t, c.orphan, len(outbox.delivered) == 1)
+			require.Equal(t, !c.orphan, len(outbox.deferred) == 1)
 		})
 	}
 }

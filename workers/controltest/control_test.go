@@ -230,16 +230,17 @@ func TestADatasetIsProcessedAnewUnderItsID(t *testing.T) {
 	require.Equal(t, int64(5), row.EvalRows)
 }
 
-func TestASignalToAnEndedWorkflowIsDelivered(t *testing.T) {
+// TestAWishWhoseWorkflowIsGoneIsGranted: an operator terminated the workflow by hand; its resource must not wait for ever.
+func TestAWishWhoseWorkflowIsGoneIsGranted(t *testing.T) {
 	s := newSite(t)
 	defer s.serve(s.store)()
-	id := s.upload(rows(40))
-	_, err := s.store.Command(t.Context(), store.Command{
-		Kind: contract.KindDataset, ID: id, From: []contract.Status{contract.StatusQueued, contract.StatusRunning, contract.StatusReady},
-		Event:  contract.NewEvent{Type: contract.EventType(contract.KindDataset, "noted")},
-		Signal: &contract.Signal{WorkflowID: "dataset/never-was", Name: contract.SignalCancel},
-	})
-	require.NoError(t, err)
+	id := contract.NewID(contract.PrefixDeployment)
+	s.create(contract.KindDeployment, id, contract.DeploymentCreated{ProjectID: store.DefaultProject, Queue: s.queue + ".nobody"},
+		contract.WorkflowDeploy, contract.DeployInput{DeploymentID: id, Queue: s.queue + ".nobody"})
+	s.until(contract.KindDeployment, id, contract.EventQueued)
+	require.NoError(t, s.client.TerminateWorkflow(t.Context(), contract.WorkflowID(contract.KindDeployment, id), "", "by hand"))
+	s.ask(contract.KindDeployment, id, contract.EventStopRequested, contract.SignalStop)
+	s.deploymentIs(id, contract.StatusStopped)
 	s.drained()
 }
 
