@@ -3,6 +3,7 @@ package api_test
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -236,6 +237,15 @@ func TestModelSourcesAreChecked(t *testing.T) {
 	for _, source := range []string{"hub:noowner", "path:relative/folder", "path:/a/../b", "http://example.org/m", "bundled:x", "hub:a/../b", "path:"} {
 		require.Equal(t, "source", w.post("/api/models", map[string]string{"source": source}).problem(http.StatusBadRequest).Field, source)
 	}
+}
+
+func TestModelsOfTheHubAreFoundByTheirIDs(t *testing.T) {
+	w := newWorld(t)
+	added := into[apigen.Model](w.post("/api/models", map[string]string{"source": "hub:owner/name", "revision": "v1"}), http.StatusCreated)
+	require.Equal(t, "hub:owner/name@v1", added.ID)
+	require.Equal(t, "v1", into[apigen.Model](w.get("/api/models/"+url.PathEscape(added.ID)), http.StatusOK).Revision)
+	into[apigen.Deployment](w.post("/api/deployments", map[string]string{"model_id": added.ID}), http.StatusCreated)
+	require.Equal(t, http.StatusServiceUnavailable, w.get("/v1/models/"+url.PathEscape(added.ID)).status, "found, and being loaded")
 }
 
 func TestPreviewPagesThroughASplit(t *testing.T) {

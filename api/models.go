@@ -1,20 +1,18 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
-	"path/filepath"
-	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/labstack/echo/v5"
 
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/catalog"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
-
-// hubID is an id of the Hugging Face Hub: owner/name.
-var hubID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}$`)
 
 // ListModels lists base and tuned models.
 func (s *Server) ListModels(c *echo.Context, p apigen.ListModelsParams) error {
@@ -38,11 +36,18 @@ func (s *Server) ListModels(c *echo.Context, p apigen.ListModelsParams) error {
 
 // GetModel shows a model.
 func (s *Server) GetModel(c *echo.Context, id string) error {
+	return s.showModel(c, http.StatusOK, id)
+}
+
+func (s *Server) showModel(c *echo.Context, status int, id string) error {
+	if strings.ContainsFunc(id, unicode.IsControl) { // was written %00 in the path, which the validator does not read
+		return contract.Errorf(contract.CodeInvalid, "the id has control characters").On("id")
+	}
 	m, err := s.Store.GetModel(c.Request().Context(), id)
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, viewModel(*m))
+	return c.JSON(status, viewModel(*m))
 }
 
 // AddModel adds a base by its source. What is behind it is checked by the runner that first uses it: only a worker
@@ -52,34 +57,19 @@ func (s *Server) AddModel(c *echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkSource(request.Source); err != nil {
-		return err
+	entry, err := catalog.Parse(request.Source)
+	if err != nil {
+		return contract.Errorf(contract.CodeInvalid, "%q is not a source of models", request.Source).On("source").
+			Mend("use hub:owner/name, or path:/absolute/folder with safetensors")
 	}
-	m := store.Model{ID: contract.DerivedID(contract.PrefixModel, request.Source, request.Revision), ProjectID: store.DefaultProject,
-		Name: request.Name, Source: request.Source, Ref: contract.ModelRef{Source: request.Source, Revision: request.Revision}, TaskTypes: []string{"text-generation"}}
-	if m.Name == "" {
-		_, m.Name, _ = strings.Cut(request.Source, ":")
+	m := catalog.Row(entry)
+	if request.Revision != "" {
+		m.ID, m.Ref.Revision = m.ID+"@"+request.Revision, request.Revision
 	}
+	m.Name = cmp.Or(request.Name, m.Name)
 	ctx := c.Request().Context()
 	if _, err := s.Store.CreateModel(ctx, m); err != nil {
 		return err
 	}
-	stored, err := s.Store.GetModel(ctx, m.ID)
-	if err != nil {
-		return err
-	}
-	return c.JSON(http.StatusCreated, viewModel(*stored))
-}
-
-func checkSource(source string) error {
-	kind, name, _ := strings.Cut(source, ":")
-	switch {
-	case kind == "hub" && hubID.MatchString(name):
-		return nil
-	case kind == "path" && filepath.IsAbs(name) && filepath.Clean(name) == name:
-		return nil
-	default:
-		return contract.Errorf(contract.CodeInvalid, "%q is not a source of models", source).On("source").
-			Mend("use hub:owner/name, or path:/absolute/folder with safetensors")
-	}
+	return s.showModel(c, http.StatusCreated, m.ID)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/labstack/echo/v5"
@@ -88,7 +89,11 @@ func (s *Server) openAIModels(c *echo.Context) error {
 }
 
 func (s *Server) openAIModel(c *echo.Context) error {
-	d, err := s.served(c.Request().Context(), c.Param("model"))
+	model, err := url.PathUnescape(c.Param("model")) // an id may have a slash, written %2F
+	if err != nil || checkName("model", model) != nil {
+		return contract.Errorf(contract.CodeInvalid, "that is no model's id").On("model")
+	}
+	d, err := s.served(c.Request().Context(), model)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,10 @@ func passStream(c *echo.Context, res *http.Response, model string) error {
 	lines, done := bufio.NewReader(res.Body), false
 	for {
 		line, readErr := lines.ReadBytes('\n')
-		if data, ok := bytes.CutPrefix(line, streamData); ok && readErr == nil {
+		if readErr != nil { // half a line says nothing
+			return endStream(c, done && errors.Is(readErr, io.EOF))
+		}
+		if data, ok := bytes.CutPrefix(line, streamData); ok {
 			data = bytes.TrimSpace(data)
 			done = done || bytes.Equal(data, streamDone)
 			line = append(append([]byte("data: "), renamed(data, model)...), '\n')
@@ -65,9 +68,6 @@ func passStream(c *echo.Context, res *http.Response, model string) error {
 		}
 		if len(bytes.TrimSpace(line)) == 0 {
 			_ = flush()
-		}
-		if readErr != nil {
-			return endStream(c, done && errors.Is(readErr, io.EOF))
 		}
 	}
 }
@@ -79,7 +79,7 @@ func endStream(c *echo.Context, whole bool) error {
 	cut := problem.From(contract.Errorf(contract.CodeUnavailable, "the model's engine broke off").Mend("ask again"))
 	data, err := json.Marshal(openAIEnvelope(cut))
 	if err == nil {
-		_, _ = c.Response().Write([]byte("\n\ndata: " + string(data) + "\n\n"))
+		_, _ = c.Response().Write([]byte("\ndata: " + string(data) + "\n\n"))
 	}
 	return nil
 }

@@ -776,6 +776,9 @@ type ID = string
 // Limit defines model for Limit.
 type Limit = int
 
+// ModelID defines model for ModelId.
+type ModelID = string
+
 // ListDatasetsParams defines parameters for ListDatasets.
 type ListDatasetsParams struct {
 	// Limit Most entries to return.
@@ -1066,7 +1069,7 @@ type ServerInterface interface {
 	AddModel(ctx *echo.Context) error
 	// GetModel A model
 	// (GET /api/models/{id})
-	GetModel(ctx *echo.Context, id ID) error
+	GetModel(ctx *echo.Context, id ModelID) error
 	// ListPipelines Pipelines, newest first
 	// (GET /api/pipelines)
 	ListPipelines(ctx *echo.Context, params ListPipelinesParams) error
@@ -1669,7 +1672,7 @@ func (w *ServerInterfaceWrapper) AddModel(ctx *echo.Context) error {
 func (w *ServerInterfaceWrapper) GetModel(ctx *echo.Context) error {
 	var err error
 	// ------------- Path parameter "id" -------------
-	var id ID
+	var id ModelID
 
 	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
 	if err != nil {
