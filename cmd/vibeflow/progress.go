@@ -50,7 +50,7 @@ func (l *line) update(label string, done, total float64, note string) {
 	if note != "" {
 		text += "  " + note
 	}
-	if l.quiet || text == l.lastText || time.Since(l.lastDraw) < every {
+	if l.quiet || text == l.lastText || (!l.terminal && text == label) || time.Since(l.lastDraw) < every {
 		return
 	}
 	l.lastDraw, l.lastText = time.Now(), text

@@ -160,7 +160,7 @@ func (a *app) doctorCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			checks := doctor.Run(cmd.Context(), doctor.Options{DataDir: path})
+			checks := doctor.Run(cmd.Context(), doctor.Options{DataDir: path, Python: pythonOptions()})
 			if err := a.print(checks, func(w io.Writer) { printChecks(w, checks) }); err != nil {
 				return err
 			}

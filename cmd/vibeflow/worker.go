@@ -95,7 +95,7 @@ func ended(ctx context.Context, err error) error {
 // runners save first.
 func workerContext(parent context.Context) (ctx context.Context, stopping <-chan struct{}, stop func()) {
 	// The parent's context ends on SIGINT, which means something gentler here.
-	ctx, stop = signal.NotifyContext(context.WithoutCancel(parent), syscall.SIGTERM)
+	ctx, release := signal.NotifyContext(context.WithoutCancel(parent), syscall.SIGTERM)
 	ctx, cancel := context.WithCancel(ctx)
 	supervise.WatchParent(cancel)
 	interrupts, saved := make(chan os.Signal, 1), make(chan struct{})
@@ -104,7 +104,7 @@ func workerContext(parent context.Context) (ctx context.Context, stopping <-chan
 		<-interrupts
 		close(saved)
 	}()
-	return ctx, saved, func() { cancel(); stop() }
+	return ctx, saved, func() { cancel(); release() }
 }
 
 func (w workerProcess) gateway(ctx context.Context) (url, token string, err error) {
@@ -133,9 +133,8 @@ func (w workerProcess) ready() {
 // ensure builds the runner's environment where it is missing, and says how far it is.
 func (w workerProcess) ensure(ctx context.Context) (*pyenv.Env, error) {
 	var last time.Time
-	env, err := pyenv.Ensure(ctx, pyenv.Options{Files: peft.Files, Python: os.Getenv("VIBEFLOW_PYTHON"), UV: os.Getenv("VIBEFLOW_UV"),
-		TorchIndex: os.Getenv("VIBEFLOW_TORCH_INDEX")}, func(p pyenv.Progress) {
-		if time.Since(last) < 10*time.Second {
+	env, err := pyenv.Ensure(ctx, pythonOptions(), func(p pyenv.Progress) {
+		if p.Phase == pyenv.PhaseReady || time.Since(last) < 10*time.Second {
 			return
 		}
 		last = time.Now()
@@ -146,4 +145,10 @@ func (w workerProcess) ensure(ctx context.Context) (*pyenv.Env, error) {
 		return nil, contract.Errorf(contract.CodeEnvironment, "the runner's environment could not be built: %w", err).Mend("run `vibeflow doctor`")
 	}
 	return env, err
+}
+
+// pythonOptions is what the user may say of the runner's environment.
+func pythonOptions() pyenv.Options {
+	return pyenv.Options{Files: peft.Files, Python: os.Getenv("VIBEFLOW_PYTHON"), UV: os.Getenv("VIBEFLOW_UV"),
+		TorchIndex: os.Getenv("VIBEFLOW_TORCH_INDEX")}
 }
