@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vibeflow/vibeflow/workers/runner"
 )
@@ -72,6 +73,7 @@ func argument(name string) string {
 }
 
 func fakeEngine(mode string) {
+	time.AfterFunc(2*time.Minute, func() { os.Exit(3) }) // a test binary that panics cleans nothing up
 	switch mode {
 	case "crash":
 		fmt.Fprintln(os.Stderr, "Traceback (most recent call last):\nImportError: no torch here")
