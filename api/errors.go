@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -105,31 +106,35 @@ func invalidRequest(err error) error {
 	code, field, reason := contract.CodeInvalid, "", ""
 	var request *openapi3filter.RequestError
 	if errors.As(err, &request) {
-		reason = request.Reason
-		if request.Parameter != nil {
-			field = request.Parameter.Name
-		}
-		if strings.Contains(reason, "Content-Type") {
-			code, reason = contract.CodeUnsupported, "the request's Content-Type is not application/json"
-		}
-		if reason == "" && request.Err != nil {
-			reason = request.Err.Error()
-		}
+		code, field, reason = wrongRequest(request)
 	}
 	var schema *openapi3.SchemaError
 	if errors.As(err, &schema) {
-		reason = schema.Reason
-		path := schema.JSONPointer()
-		if unknown := unknownProperty.FindStringSubmatch(reason); unknown != nil {
-			path, reason = append(path, unknown[1]), "there is no such field"
-		}
-		if len(path) > 0 {
-			field = strings.Join(path, ".")
-		}
+		field, reason = wrongValue(schema, field)
 	}
 	reason, _, _ = strings.Cut(reason, "\n")
-	if reason == "" {
-		reason = "the request does not match the API"
+	return contract.Errorf(code, "%s", cmp.Or(reason, "the request does not match the API")).On(field).
+		Mend("see /api/openapi.yaml for what is expected")
+}
+
+func wrongRequest(err *openapi3filter.RequestError) (code contract.Code, field, reason string) {
+	reason = err.Reason
+	if err.Parameter != nil {
+		field = err.Parameter.Name
 	}
-	return contract.Errorf(code, "%s", reason).On(field).Mend("see /api/openapi.yaml for what is expected")
+	switch {
+	case strings.Contains(reason, "Content-Type"):
+		return contract.CodeUnsupported, field, "the request's Content-Type is not application/json"
+	case reason == "" && err.Err != nil:
+		reason = err.Err.Error()
+	}
+	return contract.CodeInvalid, field, reason
+}
+
+func wrongValue(err *openapi3.SchemaError, parameter string) (field, reason string) {
+	path, reason := err.JSONPointer(), err.Reason
+	if unknown := unknownProperty.FindStringSubmatch(reason); unknown != nil {
+		path, reason = append(path, unknown[1]), "there is no such field"
+	}
+	return cmp.Or(strings.Join(path, "."), parameter), reason
 }
