@@ -17,7 +17,7 @@ import (
 	"github.com/vibeflow/vibeflow/internal/datadir"
 )
 
-// Two epochs over 240 rows in batches of 2: steps 1–120 are epoch 1, 121–240 epoch 2.
+// Two epochs over 240 rows in batches of 2: steps 1–120 are epoch 1, 121–240 epoch 2. Another 100 rows are held out.
 const (
 	trainRows  = 240
 	totalSteps = 240
@@ -154,7 +154,7 @@ func (r *run) killRunner() {
 // TestKillAnything is the promise: whatever dies, the same run finishes by itself with the result it would have had.
 func TestKillAnything(t *testing.T) {
 	p := newPlatform(t)
-	ds := p.upload("train.jsonl", rows(trainRows+60))
+	ds := p.upload("train.jsonl", rows(trainRows+100))
 	undisturbed := map[string]told{}
 	reference := func(precision string) told {
 		if _, done := undisturbed[precision]; !done {

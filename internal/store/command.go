@@ -144,7 +144,7 @@ var commands = map[contract.Kind]map[string][]contract.Status{
 	contract.KindPipeline: {
 		contract.EventConfirmed:       {contract.StatusAwaiting},
 		contract.EventRetryRequested:  {contract.StatusFailed},
-		contract.EventCancelRequested: {contract.StatusQueued, contract.StatusRunning, contract.StatusAwaiting},
+		contract.EventCancelRequested: {contract.StatusQueued, contract.StatusRunning, contract.StatusAwaiting, contract.StatusFailed},
 	},
 }
 

@@ -162,7 +162,8 @@ func (w *Warm) socket() (string, error) {
 	return filepath.Join(folder, "warm.sock"), nil
 }
 
-// Fork has the warm parent fork a runner, or an engine where it can; Keep must be running. Any error means that there is none to fork from, or that it may not.
+// Fork has the warm parent fork a runner or an engine; Keep must be running. Any error means that there is none to fork
+// from, or that it may not.
 func (w *Warm) Fork(ctx context.Context, launch Launch) (Process, error) {
 	select {
 	case <-w.tried:
@@ -182,9 +183,6 @@ func (w *Warm) Fork(ctx context.Context, launch Launch) (Process, error) {
 		env[name] = value
 	}
 	question := map[string]any{"op": "launch", "args": launch.Args, "stderr": filepath.Join(launch.Folder, stderrFile), "env": env}
-	if launch.Args[0] == "run" {
-		question["spec"] = launch.Args[1]
-	}
 	answer, err := w.ask(ctx, state.Socket, question)
 	if err != nil {
 		return Process{}, err

@@ -219,7 +219,7 @@ class Factory:
 
     def fork(self, spec: Path) -> Launched:
         """Has the warm parent fork a runner for a spec."""
-        answer = self.warm.ask(op="launch", spec=str(spec), stderr=str(spec.parent / "stderr.log"), env={})
+        answer = self.warm.ask(op="launch", args=["run", str(spec)], stderr=str(spec.parent / "stderr.log"), env={})
         assert answer.get("pid"), answer
         return Launched(spec.parent, answer["pid"])
 

@@ -49,7 +49,7 @@ def test_it_says_who_it_is(warm: WarmParent) -> None:
     assert warm.socket_path.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("request_body", [{"op": "dance"}, {}, {"op": "launch", "spec": 7, "stderr": "/x"}])
+@pytest.mark.parametrize("request_body", [{"op": "dance"}, {}, {"op": "launch", "args": [7], "stderr": "/x"}])
 def test_nonsense_is_refused(warm: WarmParent, request_body: dict) -> None:
     assert warm.ask(**request_body) == {"error": "bad_request"}
 
@@ -67,7 +67,7 @@ def test_many_lines_and_half_lines(warm: WarmParent) -> None:
 def test_no_fork_beside_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     server = warm_module._Server(tmp_path / "s", 1)
     monkeypatch.setattr(warm_module, "cuda_present", lambda: True)
-    assert server._answer(b'{"op": "launch", "spec": "/x", "stderr": "/y"}') == {"error": "cuda"}
+    assert server._answer(b'{"op": "launch", "args": ["run", "/x"], "stderr": "/y"}') == {"error": "cuda"}
     server.leave()
     assert server.run() == 0
     assert not (tmp_path / "s").exists()

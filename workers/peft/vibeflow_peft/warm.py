@@ -1,4 +1,4 @@
-"""The warm parent: imports torch, transformers, trl and peft once, and forks a runner in milliseconds.
+"""The warm parent: imports torch, transformers, trl and peft once, and forks a runner or an engine in milliseconds.
 
 A fork copies one thread, so it is safe only while no library has started work of its own: this process computes
 nothing, no tensor, no OpenMP pool, and it refuses to fork where a CUDA device is visible. The runners are detached
@@ -30,6 +30,7 @@ from .device import cuda_present, versions
 from .errors import EXIT_CODES, RunnerError
 
 _REQUEST_LIMIT = 1 << 20
+_FORKED_VERBS = ("run", "serve")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGPIPE)
 
 
@@ -151,17 +152,19 @@ class _Server:
         return {"ok": True}
 
     def _launch(self, request: dict[str, Any]) -> dict[str, Any]:
-        spec, stderr, environment = request["spec"], request["stderr"], request.get("env") or {}
-        if not all(isinstance(v, str) for v in (spec, stderr, *environment, *environment.values())):
+        arguments, stderr, environment = request["args"], request["stderr"], request.get("env") or {}
+        if not all(isinstance(v, str) for v in (*arguments, stderr, *environment, *environment.values())):
             return {"error": "bad_request"}
+        if not arguments or arguments[0] not in _FORKED_VERBS:
+            return {"error": "bad_request", "message": f"only {' and '.join(_FORKED_VERBS)} are forked"}
         if cuda_present():
             return {"error": "cuda"}
         if _threads() > 1:
             return {"error": "threads", "message": f"{_threads()} threads run here, so a fork is not safe"}
-        pid = _fork_detached(lambda: self._child(spec, stderr, environment))
+        pid = _fork_detached(lambda: self._child(arguments, stderr, environment))
         return {"pid": pid, "pid_start": pid_start(pid)}
 
-    def _child(self, spec: str, stderr: str, environment: dict[str, str]) -> int:
+    def _child(self, arguments: list[str], stderr: str, environment: dict[str, str]) -> int:
         self._selector.close()
         self._listener.close()
         for connection in self._pending:
@@ -172,7 +175,7 @@ class _Server:
         from .__main__ import main
 
         train.IMPORT_SECONDS = 0.0  # paid by the parent
-        return main(["run", spec])
+        return main(arguments)
 
 
 def _fork_detached(body: Callable[[], int]) -> int:
