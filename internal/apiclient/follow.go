@@ -113,12 +113,14 @@ func (c *Client) followOnce(ctx context.Context, path string, after *int64, hand
 		if event.Seq <= *after {
 			continue
 		}
+		dead.Stop() // what the caller does with an event is not the server's silence
 		if err := handle(event); err != nil {
 			if errors.Is(err, ErrStop) {
 				return false, err
 			}
 			return false, handleErr{err}
 		}
+		dead.Reset(silence)
 		*after = event.Seq
 	}
 	return false, scanner.Err()

@@ -29,6 +29,7 @@ type Input struct {
 // Sources of the rules.
 const (
 	sourceMeasured = "VibeFlow's measurements on SmolLM2-135M (docs/recommender.md)"
+	sourceSample   = "VibeFlow's measurement on its sample set (docs/recommender.md)"
 	sourceRegret   = "LoRA Without Regret (Thinking Machines, 2025)"
 	sourceUnsloth  = "Unsloth's and TRL's defaults"
 	sourceOpenAI   = "OpenAI fine-tuning cookbook (clamp of passes)"

@@ -62,18 +62,18 @@ func TestTheMeasuredRule(t *testing.T) {
 	require.NoError(t, err)
 	c := r.Config
 	require.Equal(t, recommend.MethodLoRA, c.Method)
-	require.InDelta(t, 1e-3, c.LearningRate, 1e-12)
+	require.InDelta(t, 2e-3, c.LearningRate, 1e-12)
 	require.Equal(t, contract.LoRA{Rank: 16, Alpha: 16, TargetModules: recommend.AllLinear}, c.LoRA)
 	require.Equal(t, 128, c.MaxLength)
-	require.Equal(t, 8, c.BatchSize*c.GradientAccumulationSteps)
-	require.Equal(t, 40, r.Steps)
+	require.Equal(t, 4, c.BatchSize*c.GradientAccumulationSteps)
+	require.Equal(t, 80, r.Steps)
 	require.InDelta(t, 0.1, c.WarmupRatio, 1e-9)
 	require.Equal(t, recommend.Green, r.Memory.Verdict)
 	require.Equal(t, 60, c.Checkpoint.EverySeconds)
 	require.True(t, c.CompletionOnly)
-	// 64 s were measured for 39 steps of 8 such rows.
-	require.Less(t, r.Seconds[0], 64.0)
-	require.Greater(t, r.Seconds[1], 64.0)
+	// 75 s were measured for 79 steps of 4 such rows.
+	require.Less(t, r.Seconds[0], 75.0)
+	require.Greater(t, r.Seconds[1], 75.0)
 }
 
 func TestRules(t *testing.T) {
