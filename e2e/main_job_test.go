@@ -71,7 +71,7 @@ func TestMainJob(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, models["data"].([]any)[0], "id")
 		_, err = apiclient.Get[apigen.JobPage](t.Context(), key, "/api/training", nil)
-		require.Equal(t, contract.CodeUnauthenticated, contract.CodeOf(err))
+		require.Equal(t, contract.CodeForbidden, contract.CodeOf(err))
 	})
 	t.Run("adapter and merged model are downloaded", func(t *testing.T) {
 		for format, weights := range map[string]string{"adapter": "adapter_model.safetensors", "merged": "model.safetensors"} {
@@ -137,7 +137,7 @@ func TestRefusals(t *testing.T) {
 		{"one row", []string{"datasets", "upload", write("c.jsonl", rows(1))}, "row", 8},
 		{"a picture", []string{"datasets", "upload", write("d.jsonl", "\x89PNG\r\n\x1a\n"+strings.Repeat("x", 100))}, "PNG", 8},
 		{"a file that is not there", []string{"datasets", "upload", "/nowhere/x.jsonl"}, "/nowhere/x.jsonl", 3},
-		{"an unknown model", []string{"run", write("e.jsonl", rows(20)), "--model", "no-such-model"}, "no-such-model", 8},
+		{"an unknown model", []string{"run", write("e.jsonl", rows(20)), "--model", "no-such-model"}, "no-such-model", 2},
 		{"an impossible configuration", []string{"run", write("f.jsonl", rows(20)), "--model", "tiny-llama", "--config", `{"learning_rate":-1}`}, "learning_rate", 2},
 		{"an unknown setting", []string{"run", write("g.jsonl", rows(20)), "--model", "tiny-llama", "--config", `{"lerning_rate":1}`}, "lerning_rate", 2},
 		{"an unknown job", []string{"jobs", "pause", "job_nope"}, "job_nope", 3},

@@ -12,7 +12,6 @@ import (
 	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
-	"go.temporal.io/sdk/log"
 
 	"github.com/vibeflow/vibeflow/contract"
 )
@@ -71,7 +70,7 @@ func sdkOptions(options Options) client.Options {
 		HostPort:  options.Address,
 		Namespace: options.Namespace,
 		Identity:  options.Identity,
-		Logger:    log.NewStructuredLogger(options.Logger),
+		Logger:    newSDKLogger(options.Logger),
 	}
 	if options.Token != "" {
 		sdk.HeadersProvider = bearer(options.Token)
