@@ -6,7 +6,7 @@ import (
 )
 
 // Code says what went wrong in a way that a program can act on. HTTP statuses and exit codes are derived from it in
-// one place each (api/problem.go, cmd/vibeflow/exit.go).
+// one place each (api/problem, cmd/vibeflow/app.go).
 type Code string
 
 // Codes of refusals: the caller can mend these.

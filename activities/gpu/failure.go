@@ -9,7 +9,7 @@ import (
 )
 
 // retried are the codes that another attempt may mend by itself. Every other typed failure ends the attempts: the
-// workflow decides what follows (a smaller batch after CodeOutOfMemory, a pause after CodeDiskFull).
+// workflow decides what follows (a pause after CodeDiskFull, say).
 var retried = map[contract.Code]bool{
 	contract.CodeUnavailable:   true, // the gateway or the network was away
 	contract.CodeRunnerCrashed: true,

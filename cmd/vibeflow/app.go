@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
+	"regexp"
 
 	"github.com/spf13/cobra"
 
@@ -92,6 +92,9 @@ func usage(err error) error {
 	return contract.Errorf(contract.CodeInvalid, "%w", err).Mend("see `vibeflow --help`")
 }
 
+// cobraComplaint recognises what cobra says of wrong arguments; it has no type of its own for it.
+var cobraComplaint = regexp.MustCompile(`^unknown command|arg\(s\)|^required flag\(s\)`)
+
 // report tells a person (or a script) how it went and returns the exit code.
 func (a *app) report(ctx context.Context, err error) int {
 	if err == nil {
@@ -105,7 +108,7 @@ func (a *app) report(ctx context.Context, err error) int {
 	if !errors.As(err, &typed) {
 		// Cobra's own complaints about arguments are not typed.
 		typed = &contract.Error{Code: contract.CodeInternal, Message: err.Error()}
-		if strings.HasPrefix(err.Error(), "unknown command") || strings.Contains(err.Error(), "arg(s)") {
+		if cobraComplaint.MatchString(err.Error()) {
 			typed.Code = contract.CodeInvalid
 		}
 	}

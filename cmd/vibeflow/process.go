@@ -106,7 +106,7 @@ func checkExposure(listen string, exposed bool) error {
 		Mend("listen on 127.0.0.1 behind a TLS proxy, or add --insecure-expose")
 }
 
-// serverProcess is the only process that opens the database, the blobs and the secrets.
+// serverProcess is the only process that opens the database and the blobs, and the only one with their keys.
 type serverProcess struct {
 	dir    *datadir.Dir
 	listen string

@@ -24,12 +24,13 @@ import (
 
 func (a *app) upCommand() *cobra.Command {
 	var listen string
-	var verbose bool
+	var hosts []string
+	var verbose, exposed bool
 	cmd := &cobra.Command{
 		Use: "up", Short: "Start VibeFlow and keep it running; Ctrl-C pauses what trains and stops",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkExposure(listen, false); err != nil {
+			if err := checkExposure(listen, exposed); err != nil {
 				return err
 			}
 			ctx, hurry, stop := upContext(cmd.Context())
@@ -38,12 +39,28 @@ func (a *app) upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return supervise.Run(ctx, a.supervision(dir, listen, verbose, hurry, nil))
+			options := a.supervision(dir, listen, verbose, hurry, nil)
+			options.Args = map[datadir.Process][]string{datadir.ProcessServer: serverArgs(hosts, exposed)}
+			return supervise.Run(ctx, options)
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", defaultListen, "address of the server")
+	cmd.Flags().StringSliceVar(&hosts, "host", nil, "name under which others may call the server")
+	cmd.Flags().BoolVar(&exposed, "insecure-expose", false, "allow an address beyond loopback without TLS (put a TLS proxy before it)")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show everything that the processes log")
 	return cmd
+}
+
+// serverArgs are the flags of `up` that the server has as well.
+func serverArgs(hosts []string, exposed bool) []string {
+	var args []string
+	for _, host := range hosts {
+		args = append(args, "--host", host)
+	}
+	if exposed {
+		args = append(args, "--insecure-expose")
+	}
+	return args
 }
 
 // upContext ends on the first Ctrl-C or SIGTERM; hurry is closed by the second.

@@ -256,8 +256,8 @@ func TestBusyPortIsRefusedByName(t *testing.T) {
 	defer func() { _ = taken.Close() }()
 	port := taken.Addr().(*net.TCPAddr).Port
 	for flag, options := range map[string]embedded.Options{
-		"--temporal-port":    {FrontendPort: port},
-		"--temporal-ui-port": {UIPort: port},
+		"--port":    {FrontendPort: port},
+		"--ui-port": {UIPort: port},
 	} {
 		options.DataDir, options.Logger, options.AnyPorts = openDir(t), quiet, true
 		err = embedded.New(options).Run(t.Context())

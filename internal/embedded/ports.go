@@ -61,10 +61,10 @@ func choosePorts(dir string, options Options) (ports, error) {
 	}
 	chosen := ports{inner: map[string]int{}}
 	var err error
-	if chosen.Frontend, err = try.take("Temporal's frontend", "--temporal-port", options.FrontendPort, last.Frontend, usual.Frontend); err != nil {
+	if chosen.Frontend, err = try.take("Temporal's frontend", "--port", options.FrontendPort, last.Frontend, usual.Frontend); err != nil {
 		return ports{}, err
 	}
-	if chosen.UI, err = try.take("Temporal's UI", "--temporal-ui-port", options.UIPort, last.UI, usual.UI); err != nil {
+	if chosen.UI, err = try.take("Temporal's UI", "--ui-port", options.UIPort, last.UI, usual.UI); err != nil {
 		return ports{}, err
 	}
 	for _, name := range services {

@@ -402,6 +402,8 @@ def _fetch(source: str, name: str, revision: str, token: str, cache: Path) -> tu
     endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
         with _online():
+            # A token of the job, or of the worker's environment; never one that some tool left in the user's home.
+            token = token or os.environ.get("HF_TOKEN", "")
             info = HfApi(endpoint=endpoint, token=token or False).model_info(name, revision=revision or None)
             files = [sibling.rfilename for sibling in info.siblings or []]
             if not any(file.endswith(".safetensors") and "/" not in file for file in files):
