@@ -208,14 +208,21 @@ func listCommand[T any](a *app, short, path string, text func(io.Writer, T)) *co
 
 // getCommand is `get ID` of a kind.
 func getCommand[T any](a *app, what, path string, text func(io.Writer, T)) *cobra.Command {
+	return idCommand(a, "get", "Show one", what, func(ctx context.Context, c *apiclient.Client, id string) (T, error) {
+		return apiclient.Get[T](ctx, c, path+url.PathEscape(id), nil)
+	}, text)
+}
+
+// idCommand is a command that does something with one resource and prints what comes of it.
+func idCommand[T any](a *app, verb, short, what string, do func(context.Context, *apiclient.Client, string) (T, error), text func(io.Writer, T)) *cobra.Command {
 	return &cobra.Command{
-		Use: "get ID", Short: "Show one", Args: oneArg(what),
+		Use: verb + " ID", Short: short, Args: oneArg(what),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			value, err := apiclient.Get[T](cmd.Context(), c, path+url.PathEscape(args[0]), nil)
+			value, err := do(cmd.Context(), c, args[0])
 			if err != nil {
 				return err
 			}

@@ -116,7 +116,7 @@ func (a *app) askBoth(ctx context.Context, c *apiclient.Client, r *demoResult) e
 	if err != nil {
 		return err
 	}
-	if _, err := a.awaitDeployment(ctx, c, base.ID); err != nil {
+	if _, err := a.awaitDeployment(ctx, c, base.ID, "the base model"); err != nil {
 		return err
 	}
 	bar := a.line()

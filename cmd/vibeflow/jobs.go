@@ -103,20 +103,7 @@ func printJob(w io.Writer, j apigen.Job) {
 }
 
 func (a *app) jobsWatch() *cobra.Command {
-	return &cobra.Command{
-		Use: "watch ID", Short: "Follow a job to its end", Args: oneArg("job id"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			job, err := a.watchJob(cmd.Context(), c, args[0])
-			if err != nil {
-				return err
-			}
-			return a.print(job, func(w io.Writer) { printJob(w, job) })
-		},
-	}
+	return idCommand(a, "watch", "Follow a job to its end", "job id", a.watchJob, printJob)
 }
 
 // watchJob shows a job's steps until it ends; a failed job is an errRunFailed.

@@ -138,7 +138,7 @@ func (a *app) deployCommand() *cobra.Command {
 			}
 			d, err := apiclient.Post[apigen.Deployment](cmd.Context(), c, "/api/deployments", apigen.StartDeployment{ModelID: args[0]})
 			if err == nil {
-				d, err = a.awaitDeployment(cmd.Context(), c, d.ID)
+				d, err = a.awaitDeployment(cmd.Context(), c, d.ID, d.ModelID)
 			}
 			if err != nil {
 				return err
@@ -160,23 +160,12 @@ func (a *app) deployCommand() *cobra.Command {
 }
 
 func (a *app) deployStop() *cobra.Command {
-	return &cobra.Command{
-		Use: "stop ID", Short: "Take a deployment down", Args: oneArg("deployment id"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			d, err := apiclient.Delete[apigen.Deployment](cmd.Context(), c, "/api/deployments/"+url.PathEscape(args[0]))
-			if err != nil {
-				return err
-			}
-			return a.print(d, func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s %s\n", d.ID, d.Status) })
-		},
-	}
+	return idCommand(a, "stop", "Take a deployment down", "deployment id", func(ctx context.Context, c *apiclient.Client, id string) (apigen.Deployment, error) {
+		return apiclient.Delete[apigen.Deployment](ctx, c, "/api/deployments/"+url.PathEscape(id))
+	}, func(w io.Writer, d apigen.Deployment) { _, _ = fmt.Fprintf(w, "%s %s\n", d.ID, d.Status) })
 }
 
-func (a *app) awaitDeployment(ctx context.Context, c *apiclient.Client, id string) (apigen.Deployment, error) {
+func (a *app) awaitDeployment(ctx context.Context, c *apiclient.Client, id, what string) (apigen.Deployment, error) {
 	bar := a.line()
 	path := "/api/deployments/" + url.PathEscape(id)
 	var d apigen.Deployment
@@ -197,7 +186,7 @@ func (a *app) awaitDeployment(ctx context.Context, c *apiclient.Client, id strin
 	if contract.Status(d.Status) != contract.StatusServing {
 		return d, errRunFailed{&d.Error}
 	}
-	bar.done("deploy", "serving on "+d.Device)
+	bar.done("deploy", what+" answers on "+d.Device)
 	return d, nil
 }
 

@@ -86,6 +86,8 @@ type pipelineView struct {
 	client *apiclient.Client
 	ctx    context.Context
 	bars   map[string]*line
+	// proposal is what the recommend stage found, in one line.
+	proposal string
 }
 
 func (v *pipelineView) event(e contract.Event) error {
@@ -96,6 +98,13 @@ func (v *pipelineView) event(e contract.Event) error {
 			return err
 		}
 		return v.stage(stage)
+	case contract.EventType(contract.KindPipeline, contract.EventProposed):
+		var proposal contract.Recommendation
+		if err := json.Unmarshal(e.Payload, &proposal); err != nil {
+			return err
+		}
+		v.proposal = summary(proposal)
+		return nil
 	case contract.EventType(contract.KindPipeline, contract.EventFailed):
 		// A failed stage leaves the pipeline waiting for a retry; a person at a terminal wants to know now.
 		return apiclient.ErrStop
@@ -110,7 +119,7 @@ func (v *pipelineView) stage(stage contract.StageChanged) error {
 		return v.running(stage)
 	case contract.StatusCompleted:
 		if bar := v.bars[stage.Stage]; bar != nil {
-			bar.done(stage.Stage, stage.ID)
+			bar.done(stage.Stage, v.outcome(stage))
 		}
 		return nil
 	case contract.StatusFailed:
@@ -120,9 +129,38 @@ func (v *pipelineView) stage(stage contract.StageChanged) error {
 	}
 }
 
+// outcome says in a few words what a stage came to.
+func (v *pipelineView) outcome(stage contract.StageChanged) string {
+	switch stage.Stage {
+	case contract.StageAnalyze:
+		return "the data can be used"
+	case contract.StageRecommend:
+		return v.proposal
+	case contract.StageDeploy:
+		return "the tuned model answers"
+	default:
+		return stage.ID
+	}
+}
+
+// summary is a proposal in one line.
+func summary(r contract.Recommendation) string {
+	c := r.Config
+	method := c.Method
+	if c.Method != "full" {
+		method += fmt.Sprintf(" r=%d", c.LoRA.Rank)
+	}
+	low, high := time.Duration(r.Seconds[0]*float64(time.Second)), time.Duration(r.Seconds[1]*float64(time.Second))
+	return fmt.Sprintf("%s: %s, rate %g, %d steps of %d rows, %s to %s", r.ModelID, method, c.LearningRate, r.Steps,
+		c.BatchSize*max(c.GradientAccumulationSteps, 1), seconds(low), seconds(high))
+}
+
 func (v *pipelineView) running(stage contract.StageChanged) error {
-	bar := v.app.line()
-	v.bars[stage.Stage] = bar
+	bar := v.bars[stage.Stage]
+	if bar == nil {
+		bar = v.app.line()
+		v.bars[stage.Stage] = bar
+	}
 	switch {
 	case stage.Stage == contract.StageTrain && stage.ID != "":
 		delete(v.bars, stage.Stage)
@@ -175,35 +213,11 @@ func (a *app) pipelinesCommand() *cobra.Command {
 }
 
 func (a *app) pipelinesWatch() *cobra.Command {
-	return &cobra.Command{
-		Use: "watch ID", Short: "Follow a pipeline to its end", Args: oneArg("pipeline id"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			p, err := a.watchPipeline(cmd.Context(), c, args[0])
-			if err != nil {
-				return err
-			}
-			return a.print(p, func(w io.Writer) { printPipeline(w, p) })
-		},
-	}
+	return idCommand(a, "watch", "Follow a pipeline to its end", "pipeline id", a.watchPipeline, printPipeline)
 }
 
 func (a *app) pipelineVerb(verb, short string) *cobra.Command {
-	return &cobra.Command{
-		Use: verb + " ID", Short: short, Args: oneArg("pipeline id"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			p, err := apiclient.Post[apigen.Pipeline](cmd.Context(), c, "/api/pipelines/"+url.PathEscape(args[0])+"/"+verb, nil)
-			if err != nil {
-				return err
-			}
-			return a.print(p, func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s %s\n", p.ID, p.Status) })
-		},
-	}
+	return idCommand(a, verb, short, "pipeline id", func(ctx context.Context, c *apiclient.Client, id string) (apigen.Pipeline, error) {
+		return apiclient.Post[apigen.Pipeline](ctx, c, "/api/pipelines/"+url.PathEscape(id)+"/"+verb, nil)
+	}, func(w io.Writer, p apigen.Pipeline) { _, _ = fmt.Fprintf(w, "%s %s\n", p.ID, p.Status) })
 }
