@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +22,7 @@ import (
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/apiclient"
 	"github.com/vibeflow/vibeflow/internal/datadir"
+	"github.com/vibeflow/vibeflow/internal/loopback"
 )
 
 // binary is bin/vibeflow, or what VIBEFLOW_BIN names.
@@ -56,7 +56,7 @@ func newPlatform(t *testing.T) *platform {
 	require.NoError(t, err)
 	dir, err := datadir.Open(filepath.Join(root, "d"))
 	require.NoError(t, err)
-	p := &platform{t: t, dir: dir, listen: freeAddress(t), log: &syncBuffer{}}
+	p := &platform{t: t, dir: dir, listen: loopback.FreeAddress(t), log: &syncBuffer{}}
 	t.Cleanup(func() {
 		p.stop()
 		if t.Failed() {
@@ -67,14 +67,6 @@ func newPlatform(t *testing.T) *platform {
 	})
 	p.start()
 	return p
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { require.NoError(t, listener.Close()) }()
-	return listener.Addr().String()
 }
 
 // start runs `vibeflow up` and waits until it is ready.

@@ -15,6 +15,7 @@ import (
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/apiclient"
+	"github.com/vibeflow/vibeflow/internal/loopback"
 )
 
 const short = `{"max_steps":6,"max_length":64,"batch_size":2,"gradient_accumulation_steps":1}`
@@ -151,7 +152,7 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 	t.Run("a data folder in use", func(t *testing.T) {
-		_, stderr, code := p.cli("up", "--listen", freeAddress(t))
+		_, stderr, code := p.cli("up", "--listen", loopback.FreeAddress(t))
 		require.Equal(t, 7, code, stderr)
 		require.Contains(t, stderr, "in use")
 	})

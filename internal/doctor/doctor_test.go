@@ -15,6 +15,7 @@ import (
 
 	"github.com/vibeflow/vibeflow/internal/datadir"
 	"github.com/vibeflow/vibeflow/internal/hardware"
+	"github.com/vibeflow/vibeflow/internal/loopback"
 	"github.com/vibeflow/vibeflow/internal/pyenv"
 )
 
@@ -23,11 +24,8 @@ func healthy(t *testing.T) Options {
 	t.Helper()
 	dir, err := datadir.Open(filepath.Join(t.TempDir(), "data"))
 	require.NoError(t, err)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
 	return Options{
-		DataDir: dir.Root(), Listen: listener.Addr().String(),
+		DataDir: dir.Root(), Listen: loopback.FreeAddress(t),
 		Python: pyenv.Options{Files: fstest.MapFS{"cpu.lock": {Data: []byte("none")}}, Kind: pyenv.KindCPU, CacheDir: filepath.Join(t.TempDir(), "cache")},
 		probe:  machine("16777216", "12582912", "avx2 avx512_bf16", ""),
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/datadir"
+	"github.com/vibeflow/vibeflow/internal/loopback"
 )
 
 // TestMain lets the test binary play `up`'s children, and `up` itself, as processes of their own.
@@ -162,18 +163,10 @@ func newBench(t *testing.T, behaviour map[datadir.Process]string) *bench {
 	quick := defaultTiming()
 	quick.firstBackoff, quick.longestBackoff, quick.oldChildren = 10*time.Millisecond, 80*time.Millisecond, 300*time.Millisecond
 	b.options = Options{
-		DataDir: dir, Listen: freeAddress(t), Out: &b.out, Err: &b.err,
+		DataDir: dir, Listen: loopback.FreeAddress(t), Out: &b.out, Err: &b.err,
 		Ready: func(at datadir.Endpoints) { b.ready <- at }, timing: quick,
 	}
 	return b
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
 }
 
 func (b *bench) behave(process datadir.Process, how string) {

@@ -4,28 +4,19 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
-	"net"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/loopback"
 	"github.com/vibeflow/vibeflow/internal/temporalclient"
 )
 
-// freeAddress returns an address on which nothing listens.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
-}
-
 func TestDialGivesUpWithTheAddressAndTheRemedy(t *testing.T) {
 	t.Parallel()
-	address := freeAddress(t)
+	address := loopback.FreeAddress(t)
 	_, err := temporalclient.Dial(t.Context(), temporalclient.Options{
 		Address: address, Logger: slog.New(slog.DiscardHandler), Patience: 300 * time.Millisecond,
 	})
@@ -39,7 +30,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	began := time.Now()
-	_, err := temporalclient.Dial(ctx, temporalclient.Options{Address: freeAddress(t), Logger: slog.New(slog.DiscardHandler)})
+	_, err := temporalclient.Dial(ctx, temporalclient.Options{Address: loopback.FreeAddress(t), Logger: slog.New(slog.DiscardHandler)})
 	require.Equal(t, contract.CodeUnavailable, contract.CodeOf(err))
 	require.Less(t, time.Since(began), 2*time.Second)
 }
@@ -50,7 +41,7 @@ func TestDialSaysWhatItWaitsFor(t *testing.T) {
 		t.Skip("takes 6 seconds")
 	}
 	var log bytes.Buffer
-	address := freeAddress(t)
+	address := loopback.FreeAddress(t)
 	_, err := temporalclient.Dial(t.Context(), temporalclient.Options{
 		Address: address, Logger: slog.New(slog.NewTextHandler(&log, nil)), Patience: 6500 * time.Millisecond,
 	})
