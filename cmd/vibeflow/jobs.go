@@ -129,7 +129,6 @@ type trainingView struct {
 	bar   *line
 	total float64
 	step  float64
-	state string
 }
 
 func (v *trainingView) event(e contract.Event) error {

@@ -92,7 +92,7 @@ func specialToken(text []byte) string {
 func tokenAt(text []byte) string {
 	if len(text) > 2 && text[1] == '|' {
 		end := bytes.Index(text[:min(len(text), 40)], []byte("|>"))
-		if end > 2 && bytes.IndexAny(text[2:end], " \t\n<>") < 0 {
+		if end > 2 && !bytes.ContainsAny(text[2:end], " \t\n<>") {
 			return string(text[:end+2])
 		}
 	}

@@ -22,19 +22,38 @@ LIMIT_SECONDS = 120.0
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACKAGE)}
 
 TRAINING: dict[str, Any] = {
-    "method": "lora", "epochs": 3.0, "max_steps": 0, "learning_rate": 2e-3, "scheduler": "cosine",
-    "warmup_ratio": 0.1, "weight_decay": 0.01, "max_grad_norm": 1.0, "batch_size": 4,
-    "gradient_accumulation_steps": 1, "max_length": 128, "completion_only": True, "gradient_checkpointing": False,
-    "precision": "fp32", "seed": 42, "lora": {"r": 8, "alpha": 16, "dropout": 0.0, "target_modules": "all-linear"},
-    "checkpoint": {"every_steps": 5, "every_seconds": 0}, "eval_every_steps": 0,
+    "method": "lora",
+    "epochs": 3.0,
+    "max_steps": 0,
+    "learning_rate": 2e-3,
+    "scheduler": "cosine",
+    "warmup_ratio": 0.1,
+    "weight_decay": 0.01,
+    "max_grad_norm": 1.0,
+    "batch_size": 4,
+    "gradient_accumulation_steps": 1,
+    "max_length": 128,
+    "completion_only": True,
+    "gradient_checkpointing": False,
+    "precision": "fp32",
+    "seed": 42,
+    "lora": {"r": 8, "alpha": 16, "dropout": 0.0, "target_modules": "all-linear"},
+    "checkpoint": {"every_steps": 5, "every_seconds": 0},
+    "eval_every_steps": 0,
 }
 
 
 def rows(count: int, offset: int = 0) -> list[dict[str, Any]]:
     """Chats of different lengths."""
-    return [{"messages": [{"role": "user", "content": f"What is {i} plus {i % 7}?" + " Please." * (i % 3)},
-                          {"role": "assistant", "content": f"It is {i + i % 7}." + " Indeed." * (i % 5)}]}
-            for i in range(offset, offset + count)]
+    return [
+        {
+            "messages": [
+                {"role": "user", "content": f"What is {i} plus {i % 7}?" + " Please." * (i % 3)},
+                {"role": "assistant", "content": f"It is {i + i % 7}." + " Indeed." * (i % 5)},
+            ]
+        }
+        for i in range(offset, offset + count)
+    ]
 
 
 def write_jsonl(path: Path, lines: list[dict[str, Any]]) -> dict[str, Any]:
@@ -75,8 +94,10 @@ class Launched:
     @property
     def steps(self) -> dict[int, tuple[str, ...]]:
         """What every step must repeat exactly: loss, rate, norm and samples, by step."""
-        return {e["step"]: (repr(e["loss"]), repr(e["learning_rate"]), repr(e["grad_norm"]), e["samples"])
-                for e in self.of("metrics")}
+        return {
+            e["step"]: (repr(e["loss"]), repr(e["learning_rate"]), repr(e["grad_norm"]), e["samples"])
+            for e in self.of("metrics")
+        }
 
     def reaches(self, step: int) -> Launched:
         """Waits for a step's metrics."""
@@ -153,9 +174,20 @@ class WarmParent:
     def start(self) -> WarmParent:
         """Starts it; `ready` waits for its imports."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "vibeflow_peft", "warm", "--socket", str(self.socket_path), "--log", str(self.log),
-             "--idle-seconds", "300"],
-            env=ENVIRONMENT)
+            [
+                sys.executable,
+                "-m",
+                "vibeflow_peft",
+                "warm",
+                "--socket",
+                str(self.socket_path),
+                "--log",
+                str(self.log),
+                "--idle-seconds",
+                "300",
+            ],
+            env=ENVIRONMENT,
+        )
         return self
 
     def ready(self) -> WarmParent:
@@ -194,21 +226,39 @@ class Factory:
     warm: WarmParent
     count: int = 0
 
-    def write(self, *, training: dict[str, Any] | None = None, train: list[dict[str, Any]] | None = None,
-              held_out: list[dict[str, Any]] | None = None, **top: Any) -> Path:
+    def write(
+        self,
+        *,
+        training: dict[str, Any] | None = None,
+        train: list[dict[str, Any]] | None = None,
+        held_out: list[dict[str, Any]] | None = None,
+        **top: Any,
+    ) -> Path:
         """Writes spec.json of a new launch and returns its path."""
         self.count += 1
         folder = self.root / f"launch-{self.count}"
         folder.mkdir(parents=True)
         spec = {
-            "version": 1, "verb": "train", "run_id": "job_test", "epoch": 1, "models_dir": str(self.models),
+            "version": 1,
+            "verb": "train",
+            "run_id": "job_test",
+            "epoch": 1,
+            "models_dir": str(self.models),
             "model": {"source": "tiny:llama"},
-            "dataset": {"id": "ds_test", "format": "chat",
-                        "train": write_jsonl(folder / "train.jsonl", rows(48) if train is None else train),
-                        "eval": write_jsonl(folder / "eval.jsonl", held_out) if held_out else {}},
-            "training": merged(TRAINING, training or {}), "checkpoints_dir": str(folder / "checkpoints"),
-            "output_dir": str(folder / "output"), "resume_from": "", "lease_file": "", "lease_seconds": 600,
-            "threads": 1, "device": "cpu",
+            "dataset": {
+                "id": "ds_test",
+                "format": "chat",
+                "train": write_jsonl(folder / "train.jsonl", rows(48) if train is None else train),
+                "eval": write_jsonl(folder / "eval.jsonl", held_out) if held_out else {},
+            },
+            "training": merged(TRAINING, training or {}),
+            "checkpoints_dir": str(folder / "checkpoints"),
+            "output_dir": str(folder / "output"),
+            "resume_from": "",
+            "lease_file": "",
+            "lease_seconds": 600,
+            "threads": 1,
+            "device": "cpu",
         }
         (folder / "spec.json").write_text(json.dumps(merged(spec, top)), encoding="utf-8")
         return folder / "spec.json"

@@ -13,9 +13,16 @@ from vibeflow_peft import errors, spec
 CONTRACT = Path(__file__).resolve().parents[3] / "contract"
 
 STRUCTS = {
-    "RunSpec": spec.RunSpec, "ModelRef": spec.ModelRef, "Input": spec.Input, "DatasetRef": spec.DatasetRef,
-    "Training": spec.Training, "LoRA": spec.LoRA, "Checkpoint": spec.CheckpointPolicy, "Evaluation": spec.Evaluation,
-    "ExportSpec": spec.ExportSpec, "FileInfo": spec.FileInfo,
+    "RunSpec": spec.RunSpec,
+    "ModelRef": spec.ModelRef,
+    "Input": spec.Input,
+    "DatasetRef": spec.DatasetRef,
+    "Training": spec.Training,
+    "LoRA": spec.LoRA,
+    "Checkpoint": spec.CheckpointPolicy,
+    "Evaluation": spec.Evaluation,
+    "ExportSpec": spec.ExportSpec,
+    "FileInfo": spec.FileInfo,
 }
 GO_TYPES = {"string": str, "int": int, "int64": int, "float64": float, "bool": bool}
 

@@ -18,22 +18,34 @@ from vibeflow_peft.tokenizer import ChatTokenizer
 
 # Templates in the manner of well-known models: an end mark only for answers; a header that is part of the turn; turns
 # without any mark; and one that drops earlier turns' reasoning, so that no prefix of it is a prefix of the whole.
-LLAMA2 = ("{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' ~ m.content ~ ' [/INST]' }}"
-          "{% elif m.role == 'assistant' %}{{ ' ' ~ m.content ~ ' <|im_end|>' }}"
-          "{% else %}{{ raise_exception('only user and assistant') }}{% endif %}{% endfor %}")
-PLAIN = ("{% for m in messages %}{{ m.role ~ ': ' ~ m.content ~ '\\n' }}{% endfor %}"
-         "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}")
-REASONING = ("{% for m in messages %}{{ '<|im_start|>' ~ m.role ~ '\\n' }}"
-             "{% if m.role == 'assistant' and loop.last %}{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}"
-             "{{ m.content ~ '<|im_end|>\\n' }}{% endfor %}"
-             "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
-FORGETFUL = ("{% for m in messages %}{% if m.role in ['user', 'assistant'] %}"
-             "{{ '<|im_start|>' ~ m.role ~ '\\n' ~ m.content ~ '<|im_end|>\\n' }}{% endif %}{% endfor %}"
-             "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
+LLAMA2 = (
+    "{% for m in messages %}{% if m.role == 'user' %}{{ '[INST] ' ~ m.content ~ ' [/INST]' }}"
+    "{% elif m.role == 'assistant' %}{{ ' ' ~ m.content ~ ' <|im_end|>' }}"
+    "{% else %}{{ raise_exception('only user and assistant') }}{% endif %}{% endfor %}"
+)
+PLAIN = (
+    "{% for m in messages %}{{ m.role ~ ': ' ~ m.content ~ '\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+)
+REASONING = (
+    "{% for m in messages %}{{ '<|im_start|>' ~ m.role ~ '\\n' }}"
+    "{% if m.role == 'assistant' and loop.last %}{{ '<think>\\n\\n</think>\\n\\n' }}{% endif %}"
+    "{{ m.content ~ '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+FORGETFUL = (
+    "{% for m in messages %}{% if m.role in ['user', 'assistant'] %}"
+    "{{ '<|im_start|>' ~ m.role ~ '\\n' ~ m.content ~ '<|im_end|>\\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
 SHUFFLED = "{% for m in messages | reverse %}{{ m.content }}{% endfor %}"
 
-CHAT = [{"role": "user", "content": "What is 12?"}, {"role": "assistant", "content": "A number: 12.\n\n1. été 🤖"},
-        {"role": "user", "content": "More?"}, {"role": "assistant", "content": "No."}]
+CHAT = [
+    {"role": "user", "content": "What is 12?"},
+    {"role": "assistant", "content": "A number: 12.\n\n1. été 🤖"},
+    {"role": "user", "content": "More?"},
+    {"role": "assistant", "content": "No."},
+]
 
 
 @pytest.fixture(scope="session")
@@ -68,14 +80,18 @@ def encode(tmp_path: Path, tokenizer, rows: list, fmt: str = "chat", length: int
     return encode_rows(write(tmp_path, rows), fmt, tokenizer, length, **options)
 
 
-@pytest.mark.parametrize(("template", "expected"), [
-    (None, ["A number: 12.\n\n1. été 🤖<|im_end|>", "No.<|im_end|>"]),
-    (LLAMA2, [" A number: 12.\n\n1. été 🤖 <|im_end|>", " No. <|im_end|>"]),
-    (PLAIN, ["A number: 12.\n\n1. été 🤖\n", "No.\n"]),
-    (REASONING, ["A number: 12.\n\n1. été 🤖<|im_end|>", "<think>\n\n</think>\n\nNo.<|im_end|>"]),
-])
-def test_a_chat_teaches_its_answers_with_their_ends(tmp_path: Path, tokenizer: ChatTokenizer, template: str | None,
-                                                    expected: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        (None, ["A number: 12.\n\n1. été 🤖<|im_end|>", "No.<|im_end|>"]),
+        (LLAMA2, [" A number: 12.\n\n1. été 🤖 <|im_end|>", " No. <|im_end|>"]),
+        (PLAIN, ["A number: 12.\n\n1. été 🤖\n", "No.\n"]),
+        (REASONING, ["A number: 12.\n\n1. été 🤖<|im_end|>", "<think>\n\n</think>\n\nNo.<|im_end|>"]),
+    ],
+)
+def test_a_chat_teaches_its_answers_with_their_ends(
+    tmp_path: Path, tokenizer: ChatTokenizer, template: str | None, expected: list[str]
+) -> None:
     used = with_template(tokenizer, template) if template else tokenizer
     (example,) = encode(tmp_path, used, [{"messages": CHAT}]).examples
     assert learned(used, example) == expected
@@ -113,14 +129,16 @@ def test_prompts_are_learned_too_where_asked(tmp_path: Path, tokenizer: ChatToke
     assert (example.labels == example.input_ids).all()
 
 
-@pytest.mark.parametrize(("prompt", "completion"), [("Q: x\nA:", " yes"), ("A: ", "yes"), ("th", "e end"), ("", "all"),
-                                                    ("é", "🤖")])
-def test_a_completion_starts_where_the_prompts_tokens_end(tmp_path: Path, tokenizer: ChatTokenizer, prompt: str,
-                                                          completion: str) -> None:
+@pytest.mark.parametrize(
+    ("prompt", "completion"), [("Q: x\nA:", " yes"), ("A: ", "yes"), ("th", "e end"), ("", "all"), ("é", "🤖")]
+)
+def test_a_completion_starts_where_the_prompts_tokens_end(
+    tmp_path: Path, tokenizer: ChatTokenizer, prompt: str, completion: str
+) -> None:
     rows = [{"prompt": prompt, "completion": completion}]
     (example,) = encode(tmp_path, tokenizer, rows, "prompt_completion").examples
     head = tokenizer.encode(prompt, add_special_tokens=True)
-    assert list(example.input_ids[:len(head)]) == head
+    assert list(example.input_ids[: len(head)]) == head
     assert learned(tokenizer, example) == [completion + "<|im_end|>"]
 
 
@@ -150,21 +168,25 @@ def test_blank_lines_keep_line_numbers(tmp_path: Path, tokenizer: ChatTokenizer)
     assert len(encode_rows(path, "text", tokenizer, 8, max_rows=1).examples) == 1
 
 
-@pytest.mark.parametrize(("content", "fmt", "code", "says"), [
-    (b"", "text", "bad_data", "no rows"),
-    (b'{"text":"a"}\n{"text":\n', "text", "bad_data", "line 2: not valid JSON"),
-    (b'{"text":"\xff"}\n', "text", "bad_data", "line 1"),
-    (b"[1]\n", "text", "bad_data", "line 1: not a JSON object"),
-    (b'{"text":3}\n', "text", "bad_data", 'line 1: "text"'),
-    (b'{"prompt":"x"}\n', "prompt_completion", "bad_data", '"completion"'),
-    (b'{"messages":[]}\n', "chat", "bad_data", "empty"),
-    (b'{"messages":[{"role":"user","content":null}]}\n', "chat", "bad_data", 'messages[0] has no text "content"'),
-    (b'{"messages":[{"role":"narrator","content":"x"}]}\n', "chat", "bad_data", "unknown role narrator"),
-    (b'{"messages":[{"role":"user","content":"only asked"}]}\n', "chat", "all_labels_masked", "none of the 1 rows"),
-    (b"{}\n", "parquet", "invalid_config", "not a row format"),
-])
-def test_bad_rows_are_cited(tmp_path: Path, tokenizer: ChatTokenizer, content: bytes, fmt: str, code: str,
-                            says: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "fmt", "code", "says"),
+    [
+        (b"", "text", "bad_data", "no rows"),
+        (b'{"text":"a"}\n{"text":\n', "text", "bad_data", "line 2: not valid JSON"),
+        (b'{"text":"\xff"}\n', "text", "bad_data", "line 1"),
+        (b"[1]\n", "text", "bad_data", "line 1: not a JSON object"),
+        (b'{"text":3}\n', "text", "bad_data", 'line 1: "text"'),
+        (b'{"prompt":"x"}\n', "prompt_completion", "bad_data", '"completion"'),
+        (b'{"messages":[]}\n', "chat", "bad_data", "empty"),
+        (b'{"messages":[{"role":"user","content":null}]}\n', "chat", "bad_data", 'messages[0] has no text "content"'),
+        (b'{"messages":[{"role":"narrator","content":"x"}]}\n', "chat", "bad_data", "unknown role narrator"),
+        (b'{"messages":[{"role":"user","content":"only asked"}]}\n', "chat", "all_labels_masked", "none of the 1 rows"),
+        (b"{}\n", "parquet", "invalid_config", "not a row format"),
+    ],
+)
+def test_bad_rows_are_cited(
+    tmp_path: Path, tokenizer: ChatTokenizer, content: bytes, fmt: str, code: str, says: str
+) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_bytes(content)
     with pytest.raises(RunnerError) as caught:
@@ -173,13 +195,17 @@ def test_bad_rows_are_cited(tmp_path: Path, tokenizer: ChatTokenizer, content: b
     assert caught.value.remedy
 
 
-@pytest.mark.parametrize(("template", "extra", "says"), [
-    (LLAMA2, [{"role": "tool", "content": "42"}], "refuses the conversation (roles user, assistant, tool)"),
-    (FORGETFUL, [{"role": "tool", "content": "42"}], 'leaves out messages of role "tool"'),
-    (SHUFFLED, [], "does not say where"),
-])
-def test_templates_that_cannot_carry_the_row_are_told_apart(tmp_path: Path, tokenizer: ChatTokenizer, template: str,
-                                                            extra: list, says: str) -> None:
+@pytest.mark.parametrize(
+    ("template", "extra", "says"),
+    [
+        (LLAMA2, [{"role": "tool", "content": "42"}], "refuses the conversation (roles user, assistant, tool)"),
+        (FORGETFUL, [{"role": "tool", "content": "42"}], 'leaves out messages of role "tool"'),
+        (SHUFFLED, [], "does not say where"),
+    ],
+)
+def test_templates_that_cannot_carry_the_row_are_told_apart(
+    tmp_path: Path, tokenizer: ChatTokenizer, template: str, extra: list, says: str
+) -> None:
     with pytest.raises(RunnerError) as caught:
         encode(tmp_path, with_template(tokenizer, template), [{"messages": [*CHAT, *extra]}])
     assert (caught.value.code, says in caught.value.message) == ("bad_data", True), caught.value.message
@@ -197,22 +223,43 @@ def test_questions_are_what_the_answer_was_trained_on(tokenizer: ChatTokenizer) 
     (example,) = encoder.encode([(0, row)])
     question = encoder.question(0, row)
     assert question.reference == "No."
-    assert list(example.input_ids[:len(question.prompt_ids)]) == question.prompt_ids
+    assert list(example.input_ids[: len(question.prompt_ids)]) == question.prompt_ids
 
 
 def test_inspect_counts_without_importing_torch(tmp_path: Path, models: Path, tokenizer: ChatTokenizer) -> None:
     path = write(tmp_path, [{"messages": CHAT}, {"messages": CHAT[:2]}])
-    arguments = ["inspect", "--model", "tiny:llama", "--models-dir", str(models), "--format", "chat", "--file",
-                 str(path), "--max-length", "50", "--json"]
-    script = ("import sys; from vibeflow_peft.__main__ import main; code = main(sys.argv[1:]); "
-              "assert not {'torch', 'transformers'} & set(sys.modules); sys.exit(code)")
-    done = subprocess.run([sys.executable, "-c", script, *arguments], env=ENVIRONMENT, capture_output=True, text=True,
-                          check=True)
+    arguments = [
+        "inspect",
+        "--model",
+        "tiny:llama",
+        "--models-dir",
+        str(models),
+        "--format",
+        "chat",
+        "--file",
+        str(path),
+        "--max-length",
+        "50",
+        "--json",
+    ]
+    script = (
+        "import sys; from vibeflow_peft.__main__ import main; code = main(sys.argv[1:]); "
+        "assert not {'torch', 'transformers'} & set(sys.modules); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
     found, expected = json.loads(done.stdout), encode_rows(path, "chat", tokenizer, 50).stats
     assert {name: found[name] for name in ("kept", "truncated", "tokens", "labelled_tokens", "longest")} == {
-        name: getattr(expected, name) for name in ("kept", "truncated", "tokens", "labelled_tokens", "longest")}
+        name: getattr(expected, name) for name in ("kept", "truncated", "tokens", "labelled_tokens", "longest")
+    }
     assert found["masked_share"] == round(1 - expected.labelled_tokens / expected.tokens, 6)
     assert sum(bucket["rows"] for bucket in found["histogram"]) == 2
-    shown = subprocess.run([sys.executable, "-m", "vibeflow_peft", *arguments[:-3], "--render", "1"], env=ENVIRONMENT,
-                           capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-m", "vibeflow_peft", *arguments[:-3], "--render", "1"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "⟦A number: 12.\n\n1. été 🤖<|im_end|>⟧" in shown.stdout

@@ -22,9 +22,27 @@ from vibeflow_peft.runner import Run
 from vibeflow_peft.spec import DatasetRef, Evaluation, Input, ModelRef, RunSpec
 from vibeflow_peft.stop import PAUSED, Stopped, StopRequest
 
-FIELDS = {"rows", "tokens", "loss_base", "loss_tuned", "loss_delta", "loss_delta_ci", "perplexity_base",
-          "perplexity_tuned", "rows_improved", "generations", "exact_match_base", "exact_match_tuned", "rouge_l_base",
-          "rouge_l_tuned", "verdict", "verdict_text", "precision", "seconds", "samples"}
+FIELDS = {
+    "rows",
+    "tokens",
+    "loss_base",
+    "loss_tuned",
+    "loss_delta",
+    "loss_delta_ci",
+    "perplexity_base",
+    "perplexity_tuned",
+    "rows_improved",
+    "generations",
+    "exact_match_base",
+    "exact_match_tuned",
+    "rouge_l_base",
+    "rouge_l_tuned",
+    "verdict",
+    "verdict_text",
+    "precision",
+    "seconds",
+    "samples",
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +63,23 @@ class Bench:
     folder: Path
     models: Path
 
-    def run(self, adapter: Path | None, count: int, method: str = "lora", stop: StopRequest | None = None,
-            **config) -> tuple[dict, list[str]]:
+    def run(
+        self, adapter: Path | None, count: int, method: str = "lora", stop: StopRequest | None = None, **config
+    ) -> tuple[dict, list[str]]:
         data = write_rows(self.folder / "eval.jsonl", rows(count, 1000))
-        spec = RunSpec(1, "evaluate", "e", 1, ModelRef("tiny:llama"), str(self.folder / "out"), str(self.models),
-                       adapter=Input(str(adapter), method=method) if adapter else None,
-                       dataset=DatasetRef("chat", Input(), eval=Input(str(data))), threads=1,
-                       evaluate=Evaluation(**{"max_length": 128, "precision": "fp32", "max_new_tokens": 16, **config}))
+        spec = RunSpec(
+            1,
+            "evaluate",
+            "e",
+            1,
+            ModelRef("tiny:llama"),
+            str(self.folder / "out"),
+            str(self.models),
+            adapter=Input(str(adapter), method=method) if adapter else None,
+            dataset=DatasetRef("chat", Input(), eval=Input(str(data))),
+            threads=1,
+            evaluate=Evaluation(**{"max_length": 128, "precision": "fp32", "max_new_tokens": 16, **config}),
+        )
         events = EventWriter(self.folder / "events.ndjson")
         result = evaluate(Run(spec, events, stop or StopRequest(), None)).metrics
         events.close()
@@ -76,8 +104,11 @@ def test_a_tuned_model_is_seen_to_be_better(bench: Bench, adapter: Path) -> None
     assert result["rouge_l_tuned"] > result["rouge_l_base"]
     assert {s["row"] for s in result["samples"]} == {0, 1, 2}
     assert all(s["loss_tuned"] < s["loss_base"] and s["reference"] for s in result["samples"])
-    phases = {phase for phase in ("loss_base", "loss_tuned", "answers_base", "answers_tuned")
-              if any(f'"{phase}"' in line for line in events)}
+    phases = {
+        phase
+        for phase in ("loss_base", "loss_tuned", "answers_base", "answers_tuned")
+        if any(f'"{phase}"' in line for line in events)
+    }
     assert len(phases) == 4
 
 
@@ -169,9 +200,16 @@ def test_the_interval_weighs_rows_by_their_tokens() -> None:
     assert losses.mean_tuned - losses.mean_base == pytest.approx(0.82)
 
 
-@pytest.mark.parametrize(("differences", "expected"), [
-    (np.full(100, -0.1), "better"), (np.full(100, 0.1), "worse"), (np.array([-0.1, 0.1] * 50), "inconclusive"),
-    (np.full(99, -0.1), "too_few_rows"), (np.array([-0.1]), "too_few_rows")])
+@pytest.mark.parametrize(
+    ("differences", "expected"),
+    [
+        (np.full(100, -0.1), "better"),
+        (np.full(100, 0.1), "worse"),
+        (np.array([-0.1, 0.1] * 50), "inconclusive"),
+        (np.full(99, -0.1), "too_few_rows"),
+        (np.array([-0.1]), "too_few_rows"),
+    ],
+)
 def test_the_verdict_follows_from_the_interval(differences: np.ndarray, expected: str) -> None:
     losses = paired(differences)
     name, text = verdict(losses, paired_interval(losses, seed=1, resamples=500))

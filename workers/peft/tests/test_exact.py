@@ -14,10 +14,13 @@ from harness import Factory, Launched, rows
 VARIANTS: dict[str, dict[str, Any]] = {
     "fp32": {},
     "bf16": {"training": {"precision": "bf16"}},
-    "dropout with evaluations": {"training": {"precision": "bf16", "lora": {"dropout": 0.1}, "eval_every_steps": 4},
-                                 "held_out": rows(8, 100)},
-    "accumulation, full": {"training": {"method": "full", "learning_rate": 5e-4, "gradient_accumulation_steps": 2,
-                                        "epochs": 4.0}},
+    "dropout with evaluations": {
+        "training": {"precision": "bf16", "lora": {"dropout": 0.1}, "eval_every_steps": 4},
+        "held_out": rows(8, 100),
+    },
+    "accumulation, full": {
+        "training": {"method": "full", "learning_rate": 5e-4, "gradient_accumulation_steps": 2, "epochs": 4.0}
+    },
     "stock loss": {"training": {"stock_loss": True}},
     "fractional epochs, rslora": {"training": {"epochs": 2.3, "lora": {"rslora": True}, "scheduler": "linear"}},
 }

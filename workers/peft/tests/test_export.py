@@ -34,8 +34,18 @@ def adapter(base: ResolvedModel, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def run_export(folder: Path, models: Path, source: Path, form: str, method: str = "lora") -> tuple[Path, dict]:
-    spec = RunSpec(1, "export", "x", 1, ModelRef("tiny:llama"), str(folder / "out"), str(models),
-                   adapter=Input(str(source), method=method), export=ExportSpec(form, "# A card\n"), threads=1)
+    spec = RunSpec(
+        1,
+        "export",
+        "x",
+        1,
+        ModelRef("tiny:llama"),
+        str(folder / "out"),
+        str(models),
+        adapter=Input(str(source), method=method),
+        export=ExportSpec(form, "# A card\n"),
+        threads=1,
+    )
     (manifest,) = export(Run(spec, EventWriter(folder / "events.ndjson"), StopRequest(), None)).artifacts
     return folder / "out" / manifest["name"], manifest
 
@@ -78,8 +88,9 @@ def test_a_full_fine_tune_is_exported_as_it_is(tmp_path: Path, models: Path, ada
     assert caught.value.code == "invalid_config"
 
 
-def test_a_merge_that_answers_differently_is_not_delivered(tmp_path: Path, models: Path, adapter: Path,
-                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_merge_that_answers_differently_is_not_delivered(
+    tmp_path: Path, models: Path, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     load = exporting.load_model
 
     def spoilt(model: ResolvedModel):

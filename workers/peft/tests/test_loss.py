@@ -12,8 +12,11 @@ from vibeflow_peft.loss import IGNORED, LabelledLoss, choose
 
 def tiny(**config) -> LlamaForCausalLM:
     torch.manual_seed(0)
-    return LlamaForCausalLM(LlamaConfig(vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-                                        num_attention_heads=4, **config))
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, **config
+        )
+    )
 
 
 def a_batch() -> dict[str, torch.Tensor]:
@@ -68,8 +71,10 @@ def test_it_is_chosen_for_a_plain_model_and_leaves_no_trace() -> None:
     assert torch.equal(batch["labels"], labels)
 
 
-@pytest.mark.parametrize(("name", "value"), [("final_logit_softcapping", 30.0), ("logit_scale", 0.5),
-                                             ("logits_scaling", 8.0), ("output_router_logits", True)])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("final_logit_softcapping", 30.0), ("logit_scale", 0.5), ("logits_scaling", 8.0), ("output_router_logits", True)],
+)
 def test_a_telling_configuration_falls_back(name: str, value: object) -> None:
     model = tiny()
     setattr(model.config, name, value)

@@ -20,10 +20,23 @@ from vibeflow_peft.spec import ModelRef
 from vibeflow_peft.tokenizer import ChatTokenizer, TemplateError
 
 BUNDLED = "bundled:smollm2-135m-instruct"
-TEXTS = ["", " ", "In 2024,\n\n1. one\n22. two\t333", "naïve café — 東京 🤖👩‍🚀", "a" * 50, "  leading and trailing  ",
-         "def f(x):\n    return x**2 + 10\n", "<|im_start|>user\nhi<|im_end|>", "don't can't I'll 3.14159 1e-5"]
-CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What is 12?"},
-        {"role": "assistant", "content": "A number."}, {"role": "user", "content": "And 13?"}]
+TEXTS = [
+    "",
+    " ",
+    "In 2024,\n\n1. one\n22. two\t333",
+    "naïve café — 東京 🤖👩‍🚀",
+    "a" * 50,
+    "  leading and trailing  ",
+    "def f(x):\n    return x**2 + 10\n",
+    "<|im_start|>user\nhi<|im_end|>",
+    "don't can't I'll 3.14159 1e-5",
+]
+CHAT = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "What is 12?"},
+    {"role": "assistant", "content": "A number."},
+    {"role": "user", "content": "And 13?"},
+]
 
 
 @pytest.fixture(scope="session")
@@ -83,8 +96,10 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
-@pytest.mark.parametrize("source", ["", "tiny:gpt", "bundled:x", "hub:justname", "hub:../../etc", "hub:a/..",
-                                    "path:rel", "http://x/y", "hub:a/b/c"])
+@pytest.mark.parametrize(
+    "source",
+    ["", "tiny:gpt", "bundled:x", "hub:justname", "hub:../../etc", "hub:a/..", "path:rel", "http://x/y", "hub:a/b/c"],
+)
 def test_impossible_sources_are_refused(tmp_path: Path, source: str) -> None:
     assert refusal(source, tmp_path).code == "invalid_config"
 
@@ -101,7 +116,8 @@ def test_our_tokenizer_is_the_one_transformers_loads(models: Path, source: str) 
     assert (ours.eos_id, ours.pad_id) == (theirs.eos_token_id, theirs.pad_token_id)
     for prompt in (True, False):
         assert ours.render(CHAT, add_generation_prompt=prompt) == theirs.apply_chat_template(
-            CHAT, tokenize=False, add_generation_prompt=prompt)
+            CHAT, tokenize=False, add_generation_prompt=prompt
+        )
 
 
 def test_the_bundled_model_speaks_and_splits_digits(bundled: ResolvedModel) -> None:
@@ -148,14 +164,21 @@ def test_a_folder_of_the_users_is_used_where_it_is(folder: Path, tmp_path: Path)
     assert resolve(f"path:{folder}", tmp_path).sha256 != model.sha256
 
 
-@pytest.mark.parametrize(("harm", "code", "message"), [
-    ("pickle", "model_unavailable", "pickled"), ("no config", "model_unavailable", "config.json"),
-    ("no tokenizer", "model_unavailable", "tokenizer.json"), ("remote code", "unsupported", "Python code"),
-    ("index out of the folder", "model_unavailable", "not a file beside it"),
-    ("bad config", "model_unavailable", "not valid JSON"), ("no folder", "model_unavailable", "no folder"),
-])
-def test_unsafe_and_incomplete_folders_are_refused(folder: Path, tmp_path: Path, harm: str, code: str,
-                                                   message: str) -> None:
+@pytest.mark.parametrize(
+    ("harm", "code", "message"),
+    [
+        ("pickle", "model_unavailable", "pickled"),
+        ("no config", "model_unavailable", "config.json"),
+        ("no tokenizer", "model_unavailable", "tokenizer.json"),
+        ("remote code", "unsupported", "Python code"),
+        ("index out of the folder", "model_unavailable", "not a file beside it"),
+        ("bad config", "model_unavailable", "not valid JSON"),
+        ("no folder", "model_unavailable", "no folder"),
+    ],
+)
+def test_unsafe_and_incomplete_folders_are_refused(
+    folder: Path, tmp_path: Path, harm: str, code: str, message: str
+) -> None:
     config = json.loads((folder / "config.json").read_text())
     if harm == "pickle":
         (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
@@ -196,11 +219,17 @@ def hub(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             names = sorted(p.name for p in source.iterdir() if p.name != base_models.SEAL)
             prefix = f"/acme/tiny/resolve/{COMMIT}/"
             if path.startswith("/api/models/acme/tiny/tree/"):
-                self.send(json.dumps([{"type": "file", "path": n, "size": (source / n).stat().st_size, "oid": n}
-                                      for n in names]).encode())
+                self.send(
+                    json.dumps(
+                        [{"type": "file", "path": n, "size": (source / n).stat().st_size, "oid": n} for n in names]
+                    ).encode()
+                )
             elif path.startswith("/api/models/acme/tiny"):
-                self.send(json.dumps({"id": "acme/tiny", "sha": COMMIT, "siblings": [{"rfilename": n} for n in names]})
-                          .encode())
+                self.send(
+                    json.dumps(
+                        {"id": "acme/tiny", "sha": COMMIT, "siblings": [{"rfilename": n} for n in names]}
+                    ).encode()
+                )
             elif path.startswith(prefix) and path.removeprefix(prefix) in names:
                 name = path.removeprefix(prefix)
                 self.send((source / name).read_bytes(), {"X-Repo-Commit": COMMIT, "ETag": f'"{name}"'})
@@ -247,10 +276,19 @@ def test_an_unreachable_hub_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (error.code, "cannot be reached" in error.message) == ("model_unavailable", True), error.detail
 
 
-@pytest.mark.parametrize("template", [
-    "{% set n = namespace() %}{% set n.__class__ = 1 %}", "{% set n = namespace(_x=1) %}",
-    "{{ raise_exception('no') }}", "{{ messages[9].role.upper() }}", "{{ ''.__class__.__mro__ }}",
-    "{{ dict.__globals__['json'] }}", "{{ messages.append(1) }}", "{% for"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% set n = namespace() %}{% set n.__class__ = 1 %}",
+        "{% set n = namespace(_x=1) %}",
+        "{{ raise_exception('no') }}",
+        "{{ messages[9].role.upper() }}",
+        "{{ ''.__class__.__mro__ }}",
+        "{{ dict.__globals__['json'] }}",
+        "{{ messages.append(1) }}",
+        "{% for",
+    ],
+)
 def test_templates_from_strangers_stay_in_their_sandbox(models: Path, template: str) -> None:
     plain = load_chat_tokenizer(resolve("tiny:llama", models))
     with pytest.raises((TemplateError, RunnerError)):

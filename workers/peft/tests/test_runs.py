@@ -34,13 +34,47 @@ def test_events_tell_the_whole_story(runs: Factory) -> None:
     assert [e["step"] for e in run.of("metrics")] == [1, 2, 3, 4, 5, 6]
     assert [e["step"] for e in run.of("eval_metrics")] == [3, 6]
     started, preflight, metrics = run.of("started")[0], run.of("preflight")[0], run.of("metrics")[0]
-    assert {"device", "device_name", "precision", "dtype", "versions", "threads", "loss_path", "loss_path_reason",
-            "fingerprint", "total_steps", "steps_per_epoch", "train_rows", "eval_rows", "trainable_parameters",
-            "total_parameters", "timings"} <= started.keys()
-    assert {"longest_tokens", "truncated_rows", "truncated_share", "masked_share", "disk_needed_bytes",
-            "disk_free_bytes", "memory_peak_bytes", "seconds_per_step"} <= preflight.keys()
-    assert {"step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "tokens_per_second", "seconds",
-            "eta_seconds", "memory_bytes", "samples"} <= metrics.keys()
+    assert {
+        "device",
+        "device_name",
+        "precision",
+        "dtype",
+        "versions",
+        "threads",
+        "loss_path",
+        "loss_path_reason",
+        "fingerprint",
+        "total_steps",
+        "steps_per_epoch",
+        "train_rows",
+        "eval_rows",
+        "trainable_parameters",
+        "total_parameters",
+        "timings",
+    } <= started.keys()
+    assert {
+        "longest_tokens",
+        "truncated_rows",
+        "truncated_share",
+        "masked_share",
+        "disk_needed_bytes",
+        "disk_free_bytes",
+        "memory_peak_bytes",
+        "seconds_per_step",
+    } <= preflight.keys()
+    assert {
+        "step",
+        "epoch",
+        "loss",
+        "learning_rate",
+        "grad_norm",
+        "tokens",
+        "tokens_per_second",
+        "seconds",
+        "eta_seconds",
+        "memory_bytes",
+        "samples",
+    } <= metrics.keys()
     assert result["metrics"]["eval_loss"] == run.of("eval_metrics")[-1]["eval_loss"]
     assert result["metrics"]["final_loss"] == run.of("metrics")[-1]["loss"]
     best = min(run.of("eval_metrics"), key=lambda e: e["eval_loss"])["step"]
@@ -81,16 +115,19 @@ def test_bad_row_is_cited(runs: Factory) -> None:
     assert "line 7" in error["message"]
 
 
-@pytest.mark.parametrize(("change", "field"), [
-    ({"training": {"learning_rate": -1.0}}, "training.learning_rate"),
-    ({"training": {"lora": {"r": "8"}}}, "training.lora.r"),
-    ({"training": {"optimizer": "sgd"}}, "training.optimizer"),
-    ({"training": {"lora": {"target_modules": "no_such_layer"}}}, "training.lora.target_modules"),
-    ({"training": {"max_length": 99999}}, "training.max_length"),
-    ({"training": {"precision": "fp16"}}, "precision"),
-    ({"model": {"source": "ftp:somewhere"}}, "model.source"),
-    ({"version": 7}, "version"),
-])
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"training": {"learning_rate": -1.0}}, "training.learning_rate"),
+        ({"training": {"lora": {"r": "8"}}}, "training.lora.r"),
+        ({"training": {"optimizer": "sgd"}}, "training.optimizer"),
+        ({"training": {"lora": {"target_modules": "no_such_layer"}}}, "training.lora.target_modules"),
+        ({"training": {"max_length": 99999}}, "training.max_length"),
+        ({"training": {"precision": "fp16"}}, "precision"),
+        ({"model": {"source": "ftp:somewhere"}}, "model.source"),
+        ({"version": 7}, "version"),
+    ],
+)
 def test_an_impossible_configuration_is_refused_by_name(runs: Factory, change: dict, field: str) -> None:
     error = failure(runs.launch(**change))
     assert error["code"] == "invalid_config"
@@ -161,11 +198,14 @@ def test_a_checkpoint_without_manifest_is_refused(runs: Factory, paused: Launche
     assert failure(runs.resume(paused, name, training={"epochs": 30.0}))["code"] == "bad_data"
 
 
-@pytest.mark.parametrize(("change", "named"), [
-    ({"training": {"epochs": 30.0, "learning_rate": 1e-3}}, "recipe.learning_rate"),
-    ({"training": {"epochs": 30.0, "stock_loss": True}}, "loss_path"),
-    ({"training": {"epochs": 30.0}, "train": rows(47)}, "data.train"),
-])
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"training": {"epochs": 30.0, "learning_rate": 1e-3}}, "recipe.learning_rate"),
+        ({"training": {"epochs": 30.0, "stock_loss": True}}, "loss_path"),
+        ({"training": {"epochs": 30.0}, "train": rows(47)}, "data.train"),
+    ],
+)
 def test_another_recipe_is_refused(runs: Factory, paused: Launched, change: dict, named: str) -> None:
     error = failure(runs.resume(paused, **change))
     assert error["code"] == "fingerprint_mismatch"
@@ -173,8 +213,11 @@ def test_another_recipe_is_refused(runs: Factory, paused: Launched, change: dict
 
 
 def test_a_soft_difference_is_told(runs: Factory, paused: Launched) -> None:
-    resumed = runs.resume(paused, training={"epochs": 30.0, "batch_size": 2, "gradient_accumulation_steps": 2},
-                          threads=2).reaches(12).signal(signal.SIGTERM)
+    resumed = (
+        runs.resume(paused, training={"epochs": 30.0, "batch_size": 2, "gradient_accumulation_steps": 2}, threads=2)
+        .reaches(12)
+        .signal(signal.SIGTERM)
+    )
     assert resumed.result()["outcome"] == "paused"
     (warning,) = [e["message"] for e in resumed.of("log") if e["level"] == "warn"]
     step = resumed.of("resumed")[0]["step"]

@@ -76,9 +76,25 @@ def until(condition: Callable[[], Any], seconds: float = 90) -> Any:
 def launch(folder: Path, models: Path, *more: str) -> tuple[subprocess.Popen, Path]:
     (folder / "token").write_text(TOKEN + "\n")
     ready = folder / "ready.json"
-    command = [sys.executable, "-m", "vibeflow_peft", "serve", "--model", "tiny:llama", "--models-dir", str(models),
-               "--ready-file", str(ready), "--token-file", str(folder / "token"), "--dtype", "float32",
-               "--threads", "1", *more]
+    command = [
+        sys.executable,
+        "-m",
+        "vibeflow_peft",
+        "serve",
+        "--model",
+        "tiny:llama",
+        "--models-dir",
+        str(models),
+        "--ready-file",
+        str(ready),
+        "--token-file",
+        str(folder / "token"),
+        "--dtype",
+        "float32",
+        "--threads",
+        "1",
+        *more,
+    ]
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(command, env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True), ready
 
@@ -109,8 +125,16 @@ def test_the_ready_file_says_who_answers_where(engine: Served) -> None:
     assert engine.call("GET", "/healthz", token=None) == (200, {"status": "ok"})
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/models"), ("POST", "/v1/chat/completions"),
-                                              ("GET", "/adapters"), ("POST", "/adapters"), ("DELETE", "/adapters/x")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/models"),
+        ("POST", "/v1/chat/completions"),
+        ("GET", "/adapters"),
+        ("POST", "/adapters"),
+        ("DELETE", "/adapters/x"),
+    ],
+)
 @pytest.mark.parametrize("token", [None, "", "wrong", TOKEN + "x"])
 def test_nothing_is_said_to_strangers(engine: Served, method: str, path: str, token: str | None) -> None:
     status, body = engine.call(method, path, {}, token)
@@ -140,8 +164,12 @@ def test_a_stream_says_the_same_in_pieces(engine: Served) -> None:
     first, *middle, finish, usage = chunks
     assert first["choices"][0]["delta"]["role"] == "assistant"
     assert "".join(c["choices"][0]["delta"]["content"] for c in middle) == whole["choices"][0]["message"]["content"]
-    assert finish["choices"][0] == {"index": 0, "delta": {}, "logprobs": None,
-                                    "finish_reason": whole["choices"][0]["finish_reason"]}
+    assert finish["choices"][0] == {
+        "index": 0,
+        "delta": {},
+        "logprobs": None,
+        "finish_reason": whole["choices"][0]["finish_reason"],
+    }
     assert (usage["choices"], usage["usage"]) == ([], whole["usage"])
 
 
@@ -154,17 +182,25 @@ def test_a_seed_repeats_an_answer(engine: Served) -> None:
     assert answer(seed=1, top_p=1e-9) == answer(temperature=0), "the likeliest token is always within top_p"
 
 
-@pytest.mark.parametrize(("body", "status", "code"), [
-    ({"model": "nobody"}, 404, "model_not_found"), ({"messages": []}, 400, "invalid_value"),
-    ({"messages": [{"role": "narrator", "content": "x"}]}, 400, "invalid_value"),
-    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, 400, "invalid_value"),
-    ({"n": 2}, 400, "unsupported_parameter"), ({"tools": [{"type": "function"}]}, 400, "unsupported_parameter"),
-    ({"logprobs": True}, 400, "unsupported_parameter"), ({"temprature": 1}, 400, "unknown_parameter"),
-    ({"temperature": 3}, 400, "invalid_value"), ({"max_tokens": 0}, 400, "invalid_value"),
-    ({"max_tokens": 4000}, 400, "context_length_exceeded"), ({"stop": ["a"] * 5}, 400, "invalid_value"),
-    ({"messages": [{"role": "user", "content": "x " * 4000}]}, 400, "context_length_exceeded"),
-    ({"stream_options": {"include_usage": True}}, 400, "invalid_value"),
-])
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"model": "nobody"}, 404, "model_not_found"),
+        ({"messages": []}, 400, "invalid_value"),
+        ({"messages": [{"role": "narrator", "content": "x"}]}, 400, "invalid_value"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, 400, "invalid_value"),
+        ({"n": 2}, 400, "unsupported_parameter"),
+        ({"tools": [{"type": "function"}]}, 400, "unsupported_parameter"),
+        ({"logprobs": True}, 400, "unsupported_parameter"),
+        ({"temprature": 1}, 400, "unknown_parameter"),
+        ({"temperature": 3}, 400, "invalid_value"),
+        ({"max_tokens": 0}, 400, "invalid_value"),
+        ({"max_tokens": 4000}, 400, "context_length_exceeded"),
+        ({"stop": ["a"] * 5}, 400, "invalid_value"),
+        ({"messages": [{"role": "user", "content": "x " * 4000}]}, 400, "context_length_exceeded"),
+        ({"stream_options": {"include_usage": True}}, 400, "invalid_value"),
+    ],
+)
 def test_requests_that_cannot_be_are_refused_by_name(engine: Served, body: dict, status: int, code: str) -> None:
     found, answer = engine.chat(**body)
     assert (found, answer["error"]["code"]) == (status, code), answer
@@ -218,16 +254,19 @@ def test_two_adapters_and_a_whole_model_share_an_engine(engine: Served, adapter:
     for name, path, method in (("one", adapter, "lora"), ("two", second, "lora"), ("full", whole, "full")):
         status, body = engine.call("POST", "/adapters", {"id": name, "path": str(path), "method": method})
         assert status == 201, body
-    answers = {engine.chat(model=m, temperature=0, max_tokens=16)[1]["choices"][0]["message"]["content"]
-               for m in ("one", "two", "full")}
+    answers = {
+        engine.chat(model=m, temperature=0, max_tokens=16)[1]["choices"][0]["message"]["content"]
+        for m in ("one", "two", "full")
+    }
     assert len(answers) == 1
     for name in ("one", "two", "full"):
         assert engine.call("DELETE", f"/adapters/{name}")[0] == 200
     assert engine.call("GET", "/adapters")[1]["adapters"] == []
 
 
-@pytest.mark.parametrize(("harm", "code"), [("weights", "parity_failed"), ("record", "bad_data"),
-                                            ("pickle", "bad_data")])
+@pytest.mark.parametrize(
+    ("harm", "code"), [("weights", "parity_failed"), ("record", "bad_data"), ("pickle", "bad_data")]
+)
 def test_a_tampered_adapter_is_not_served(engine: Served, adapter: Path, harm: str, code: str) -> None:
     folder = shutil.copytree(adapter, engine.folder / f"tampered-{harm}")
     weights = folder / "adapter_model.safetensors"
@@ -244,10 +283,17 @@ def test_a_tampered_adapter_is_not_served(engine: Served, adapter: Path, harm: s
     assert engine.chat(temperature=0)[1]["choices"] == before
 
 
-@pytest.mark.parametrize("body", [
-    {"id": "base", "method": "lora"}, {"id": "../x", "method": "lora"}, {"id": "x", "method": "qlora"},
-    {"id": "x", "method": "lora", "path": "relative"}, {"id": "x", "method": "lora", "path": "/"},
-    {"id": "x", "method": "lora", "path": "/nowhere"}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"id": "base", "method": "lora"},
+        {"id": "../x", "method": "lora"},
+        {"id": "x", "method": "qlora"},
+        {"id": "x", "method": "lora", "path": "relative"},
+        {"id": "x", "method": "lora", "path": "/"},
+        {"id": "x", "method": "lora", "path": "/nowhere"},
+    ],
+)
 def test_adapters_come_only_from_their_folder(engine: Served, adapter: Path, body: dict) -> None:
     status, answer = engine.call("POST", "/adapters", {"path": str(adapter), **body})
     assert (status, answer["error"]["code"]) == (400, "invalid"), answer
@@ -256,8 +302,15 @@ def test_adapters_come_only_from_their_folder(engine: Served, adapter: Path, bod
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_frees_the_engine(engine: Served, stream: bool) -> None:
     # An answer that would take the rest of the context; "stop" never comes true, as the tiny model writes noise.
-    body = {"model": "base", "messages": HELLO, "max_tokens": 1900, "temperature": 2, "seed": 3, "stream": stream,
-            "stop": "never to be written"}
+    body = {
+        "model": "base",
+        "messages": HELLO,
+        "max_tokens": 1900,
+        "temperature": 2,
+        "seed": 3,
+        "stream": stream,
+        "stop": "never to be written",
+    }
     connection = http.client.HTTPConnection("127.0.0.1", engine.port, timeout=60)
     connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Authorization": f"Bearer {TOKEN}"})
     if stream:
@@ -318,7 +371,7 @@ def test_text_comes_in_whole_characters_and_ends_before_a_stop(models: Path, sto
                 break
         pieces.append(writer.rest())
         ends = [text.find(stop) for stop in stops if stop in text]
-        assert "".join(pieces) == writer.whole == text[:min(ends, default=len(text))]
+        assert "".join(pieces) == writer.whole == text[: min(ends, default=len(text))]
         assert all("\ufffd" not in piece for piece in pieces)
 
 

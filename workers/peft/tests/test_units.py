@@ -81,13 +81,16 @@ def test_a_sealed_folder_verifies(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".partial-*"))
 
 
-@pytest.mark.parametrize("harm", [
-    lambda f: (f / "weights").write_bytes(b"\x03" * 9 + b"\x04"),
-    lambda f: (f / "weights").unlink(),
-    lambda f: (f / "manifest.json").write_text("{"),
-    lambda f: (f / "manifest.json").unlink(),
-    lambda f: (f / "manifest.json").write_text('{"step": 3, "files": [{"path": "../x", "sha256": "", "size": 0}]}'),
-])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda f: (f / "weights").write_bytes(b"\x03" * 9 + b"\x04"),
+        lambda f: (f / "weights").unlink(),
+        lambda f: (f / "manifest.json").write_text("{"),
+        lambda f: (f / "manifest.json").unlink(),
+        lambda f: (f / "manifest.json").write_text('{"step": 3, "files": [{"path": "../x", "sha256": "", "size": 0}]}'),
+    ],
+)
 def test_a_harmed_folder_does_not(tmp_path: Path, harm) -> None:
     folder = sealed(tmp_path, 3)
     harm(folder)
@@ -102,7 +105,8 @@ def test_pruning_keeps_what_may_be_needed(tmp_path: Path) -> None:
     removed = checkpoint.prune(tmp_path, keep=["step-00000005"])
     assert removed == ["step-00000002"]
     assert sorted(p.name for p in tmp_path.iterdir() if checkpoint.step_of(p) > 1) == [
-        checkpoint.name_of(n) for n in (3, 4, 5, 6, 7)]
+        checkpoint.name_of(n) for n in (3, 4, 5, 6, 7)
+    ]
 
 
 def test_sealing_again_replaces(tmp_path: Path) -> None:
@@ -148,9 +152,16 @@ def test_a_missing_lease_lapses_too(tmp_path: Path, clock: list[float]) -> None:
     assert stop.reason == ORPHANED
 
 
-@pytest.mark.parametrize(("content", "reason"), [
-    ('{"epoch": 2}', SUPERSEDED), ('{"epoch": 1}', None), ('{"epoch": 0}', None), ('{"epo', None), ("[]", None),
-])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"epoch": 2}', SUPERSEDED),
+        ('{"epoch": 1}', None),
+        ('{"epoch": 0}', None),
+        ('{"epo', None),
+        ("[]", None),
+    ],
+)
 def test_only_a_newer_epoch_supersedes(tmp_path: Path, content: str, reason: str | None) -> None:
     stop = StopRequest()
     (tmp_path / "lease.json").write_text(content)
@@ -172,30 +183,56 @@ def test_a_stronger_reason_to_stop_wins() -> None:
 
 
 def a_spec(**changes) -> spec.RunSpec:
-    raw = {"version": 1, "verb": "train", "run_id": "job_1", "epoch": 1, "model": {"source": "tiny:llama"},
-           "dataset": {"format": "chat", "train": {"path": "/d/t", "sha256": "aa"},
-                       "eval": {"path": "/d/e", "sha256": "bb"}},
-           "training": TRAINING, "checkpoints_dir": "/c", "output_dir": "/o"}
+    raw = {
+        "version": 1,
+        "verb": "train",
+        "run_id": "job_1",
+        "epoch": 1,
+        "model": {"source": "tiny:llama"},
+        "dataset": {
+            "format": "chat",
+            "train": {"path": "/d/t", "sha256": "aa"},
+            "eval": {"path": "/d/e", "sha256": "bb"},
+        },
+        "training": TRAINING,
+        "checkpoints_dir": "/c",
+        "output_dir": "/o",
+    }
     return spec.parse(merged(raw, changes))
 
 
 def prints_of(threads: int = 1, **changes) -> fingerprint.Fingerprint:
     run = a_spec(**changes)
     cpu = Device("cpu", "x")
-    return fingerprint.of(run, model_identity="m", loss_path="labelled", device=cpu, threads=threads,
-                          precision=device.choose_precision(cpu, "fp32", frozenset(), train_all=False))
+    return fingerprint.of(
+        run,
+        model_identity="m",
+        loss_path="labelled",
+        device=cpu,
+        threads=threads,
+        precision=device.choose_precision(cpu, "fp32", frozenset(), train_all=False),
+    )
 
 
-@pytest.mark.parametrize(("change", "differs"), [
-    ({"training": {"learning_rate": 1e-4}}, "hard"), ({"training": {"seed": 1}}, "hard"),
-    ({"training": {"max_length": 64}}, "hard"), ({"training": {"lora": {"dropout": 0.1}}}, "hard"),
-    ({"training": {"batch_size": 8}}, "hard"), ({"training": {"eval_every_steps": 3}}, "hard"),
-    ({"dataset": {"train": {"sha256": "cc"}}}, "hard"),
-    ({"training": {"batch_size": 2, "gradient_accumulation_steps": 2}}, "soft"),
-    ({"training": {"learning_rate_scale": 0.5}}, "soft"), ({"threads": 2}, "soft"),
-    ({"dataset": {"eval": {"sha256": "cc"}}}, "none"), ({"training": {"gradient_checkpointing": True}}, "none"),
-    ({"training": {"checkpoint": {"every_steps": 7}}}, "none"), ({"run_id": "job_2"}, "none"),
-])
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        ({"training": {"learning_rate": 1e-4}}, "hard"),
+        ({"training": {"seed": 1}}, "hard"),
+        ({"training": {"max_length": 64}}, "hard"),
+        ({"training": {"lora": {"dropout": 0.1}}}, "hard"),
+        ({"training": {"batch_size": 8}}, "hard"),
+        ({"training": {"eval_every_steps": 3}}, "hard"),
+        ({"dataset": {"train": {"sha256": "cc"}}}, "hard"),
+        ({"training": {"batch_size": 2, "gradient_accumulation_steps": 2}}, "soft"),
+        ({"training": {"learning_rate_scale": 0.5}}, "soft"),
+        ({"threads": 2}, "soft"),
+        ({"dataset": {"eval": {"sha256": "cc"}}}, "none"),
+        ({"training": {"gradient_checkpointing": True}}, "none"),
+        ({"training": {"checkpoint": {"every_steps": 7}}}, "none"),
+        ({"run_id": "job_2"}, "none"),
+    ],
+)
 def test_what_a_resume_may_change(change: dict, differs: str) -> None:
     saved, current = json.loads(json.dumps(prints_of())), prints_of(**change)
     if differs == "hard":
@@ -216,16 +253,19 @@ def test_a_full_fine_tune_has_no_adapter_to_differ() -> None:
 CPU, T4, A100 = Device("cpu", "c"), Device("cuda", "T4", (7, 5)), Device("cuda", "A100", (8, 0))
 
 
-@pytest.mark.parametrize(("where", "asked", "flags", "expected"), [
-    (CPU, "auto", {"avx2"}, ("fp32", "float32", None)),
-    (CPU, "auto", {"avx512_bf16"}, ("bf16", "float32", "bfloat16")),
-    (CPU, "auto", {"amx_bf16"}, ("bf16", "float32", "bfloat16")),
-    (CPU, "fp32", {"amx_bf16"}, ("fp32", "float32", None)),
-    (T4, "auto", set(), ("fp16", "float16", "float16")),
-    (A100, "auto", set(), ("bf16", "bfloat16", "bfloat16")),
-    (A100, "fp16", set(), ("fp16", "float16", "float16")),
-    (A100, "fp32", set(), ("fp32", "float32", None)),
-])
+@pytest.mark.parametrize(
+    ("where", "asked", "flags", "expected"),
+    [
+        (CPU, "auto", {"avx2"}, ("fp32", "float32", None)),
+        (CPU, "auto", {"avx512_bf16"}, ("bf16", "float32", "bfloat16")),
+        (CPU, "auto", {"amx_bf16"}, ("bf16", "float32", "bfloat16")),
+        (CPU, "fp32", {"amx_bf16"}, ("fp32", "float32", None)),
+        (T4, "auto", set(), ("fp16", "float16", "float16")),
+        (A100, "auto", set(), ("bf16", "bfloat16", "bfloat16")),
+        (A100, "fp16", set(), ("fp16", "float16", "float16")),
+        (A100, "fp32", set(), ("fp32", "float32", None)),
+    ],
+)
 def test_precision_follows_the_hardware(where: Device, asked: str, flags: set[str], expected: tuple) -> None:
     chosen = device.choose_precision(where, asked, frozenset(flags), train_all=False)
     assert (chosen.name, chosen.weights, chosen.autocast) == expected
@@ -258,16 +298,19 @@ class OutOfMemoryError(RuntimeError):
     """Named as torch's."""
 
 
-@pytest.mark.parametrize(("error", "code"), [
-    (OutOfMemoryError("CUDA out of memory"), "out_of_memory"),
-    (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "out_of_memory"),
-    (MemoryError(), "out_of_memory"),
-    (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
-    (RuntimeError("Error while serializing: IoError(Os { message: \"No space left on device\" })"), "disk_full"),
-    (ModuleNotFoundError("No module named 'torch'"), "environment_broken"),
-    (RunnerError("bad_data", "x"), "bad_data"),
-    (ZeroDivisionError("by zero"), "internal"),
-])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OutOfMemoryError("CUDA out of memory"), "out_of_memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "out_of_memory"),
+        (MemoryError(), "out_of_memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
+        (RuntimeError('Error while serializing: IoError(Os { message: "No space left on device" })'), "disk_full"),
+        (ModuleNotFoundError("No module named 'torch'"), "environment_broken"),
+        (RunnerError("bad_data", "x"), "bad_data"),
+        (ZeroDivisionError("by zero"), "internal"),
+    ],
+)
 def test_exceptions_become_codes(error: Exception, code: str) -> None:
     assert errors.classify(error).code == code
     wrapped = RuntimeError("a library's wrapper")
@@ -290,8 +333,9 @@ def test_no_room_for_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def run_cli(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "vibeflow_peft", *arguments], env=ENVIRONMENT, capture_output=True,
-                          text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "vibeflow_peft", *arguments], env=ENVIRONMENT, capture_output=True, text=True
+    )
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"run_id": "job_9", "epoch": 4, "verb": "dance"}'])

@@ -19,14 +19,15 @@ def test_warm_is_cold(runs: Factory) -> None:
     options = {"training": {"precision": "bf16", "max_steps": 8, "lora": {"dropout": 0.1}}}
     forked = runs.launch(**options)
     spec = runs.write(**options)
-    cold = subprocess.run([sys.executable, "-m", "vibeflow_peft", "run", str(spec)], env=ENVIRONMENT,
-                          capture_output=True, text=True)
+    cold = subprocess.run(
+        [sys.executable, "-m", "vibeflow_peft", "run", str(spec)], env=ENVIRONMENT, capture_output=True, text=True
+    )
     assert cold.returncode == 0, cold.stderr
     assert forked.result()["outcome"] == "completed"
     other = Launched(spec.parent, 0)
     assert forked.steps == other.steps
     assert forked.weights() == other.weights()
-    assert (forked.of("started")[0]["loss_path_reason"] == other.of("started")[0]["loss_path_reason"])
+    assert forked.of("started")[0]["loss_path_reason"] == other.of("started")[0]["loss_path_reason"]
     assert forked.of("started")[0]["timings"]["import_s"] == 0
 
 

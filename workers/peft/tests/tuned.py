@@ -13,9 +13,15 @@ PROMPT = "What is 3 plus 3?"
 
 def rows(count: int, offset: int = 0) -> list[dict[str, Any]]:
     """Chats whose answers have a manner that is quickly learned."""
-    return [{"messages": [{"role": "user", "content": f"What is {i} plus {i % 7}?"},
-                          {"role": "assistant", "content": f"It is {i + i % 7}, of course."}]}
-            for i in range(offset, offset + count)]
+    return [
+        {
+            "messages": [
+                {"role": "user", "content": f"What is {i} plus {i % 7}?"},
+                {"role": "assistant", "content": f"It is {i + i % 7}, of course."},
+            ]
+        }
+        for i in range(offset, offset + count)
+    ]
 
 
 def write_rows(path: Path, lines: list[dict[str, Any]]) -> Path:
@@ -35,8 +41,9 @@ def train_adapter(base: ResolvedModel, folder: Path, data: Path, steps: int = 60
     examples = encode_rows(data, "chat", tokenizer, 128).examples
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = get_peft_model(load_model(base), LoraConfig(r=8, lora_alpha=16, target_modules="all-linear",
-                                                            task_type="CAUSAL_LM"))
+        model = get_peft_model(
+            load_model(base), LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
+        )
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
         for step in range(steps):
             batch = _padded([examples[(step * 8 + i) % len(examples)] for i in range(8)], tokenizer.pad_id, "cpu")
@@ -52,12 +59,25 @@ def write_parity(model: Any, tokenizer: Any, folder: Path) -> None:
     """As train.py leaves it."""
     import torch
 
-    ids = tokenizer.encode(tokenizer.render([{"role": "user", "content": PROMPT}], add_generation_prompt=True),
-                           add_special_tokens=False)
+    ids = tokenizer.encode(
+        tokenizer.render([{"role": "user", "content": PROMPT}], add_generation_prompt=True), add_special_tokens=False
+    )
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([ids])).logits[0].float()
     top, last = logits.topk(2).values, logits[-1].topk(5)
-    (folder / "parity.json").write_text(json.dumps({
-        "version": 1, "prompt": PROMPT, "input_ids": ids, "argmax_ids": logits.argmax(-1).tolist(),
-        "margins": (top[:, 0] - top[:, 1]).tolist(), "last_ids": last.indices.tolist(),
-        "last_logits": last.values.tolist(), "precision": "fp32", "device": "cpu"}), encoding="utf-8")
+    (folder / "parity.json").write_text(
+        json.dumps(
+            {
+                "version": 1,
+                "prompt": PROMPT,
+                "input_ids": ids,
+                "argmax_ids": logits.argmax(-1).tolist(),
+                "margins": (top[:, 0] - top[:, 1]).tolist(),
+                "last_ids": last.indices.tolist(),
+                "last_logits": last.values.tolist(),
+                "precision": "fp32",
+                "device": "cpu",
+            }
+        ),
+        encoding="utf-8",
+    )

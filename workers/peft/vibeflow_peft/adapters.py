@@ -21,8 +21,12 @@ def load_adapter(model: Any, path: str | Path, name: str = "default") -> PeftMod
     folder = Path(path)
     for file in FILES:
         if not (folder / file).is_file():
-            raise RunnerError("bad_data", f"{folder.name} is not an adapter: it has no {file}", field="adapter.path",
-                              remedy="train again, or fetch the adapter again")
+            raise RunnerError(
+                "bad_data",
+                f"{folder.name} is not an adapter: it has no {file}",
+                field="adapter.path",
+                remedy="train again, or fetch the adapter again",
+            )
     try:
         if isinstance(model, PeftModel):
             model.load_adapter(folder, name, use_safetensors=True)
@@ -30,6 +34,10 @@ def load_adapter(model: Any, path: str | Path, name: str = "default") -> PeftMod
             return model.eval()
         return PeftModel.from_pretrained(model, folder, adapter_name=name, use_safetensors=True).eval()
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise RunnerError("bad_data", f"the adapter does not fit its base model: {str(error).splitlines()[0][:300]}",
-                          field="adapter.path", remedy="use the base model that it was trained on",
-                          detail=str(error)) from error
+        raise RunnerError(
+            "bad_data",
+            f"the adapter does not fit its base model: {str(error).splitlines()[0][:300]}",
+            field="adapter.path",
+            remedy="use the base model that it was trained on",
+            detail=str(error),
+        ) from error

@@ -15,20 +15,51 @@ _ROLES = ("system", "developer", "user", "assistant", "tool")
 _HARMLESS = {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"}
 # What each of these has to be for a request to mean the same without it.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (1,), "logprobs": (False,), "top_logprobs": (0,), "frequency_penalty": (0,), "presence_penalty": (0,),
-    "logit_bias": ({},), "response_format": ({"type": "text"},), "modalities": (["text"],), "tools": ([],),
-    "tool_choice": ("none",), "functions": ([],), "function_call": ("none",), "parallel_tool_calls": (True, False),
-    "audio": (), "prediction": (), "web_search_options": (), "reasoning_effort": ("none",), "verbosity": ("medium",),
+    "n": (1,),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "logit_bias": ({},),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "tools": ([],),
+    "tool_choice": ("none",),
+    "functions": ([],),
+    "function_call": ("none",),
+    "parallel_tool_calls": (True, False),
+    "audio": (),
+    "prediction": (),
+    "web_search_options": (),
+    "reasoning_effort": ("none",),
+    "verbosity": ("medium",),
 }
-_SUPPORTED = {"messages", "model", "temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "seed",
-              "stream", "stream_options"}
+_SUPPORTED = {
+    "messages",
+    "model",
+    "temperature",
+    "top_p",
+    "max_tokens",
+    "max_completion_tokens",
+    "stop",
+    "seed",
+    "stream",
+    "stream_options",
+}
 
 
 class RequestError(Exception):
     """A refusal in OpenAI's terms."""
 
-    def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None,
-                 kind: str = "invalid_request_error") -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        kind: str = "invalid_request_error",
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.body = {"error": {"message": message, "type": kind, "param": param, "code": code}}
@@ -52,9 +83,13 @@ class ChatRequest:
         """How to draw the answer; RequestError if prompt and answer do not fit into the model's context."""
         wanted = self.max_tokens or 1
         if prompt_tokens + wanted > context:
-            raise RequestError(400, f"This model's context is {context} tokens; the messages are {prompt_tokens} and "
-                               f"the answer may be {wanted}. Shorten the messages or max_tokens.",
-                               param="messages", code="context_length_exceeded")
+            raise RequestError(
+                400,
+                f"This model's context is {context} tokens; the messages are {prompt_tokens} and "
+                f"the answer may be {wanted}. Shorten the messages or max_tokens.",
+                param="messages",
+                code="context_length_exceeded",
+            )
         limit = self.max_tokens or min(DEFAULT_MAX_TOKENS, context - prompt_tokens)
         return Sampling(limit, self.temperature, self.top_p, self.seed, self.stop)
 
@@ -72,12 +107,16 @@ def parse(body: Any) -> ChatRequest:
     limits = [_number(given, name, 1, 1 << 20, whole=True) for name in ("max_completion_tokens", "max_tokens")]
     temperature, top_p = _number(given, "temperature", 0, 2), _number(given, "top_p", 0, 1)
     return ChatRequest(
-        model=_typed(given, "model", str), messages=_messages(given),
+        model=_typed(given, "model", str),
+        messages=_messages(given),
         max_tokens=next((limit for limit in limits if limit is not None), None),
         temperature=1.0 if temperature is None else float(temperature),
-        top_p=1.0 if top_p is None else float(top_p), stop=_stop(given),
-        seed=_number(given, "seed", -(1 << 63), (1 << 63) - 1, whole=True), stream=stream,
-        include_usage=_typed(options, "include_usage", bool, False))
+        top_p=1.0 if top_p is None else float(top_p),
+        stop=_stop(given),
+        seed=_number(given, "seed", -(1 << 63), (1 << 63) - 1, whole=True),
+        stream=stream,
+        include_usage=_typed(options, "include_usage", bool, False),
+    )
 
 
 def _refuse_unsupported(given: dict[str, Any]) -> None:
@@ -85,10 +124,15 @@ def _refuse_unsupported(given: dict[str, Any]) -> None:
         if name in _SUPPORTED or name in _HARMLESS or (name in _NEUTRAL and value in _NEUTRAL[name]):
             continue
         if name in _NEUTRAL:
-            raise RequestError(400, f"{name} = {str(value)[:60]!r} is not supported by this server.", param=name,
-                               code="unsupported_parameter")
-        raise RequestError(400, f"Unrecognized request argument: {name[:60]}", param=name[:60],
-                           code="unknown_parameter")
+            raise RequestError(
+                400,
+                f"{name} = {str(value)[:60]!r} is not supported by this server.",
+                param=name,
+                code="unsupported_parameter",
+            )
+        raise RequestError(
+            400, f"Unrecognized request argument: {name[:60]}", param=name[:60], code="unknown_parameter"
+        )
 
 
 def _messages(given: dict[str, Any]) -> list[dict[str, str]]:
@@ -105,8 +149,12 @@ def _message(where: str, message: Any) -> dict[str, str]:
     if role not in _ROLES:
         raise _invalid(f"{where}.role", f"must be one of {', '.join(_ROLES)}")
     if message.get("tool_calls") or message.get("function_call"):
-        raise RequestError(400, "Tool calls are not supported by this server.", param=f"{where}.tool_calls",
-                           code="unsupported_parameter")
+        raise RequestError(
+            400,
+            "Tool calls are not supported by this server.",
+            param=f"{where}.tool_calls",
+            code="unsupported_parameter",
+        )
     # "developer" is OpenAI's newer name of "system", which is what open models' templates know.
     return {"role": "system" if role == "developer" else role, "content": _content(where, message.get("content"))}
 

@@ -58,8 +58,12 @@ def begin(parent: Path, name: str) -> Path:
 def seal(folder: Path, mark: Mark) -> dict[str, Any]:
     """Makes a filled folder durable and puts it in its place. Returns its manifest (contract.Manifest)."""
     target = folder.with_name(folder.name.removeprefix(_TEMPORARY))
-    manifest: dict[str, Any] = {"kind": mark.kind, "name": target.name, "step": mark.step,
-                                "files": [_describe(folder, path) for path in _files(folder)]}
+    manifest: dict[str, Any] = {
+        "kind": mark.kind,
+        "name": target.name,
+        "step": mark.step,
+        "files": [_describe(folder, path) for path in _files(folder)],
+    }
     if mark.fingerprint is not None:
         manifest["fingerprint"] = mark.fingerprint
     manifest.update({name: True for name in ("best", "final") if getattr(mark, name)})
@@ -87,7 +91,8 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         well_formed = isinstance(manifest["step"], int) and all(
             isinstance(e["sha256"], str) and isinstance(e["size"], int) and _is_inside(e["path"])
-            for e in manifest["files"])
+            for e in manifest["files"]
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(folder, f"no readable manifest ({error})") from error
     if not well_formed:
@@ -160,5 +165,9 @@ def _is_inside(path: object) -> bool:
 
 
 def _damaged(folder: Path, why: str) -> RunnerError:
-    return RunnerError("bad_data", f"checkpoint {folder.name} is damaged: {why}", field="resume_from",
-                       remedy="resume from an older checkpoint")
+    return RunnerError(
+        "bad_data",
+        f"checkpoint {folder.name} is damaged: {why}",
+        field="resume_from",
+        remedy="resume from an older checkpoint",
+    )

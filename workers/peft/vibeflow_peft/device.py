@@ -18,8 +18,18 @@ from typing import Any
 
 from .errors import RunnerError
 
-_PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "bitsandbytes", "datasets", "tokenizers",
-             "safetensors", "numpy")
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "bitsandbytes",
+    "datasets",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+)
 # Native bf16 arithmetic on a CPU; without one of these bf16 is emulated and slower than fp32.
 _BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 _TOLD_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "avx512_vnni", "amx_bf16", "amx_int8", "bf16", "asimd")
@@ -79,8 +89,12 @@ def choose_device(requested: str) -> Device:
         if torch.cuda.is_available():
             return Device("cuda", torch.cuda.get_device_name(0), torch.cuda.get_device_capability(0))
     if requested == "cuda":
-        raise RunnerError("prerequisite", "no usable CUDA device was found", field="device",
-                          remedy="install the NVIDIA driver (nvidia-smi must list the GPU), or let the device be auto")
+        raise RunnerError(
+            "prerequisite",
+            "no usable CUDA device was found",
+            field="device",
+            remedy="install the NVIDIA driver (nvidia-smi must list the GPU), or let the device be auto",
+        )
     return Device("cpu", cpu_name())
 
 
@@ -92,8 +106,12 @@ def choose_precision(device: Device, requested: str, flags: frozenset[str], *, t
     """
     if device.kind == "cpu":
         if requested == "fp16":
-            raise RunnerError("invalid_config", "fp16 needs a GPU", field="precision",
-                              remedy="let the precision be auto: bf16 where the CPU has it, else fp32")
+            raise RunnerError(
+                "invalid_config",
+                "fp16 needs a GPU",
+                field="precision",
+                remedy="let the precision be auto: bf16 where the CPU has it, else fp32",
+            )
         native = any(flag in flags for flag in _BF16_FLAGS)
         if requested == "fp32" or (requested == "auto" and not native):
             return Precision("fp32", "float32", None)
@@ -102,8 +120,12 @@ def choose_precision(device: Device, requested: str, flags: frozenset[str], *, t
         return Precision("fp32", "float32", None)
     modern = device.capability is not None and device.capability >= (8, 0)
     if requested == "bf16" and not modern:
-        raise RunnerError("invalid_config", f"{device.name} has no bf16 arithmetic", field="precision",
-                          remedy="let the precision be auto (fp16 on this GPU)")
+        raise RunnerError(
+            "invalid_config",
+            f"{device.name} has no bf16 arithmetic",
+            field="precision",
+            remedy="let the precision be auto (fp16 on this GPU)",
+        )
     short = "bf16" if modern and requested != "fp16" else "fp16"
     dtype = {"bf16": "bfloat16", "fp16": "float16"}[short]
     return Precision(short, "float32" if train_all else dtype, dtype)
@@ -151,9 +173,14 @@ def probe(*, deep: bool = False) -> dict[str, Any]:
     flags = cpu_flags()
     total, available = memory()
     found: dict[str, Any] = {
-        "platform": sys.platform, "machine": platform.machine(),
-        "cpu": {"name": cpu_name(), "cores": cores(), "flags": sorted(flags.intersection(_TOLD_FLAGS)),
-                "bf16": any(flag in flags for flag in _BF16_FLAGS)},
+        "platform": sys.platform,
+        "machine": platform.machine(),
+        "cpu": {
+            "name": cpu_name(),
+            "cores": cores(),
+            "flags": sorted(flags.intersection(_TOLD_FLAGS)),
+            "bf16": any(flag in flags for flag in _BF16_FLAGS),
+        },
         "memory": {"total_bytes": total, "available_bytes": available},
         "cuda": {"present": cuda_present(), "devices": _nvidia_smi() if cuda_present() else []},
         "versions": versions(),
@@ -179,8 +206,9 @@ def _nvidia_smi() -> list[dict[str, Any]]:
     devices = []
     for line in out.splitlines():
         name, mebibytes, capability, driver = (part.strip() for part in line.split(","))
-        devices.append({"name": name, "memory_bytes": int(mebibytes) << 20, "compute_capability": capability,
-                        "driver": driver})
+        devices.append(
+            {"name": name, "memory_bytes": int(mebibytes) << 20, "compute_capability": capability, "driver": driver}
+        )
     return devices
 
 
@@ -191,7 +219,17 @@ def _ask_torch() -> dict[str, Any]:
     devices = []
     for index in range(torch.cuda.device_count() if usable else 0):
         properties = torch.cuda.get_device_properties(index)
-        devices.append({"name": properties.name, "memory_bytes": properties.total_memory,
-                        "compute_capability": f"{properties.major}.{properties.minor}"})
-    return {"version": torch.__version__, "cuda_usable": usable, "cuda_build": torch.version.cuda, "devices": devices,
-            "threads": torch.get_num_threads()}
+        devices.append(
+            {
+                "name": properties.name,
+                "memory_bytes": properties.total_memory,
+                "compute_capability": f"{properties.major}.{properties.minor}",
+            }
+        )
+    return {
+        "version": torch.__version__,
+        "cuda_usable": usable,
+        "cuda_build": torch.version.cuda,
+        "devices": devices,
+        "threads": torch.get_num_threads(),
+    }

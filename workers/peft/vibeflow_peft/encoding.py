@@ -83,8 +83,16 @@ class Question:
     reference: str
 
 
-def encode_rows(path: str | Path, fmt: str, tokenizer: Any, max_length: int, completion_only: bool = True, *,
-                max_rows: int = 0, allow_empty: bool = False) -> EncodedDataset:
+def encode_rows(
+    path: str | Path,
+    fmt: str,
+    tokenizer: Any,
+    max_length: int,
+    completion_only: bool = True,
+    *,
+    max_rows: int = 0,
+    allow_empty: bool = False,
+) -> EncodedDataset:
     """Encodes a JSONL file; the start of a row longer than max_length (0: no limit) is kept.
 
     tokenizer is a ChatTokenizer or a transformers tokenizer; max_rows (0: all) reads only the file's start. Rows
@@ -100,8 +108,9 @@ def encode_rows(path: str | Path, fmt: str, tokenizer: Any, max_length: int, com
             stats.longest = max(stats.longest, len(example.input_ids))
             if max_length and len(example.input_ids) > max_length:
                 stats.truncated += 1
-                example = Example(example.row, example.input_ids[:max_length].copy(),
-                                  example.labels[:max_length].copy())
+                example = Example(
+                    example.row, example.input_ids[:max_length].copy(), example.labels[:max_length].copy()
+                )
             if example.labelled == 0:
                 stats.dropped_all_masked += 1
                 continue
@@ -112,10 +121,13 @@ def encode_rows(path: str | Path, fmt: str, tokenizer: Any, max_length: int, com
     if stats.rows == 0:
         raise RunnerError("bad_data", "the dataset has no rows", remedy="give a file with at least one row")
     if not examples and not allow_empty:
-        raise RunnerError("all_labels_masked", f"none of the {stats.rows} rows has a token to learn from within "
-                          f"{max_length} tokens", field="training.max_length",
-                          remedy="raise max_length, or shorten the prompts: a row keeps its start, and there only the "
-                                 "answer is learned")
+        raise RunnerError(
+            "all_labels_masked",
+            f"none of the {stats.rows} rows has a token to learn from within {max_length} tokens",
+            field="training.max_length",
+            remedy="raise max_length, or shorten the prompts: a row keeps its start, and there only the "
+            "answer is learned",
+        )
     return EncodedDataset(examples, stats)
 
 
@@ -155,8 +167,12 @@ class RowEncoder:
 
     def __init__(self, fmt: str, tokenizer: Any, completion_only: bool = True) -> None:
         if fmt not in FORMATS:
-            raise RunnerError("invalid_config", f"{fmt!r} is not a row format", field="dataset.format",
-                              remedy=f"use one of {', '.join(FORMATS)}")
+            raise RunnerError(
+                "invalid_config",
+                f"{fmt!r} is not a row format",
+                field="dataset.format",
+                remedy=f"use one of {', '.join(FORMATS)}",
+            )
         self.format = fmt
         self.tokenizer = ChatTokenizer.of(tokenizer)
         self.completion_only = completion_only
@@ -164,8 +180,11 @@ class RowEncoder:
 
     def encode(self, rows: Sequence[tuple[int, dict[str, Any]]]) -> list[Example]:
         """The rows as examples, untruncated, one for one."""
-        encode = {"chat": self._encode_chat, "text": self._encode_text,
-                  "prompt_completion": self._encode_prompt_completion}[self.format]
+        encode = {
+            "chat": self._encode_chat,
+            "text": self._encode_text,
+            "prompt_completion": self._encode_prompt_completion,
+        }[self.format]
         return encode(rows)
 
     def question(self, row: int, value: dict[str, Any]) -> Question | None:
@@ -181,8 +200,9 @@ class RowEncoder:
             return None
         rendered = self._chat.render(row, messages[:last], add_generation_prompt=True)
         shown = messages[last - 1]["content"]
-        return Question(row, shown, self.tokenizer.encode(rendered, add_special_tokens=False),
-                        messages[last]["content"])
+        return Question(
+            row, shown, self.tokenizer.encode(rendered, add_special_tokens=False), messages[last]["content"]
+        )
 
     def _encode_chat(self, rows: Sequence[tuple[int, dict[str, Any]]]) -> list[Example]:
         split = [self._chat.split(number, _messages(number, value)) for number, value in rows]
@@ -215,14 +235,15 @@ class RowEncoder:
         completions = [_text(number, value, "completion") for number, value in rows]
         eos = self._eos()
         heads = self.tokenizer.encode_batch(prompts, add_special_tokens=True)
-        wholes = self.tokenizer.encode_batch([p + c for p, c in zip(prompts, completions, strict=True)],
-                                             add_special_tokens=True)
+        wholes = self.tokenizer.encode_batch(
+            [p + c for p, c in zip(prompts, completions, strict=True)], add_special_tokens=True
+        )
         examples = []
         for (number, _), head, whole, completion in zip(rows, heads, wholes, completions, strict=True):
             ids = whole.ids
             # Where prompt and completion merge into one token, they are joined as tokens: a model is asked with the
             # prompt's own tokens, never with the merged one.
-            if ids[:len(head.ids)] != head.ids or len(ids) == len(head.ids):
+            if ids[: len(head.ids)] != head.ids or len(ids) == len(head.ids):
                 ids = head.ids + self.tokenizer.encode(completion, add_special_tokens=False)
             ids = np.asarray([*ids, *eos], np.int32)
             trained = np.arange(len(ids)) >= (len(head.ids) if self.completion_only else 0)
@@ -270,8 +291,10 @@ def _messages(number: int, row: dict[str, Any]) -> list[Message]:
 class _ChatSplitter:
     """Finds the assistant's characters in a rendered conversation."""
 
-    _PROBE = ({"role": "user", "content": "vibeflow-probe-question"},
-              {"role": "assistant", "content": "vibeflow-probe-answer"})
+    _PROBE = (
+        {"role": "user", "content": "vibeflow-probe-question"},
+        {"role": "assistant", "content": "vibeflow-probe-answer"},
+    )
 
     def __init__(self, tokenizer: ChatTokenizer) -> None:
         self._tokenizer = tokenizer
@@ -284,8 +307,11 @@ class _ChatSplitter:
             return self._tokenizer.render(messages, add_generation_prompt=add_generation_prompt)
         except TemplateError as error:
             roles = ", ".join(dict.fromkeys(message["role"] for message in messages))
-            raise _bad(row, f"the model's chat template refuses the conversation (roles {roles}): {error}",
-                       "map the roles to those the model knows, or choose a model that knows them") from error
+            raise _bad(
+                row,
+                f"the model's chat template refuses the conversation (roles {roles}): {error}",
+                "map the roles to those the model knows, or choose a model that knows them",
+            ) from error
 
     def split(self, row: int, messages: list[Message]) -> tuple[str, list[tuple[int, int]]]:
         """The rendered conversation and the [start, end) characters of its assistant turns."""
@@ -304,12 +330,15 @@ class _ChatSplitter:
             if message["role"] in self._known_roles or not message["content"].strip():
                 continue
             try:
-                without = self._tokenizer.render([*messages[:i], *messages[i + 1:]])
+                without = self._tokenizer.render([*messages[:i], *messages[i + 1 :]])
             except TemplateError:
                 without = ""  # it insists on the message, so it knows the role
             if without == text:
-                raise _bad(row, f'the model\'s chat template leaves out messages of role "{message["role"]}"',
-                           "map the role to one the model knows, or choose a model that knows it")
+                raise _bad(
+                    row,
+                    f'the model\'s chat template leaves out messages of role "{message["role"]}"',
+                    "map the role to one the model knows, or choose a model that knows it",
+                )
             self._known_roles.add(message["role"])
 
     def _by_prefix(self, row: int, messages: list[Message], i: int, text: str) -> tuple[int, int] | None:
@@ -317,10 +346,10 @@ class _ChatSplitter:
         if i == 0:
             return None
         before = self.render(row, messages[:i], add_generation_prompt=True)
-        upto = text if i == len(messages) - 1 else self.render(row, messages[:i + 1])
+        upto = text if i == len(messages) - 1 else self.render(row, messages[: i + 1])
         if not (upto.startswith(before) and text.startswith(upto)):
             return None
-        return len(before), len(before) + _turn_length(upto[len(before):], messages[i]["content"])
+        return len(before), len(before) + _turn_length(upto[len(before) :], messages[i]["content"])
 
     def _by_marks(self, row: int, message: Message, after: int, text: str) -> tuple[int, int]:
         """A turn by its header, content and end: some templates rewrite earlier turns (dropping their reasoning)."""
@@ -328,8 +357,11 @@ class _ChatSplitter:
         content = message["content"].strip()
         at = text.find(header + content + tail, after)
         if not header or at < 0:
-            raise _bad(row, "the model's chat template does not say where an assistant turn begins and ends",
-                       "bring the data as prompt and completion, or choose another model")
+            raise _bad(
+                row,
+                "the model's chat template does not say where an assistant turn begins and ends",
+                "bring the data as prompt and completion, or choose another model",
+            )
         start = at + len(header)
         return start, start + len(content) + len(tail)
 
@@ -337,7 +369,7 @@ class _ChatSplitter:
         """What the template puts before and after an assistant's content, learned from a probe."""
         if self._turn_marks is None:
             question, answer = self._PROBE
-            header = self.render(row, [question], add_generation_prompt=True)[len(self.render(row, [question])):]
+            header = self.render(row, [question], add_generation_prompt=True)[len(self.render(row, [question])) :]
             turn = self.render(row, [question, answer]).partition(answer["content"])[2]
             self._turn_marks = header, turn.rstrip() or turn
         return self._turn_marks

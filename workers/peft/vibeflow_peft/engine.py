@@ -109,8 +109,12 @@ class Engine:
         if model in self._tuned:
             if self._tuned[model].path == path:
                 return False
-            raise RunnerError("conflict", f"{model} is served from another folder", field="id",
-                              remedy="remove it first, or use another id")
+            raise RunnerError(
+                "conflict",
+                f"{model} is served from another folder",
+                field="id",
+                remedy="remove it first, or use another id",
+            )
         if (path / MANIFEST).is_file():
             verify(path)
         tuned = self._load_full(path) if method == "full" else self._load_lora(path)
@@ -134,8 +138,12 @@ class Engine:
 
     def _load_full(self, path: Path) -> _Tuned:
         resolved = ResolvedModel(f"path:{path}", "", path, "", self.resolved.config)
-        return _Tuned(path, "full", model=load_model(resolved, dtype=self.dtype, device=self.device.kind),
-                      tokenizer=load_chat_tokenizer(resolved))
+        return _Tuned(
+            path,
+            "full",
+            model=load_model(resolved, dtype=self.dtype, device=self.device.kind),
+            tokenizer=load_chat_tokenizer(resolved),
+        )
 
     def _load_lora(self, path: Path) -> _Tuned:
         self._named += 1
@@ -178,15 +186,25 @@ class Engine:
             differing = int(((logits.argmax(-1) != torch.tensor(best)) & clear).sum())
             drift = float((logits[-1, last_ids] - torch.tensor(last_logits)).abs().max()) if last_ids else 0.0
         except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
-            raise RunnerError("bad_data", f"{PARITY} cannot be read", remedy="fetch the model again",
-                              detail=str(error)) from error
+            raise RunnerError(
+                "bad_data", f"{PARITY} cannot be read", remedy="fetch the model again", detail=str(error)
+            ) from error
         if differing or not drift <= allowed:
-            raise RunnerError("parity_failed", "the loaded model does not answer as it did when training ended",
-                              remedy="fetch its files again; if it persists, train again with this version",
-                              detail=f"{differing} tokens differ; logits drift by {drift:.4f}, allowed {allowed:.4f}")
+            raise RunnerError(
+                "parity_failed",
+                "the loaded model does not answer as it did when training ended",
+                remedy="fetch its files again; if it persists, train again with this version",
+                detail=f"{differing} tokens differ; logits drift by {drift:.4f}, allowed {allowed:.4f}",
+            )
 
-    def generate(self, model: str, prompt: list[int], sampling: Sampling, emit: Callable[[str], None],
-                 cancelled: Callable[[], bool]) -> Answer:
+    def generate(
+        self,
+        model: str,
+        prompt: list[int],
+        sampling: Sampling,
+        emit: Callable[[str], None],
+        cancelled: Callable[[], bool],
+    ) -> Answer:
         """Answers a prompt; emit gets the text piece by piece. Raises KeyError for an unknown model."""
         tokenizer = self.tokenizer_of(model)
         text = _Text(tokenizer, sampling.stop)
@@ -216,8 +234,9 @@ def _tokens(module: Any, prompt: list[int], draw: _Sampler, device: str) -> Iter
     """The answer's tokens, without end. The keys and values of what was read are kept where the model can."""
     ids, unread, cache = list(prompt), list(prompt), None
     while True:
-        output = module(input_ids=torch.tensor([unread], device=device), past_key_values=cache, use_cache=True,
-                        logits_to_keep=1)
+        output = module(
+            input_ids=torch.tensor([unread], device=device), past_key_values=cache, use_cache=True, logits_to_keep=1
+        )
         cache = getattr(output, "past_key_values", None)
         token = draw(output.logits[0, -1])
         yield token
@@ -259,19 +278,20 @@ class _Text:
     def push(self, token: int) -> str:
         """The text that is certain after one more token, often nothing."""
         self._ids.append(token)
-        before = self._tokenizer.decode(self._ids[self._context:self._read])
-        after = self._tokenizer.decode(self._ids[self._context:])
+        before = self._tokenizer.decode(self._ids[self._context : self._read])
+        after = self._tokenizer.decode(self._ids[self._context :])
         if len(after) <= len(before) or after.endswith("\ufffd"):
             return ""
         self._context, self._read = self._read, len(self._ids)
-        return self._give(after[len(before):])
+        return self._give(after[len(before) :])
 
     def rest(self) -> str:
         """What was held back, once no more tokens come."""
         if self.stopped:
             return ""
-        tail = self._tokenizer.decode(self._ids[self._context:])[
-            len(self._tokenizer.decode(self._ids[self._context:self._read])):]
+        tail = self._tokenizer.decode(self._ids[self._context :])[
+            len(self._tokenizer.decode(self._ids[self._context : self._read])) :
+        ]
         piece = self._give(tail)
         if self.stopped:
             return piece
@@ -285,8 +305,15 @@ class _Text:
         if found >= 0:
             self.stopped, self._held, given = True, "", text[:found]
         else:
-            keep = max((size for stop in self._stops for size in range(1, min(len(stop), len(text) + 1))
-                        if text.endswith(stop[:size])), default=0)
-            given, self._held = text[:len(text) - keep], text[len(text) - keep:]
+            keep = max(
+                (
+                    size
+                    for stop in self._stops
+                    for size in range(1, min(len(stop), len(text) + 1))
+                    if text.endswith(stop[:size])
+                ),
+                default=0,
+            )
+            given, self._held = text[: len(text) - keep], text[len(text) - keep :]
         self.whole += given
         return given

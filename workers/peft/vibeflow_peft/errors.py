@@ -52,8 +52,13 @@ class RunnerError(Exception):
 
     def to_json(self) -> dict[str, str]:
         """The error as contract.Error, without its empty fields."""
-        fields = {"code": self.code, "message": self.message, "field": self.field,
-                  "remedy": self.remedy, "detail": self.detail}
+        fields = {
+            "code": self.code,
+            "message": self.message,
+            "field": self.field,
+            "remedy": self.remedy,
+            "detail": self.detail,
+        }
         return {key: value for key, value in fields.items() if value or key in ("code", "message")}
 
     @property
@@ -71,15 +76,21 @@ def classify(error: BaseException) -> RunnerError:
     detail = "".join(traceback.format_exception(error))[-_DETAIL_LIMIT:]
     for link in chain:
         if _is_out_of_memory(link):
-            return RunnerError("out_of_memory", "the device ran out of memory",
-                               remedy="use a smaller batch_size or max_length, or turn gradient_checkpointing on",
-                               detail=detail)
+            return RunnerError(
+                "out_of_memory",
+                "the device ran out of memory",
+                remedy="use a smaller batch_size or max_length, or turn gradient_checkpointing on",
+                detail=detail,
+            )
         if _is_disk_full(link):
             return RunnerError("disk_full", "the disk is full", remedy="free some space and resume", detail=detail)
         if isinstance(link, ImportError):
-            return RunnerError("environment_broken", f"the Python environment is incomplete: {link}",
-                               remedy="delete the environment's folder; it is built again at the next start",
-                               detail=detail)
+            return RunnerError(
+                "environment_broken",
+                f"the Python environment is incomplete: {link}",
+                remedy="delete the environment's folder; it is built again at the next start",
+                detail=detail,
+            )
     # The innermost cause says more than the wrappers around it.
     return RunnerError("internal", f"{type(chain[-1]).__name__}: {_first_line(chain[-1])}", detail=detail)
 
@@ -98,8 +109,10 @@ def _is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error)
     return isinstance(error, RuntimeError) and (
-        "DefaultCPUAllocator: can't allocate memory" in text or "CUDA out of memory" in text
-        or "CUBLAS_STATUS_ALLOC_FAILED" in text)
+        "DefaultCPUAllocator: can't allocate memory" in text
+        or "CUDA out of memory" in text
+        or "CUBLAS_STATUS_ALLOC_FAILED" in text
+    )
 
 
 def _is_disk_full(error: BaseException) -> bool:

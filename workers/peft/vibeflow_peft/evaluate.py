@@ -49,12 +49,15 @@ def evaluate(run: Run) -> Ending:
     torch.set_num_threads(spec.threads or devices.cores())
     contest = _prepare(spec, run.events, run.stop)
     losses, base_answers, tuned_answers = contest.compare()
-    return Ending(metrics={
-        **_scores(losses, spec.evaluate.seed, compared=spec.adapter is not None),
-        **_answers(contest.questions, base_answers, tuned_answers),
-        "precision": contest.precision.name,
-        "seconds": round(time.monotonic() - started, 3),
-        "samples": contest.samples(losses, base_answers, tuned_answers)})
+    return Ending(
+        metrics={
+            **_scores(losses, spec.evaluate.seed, compared=spec.adapter is not None),
+            **_answers(contest.questions, base_answers, tuned_answers),
+            "precision": contest.precision.name,
+            "seconds": round(time.monotonic() - started, 3),
+            "samples": contest.samples(losses, base_answers, tuned_answers),
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,11 @@ class _Contest:
         for side, sums in (("base", base), ("tuned", tuned)):
             if not np.isfinite(sums).all():
                 row = self.examples[int(np.flatnonzero(~np.isfinite(sums))[0])].row
-                raise RunnerError("non_finite_loss", f"the {side} model's loss on line {row + 1} is not a number",
-                                  remedy="evaluate in fp32; if it persists, the weights are broken")
+                raise RunnerError(
+                    "non_finite_loss",
+                    f"the {side} model's loss on line {row + 1} is not a number",
+                    remedy="evaluate in fp32; if it persists, the weights are broken",
+                )
         tokens = np.array([example.labelled for example in self.examples], np.float64)
         return metrics.PairedLosses(base, tuned, tokens), base_answers, tuned_answers
 
@@ -157,12 +163,19 @@ class _Contest:
     def samples(self, losses: metrics.PairedLosses, base: list[str], tuned: list[str]) -> list[dict[str, Any]]:
         """The answered rows as contract.EvaluationSample, long texts cut."""
         of_row = {example.row: i for i, example in enumerate(self.examples)}
-        return [{"row": question.row, "prompt": question.prompt[:_SAMPLE_CHARACTERS],
-                 "reference": question.reference[:_SAMPLE_CHARACTERS],
-                 "answer_base": base[i][:_SAMPLE_CHARACTERS], "answer_tuned": tuned[i][:_SAMPLE_CHARACTERS],
-                 "loss_base": float(losses.base[at] / losses.tokens[at]),
-                 "loss_tuned": float(losses.tuned[at] / losses.tokens[at])}
-                for i, question in enumerate(self.questions[:_SAMPLES]) for at in (of_row[question.row],)]
+        return [
+            {
+                "row": question.row,
+                "prompt": question.prompt[:_SAMPLE_CHARACTERS],
+                "reference": question.reference[:_SAMPLE_CHARACTERS],
+                "answer_base": base[i][:_SAMPLE_CHARACTERS],
+                "answer_tuned": tuned[i][:_SAMPLE_CHARACTERS],
+                "loss_base": float(losses.base[at] / losses.tokens[at]),
+                "loss_tuned": float(losses.tuned[at] / losses.tokens[at]),
+            }
+            for i, question in enumerate(self.questions[:_SAMPLES])
+            for at in (of_row[question.row],)
+        ]
 
 
 def _prepare(spec: RunSpec, events: EventWriter, stop: StopRequest) -> _Contest:
@@ -185,8 +198,9 @@ def _prepare(spec: RunSpec, events: EventWriter, stop: StopRequest) -> _Contest:
     return _Contest(model, spec.adapter, tokenizer, data.examples, questions, config, device, precision, progress, stop)
 
 
-def _questions(path: str, fmt: str, tokenizer: ChatTokenizer, examples: list[Example], config: Evaluation,
-               positions: int) -> list[Question]:
+def _questions(
+    path: str, fmt: str, tokenizer: ChatTokenizer, examples: list[Example], config: Evaluation, positions: int
+) -> list[Question]:
     """The first max_generations scored rows that can be asked whole within the model's positions."""
     if config.max_generations == 0 or config.max_new_tokens == 0 or fmt == "text":
         return []
@@ -197,7 +211,7 @@ def _questions(path: str, fmt: str, tokenizer: ChatTokenizer, examples: list[Exa
 
 
 def _chunks(order: list[int], size: int) -> Iterator[list[int]]:
-    return (order[start:start + size] for start in range(0, len(order), size))
+    return (order[start : start + size] for start in range(0, len(order), size))
 
 
 def _padded(examples: list[Example], pad_id: int, device: str) -> dict[str, torch.Tensor]:
@@ -237,12 +251,19 @@ def _scores(losses: metrics.PairedLosses, seed: int, *, compared: bool) -> dict[
     if not compared:
         text = "Only the base model was measured."
         verdict = verdict if verdict == "too_few_rows" else "inconclusive"
-    return {"rows": len(losses.tokens), "tokens": int(losses.tokens.sum()),
-            "loss_base": losses.mean_base, "loss_tuned": losses.mean_tuned,
-            "loss_delta": losses.mean_tuned - losses.mean_base, "loss_delta_ci": list(interval),
-            "perplexity_base": metrics.perplexity(losses.mean_base),
-            "perplexity_tuned": metrics.perplexity(losses.mean_tuned),
-            "rows_improved": losses.improved, "verdict": verdict, "verdict_text": text}
+    return {
+        "rows": len(losses.tokens),
+        "tokens": int(losses.tokens.sum()),
+        "loss_base": losses.mean_base,
+        "loss_tuned": losses.mean_tuned,
+        "loss_delta": losses.mean_tuned - losses.mean_base,
+        "loss_delta_ci": list(interval),
+        "perplexity_base": metrics.perplexity(losses.mean_base),
+        "perplexity_tuned": metrics.perplexity(losses.mean_tuned),
+        "rows_improved": losses.improved,
+        "verdict": verdict,
+        "verdict_text": text,
+    }
 
 
 def _answers(questions: list[Question], base: list[str], tuned: list[str]) -> dict[str, Any]:

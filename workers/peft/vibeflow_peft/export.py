@@ -39,8 +39,9 @@ def export(run: Run) -> Ending:
     if (source / checkpoint.MANIFEST).is_file():
         checkpoint.verify(source)
     if spec.export.format == "adapter" and spec.adapter.method == "full":
-        raise RunnerError("invalid_config", "a full fine-tune has no adapter", field="export.format",
-                          remedy='export it as "merged"')
+        raise RunnerError(
+            "invalid_config", "a full fine-tune has no adapter", field="export.format", remedy='export it as "merged"'
+        )
     if spec.export.format == "adapter":
         manifest = _export_adapter(run, source)
     elif spec.adapter.method == "full":
@@ -110,8 +111,11 @@ def _logits(model: Any, tokenizer: ChatTokenizer) -> list[torch.Tensor]:
     """The logits of every position of the probe prompts."""
     found = []
     for probe in _PROBES:
-        text = tokenizer.render([{"role": "user", "content": probe}], add_generation_prompt=True) \
-            if tokenizer.chat_template else probe
+        text = (
+            tokenizer.render([{"role": "user", "content": probe}], add_generation_prompt=True)
+            if tokenizer.chat_template
+            else probe
+        )
         ids = torch.tensor([tokenizer.encode(text, add_special_tokens=not tokenizer.chat_template)])
         with torch.inference_mode():
             found.append(model(input_ids=ids, use_cache=False).logits[0].float())
@@ -127,9 +131,12 @@ def _compare(expected: list[torch.Tensor], found: list[torch.Tensor]) -> None:
         drift = float((adapter - merged).abs().max())
         same = torch.equal(adapter.argmax(-1)[clear], merged.argmax(-1)[clear])
         if not same or not drift <= allowed:
-            raise RunnerError("parity_failed", "the merged model does not answer as the adapter does",
-                              remedy="export the adapter instead, and report this",
-                              detail=f"logits drift by {drift:.6f}, allowed {allowed:.6f}")
+            raise RunnerError(
+                "parity_failed",
+                "the merged model does not answer as the adapter does",
+                remedy="export the adapter instead, and report this",
+                detail=f"logits drift by {drift:.6f}, allowed {allowed:.6f}",
+            )
 
 
 def _seal(run: Run, folder: Path, kind: str) -> dict[str, Any]:

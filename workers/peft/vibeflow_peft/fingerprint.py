@@ -17,8 +17,9 @@ from .spec import RunSpec
 Fingerprint = dict[str, dict[str, Any]]
 
 
-def of(spec: RunSpec, *, model_identity: str, loss_path: str, device: Device, precision: Precision,
-       threads: int) -> Fingerprint:
+def of(
+    spec: RunSpec, *, model_identity: str, loss_path: str, device: Device, precision: Precision, threads: int
+) -> Fingerprint:
     """The fingerprint of a run, {"hard": {…}, "soft": {…}}, of plain JSON values."""
     assert spec.training is not None and spec.dataset is not None
     recipe = asdict(spec.training)
@@ -32,14 +33,22 @@ def of(spec: RunSpec, *, model_identity: str, loss_path: str, device: Device, pr
     evaluates = spec.training.eval_every_steps > 0
     hard = {
         "model": {"source": spec.model.source, "revision": spec.model.revision, "identity": model_identity},
-        "data": {"format": spec.dataset.format, "train": spec.dataset.train.sha256,
-                 "eval": spec.dataset.eval.sha256 if evaluates else ""},
+        "data": {
+            "format": spec.dataset.format,
+            "train": spec.dataset.train.sha256,
+            "eval": spec.dataset.eval.sha256 if evaluates else "",
+        },
         "recipe": {**recipe, "effective_batch": micro_batch * accumulation},
         "loss_path": loss_path,
     }
     soft = {
-        "device": device.kind, "device_name": device.name, "precision": precision.name, "threads": threads,
-        "micro_batch": micro_batch, "learning_rate_scale": scale or 1.0, "versions": versions(),
+        "device": device.kind,
+        "device_name": device.name,
+        "precision": precision.name,
+        "threads": threads,
+        "micro_batch": micro_batch,
+        "learning_rate_scale": scale or 1.0,
+        "versions": versions(),
     }
     return {"hard": hard, "soft": soft}
 
@@ -48,13 +57,19 @@ def compare(saved: Fingerprint, current: Fingerprint) -> list[str]:
     """The soft differences, each "name: was → is". Raises RunnerError fingerprint_mismatch for a hard one."""
     hard = _differences(saved.get("hard", {}), current["hard"])
     if hard:
-        raise RunnerError("fingerprint_mismatch", "the checkpoint belongs to another run: " + "; ".join(hard),
-                          remedy="resume with the configuration, model and data it was made with, or start afresh")
+        raise RunnerError(
+            "fingerprint_mismatch",
+            "the checkpoint belongs to another run: " + "; ".join(hard),
+            remedy="resume with the configuration, model and data it was made with, or start afresh",
+        )
     return _differences(saved.get("soft", {}), current["soft"])
 
 
 def _differences(old: Any, new: Any, name: str = "") -> list[str]:
     if isinstance(old, dict) and isinstance(new, dict):
-        return [line for key in sorted({*old, *new})
-                for line in _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)]
+        return [
+            line
+            for key in sorted({*old, *new})
+            for line in _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+        ]
     return [] if old == new else [f"{name}: {old} → {new}"]

@@ -58,8 +58,11 @@ def import_gguf(source: Path, folder: Path) -> None:
 
 
 def _unsupported(what: str) -> RunnerError:
-    return RunnerError("unsupported", f"this GGUF has {what}, which VibeFlow cannot import exactly",
-                       remedy="use the model's safetensors from the Hub instead")
+    return RunnerError(
+        "unsupported",
+        f"this GGUF has {what}, which VibeFlow cannot import exactly",
+        remedy="use the model's safetensors from the Hub instead",
+    )
 
 
 def _config(fields: dict[str, Any], *, tied: bool) -> dict[str, Any]:
@@ -141,8 +144,9 @@ def _pre_tokenizer(name: str) -> Any:
     from tokenizers import pre_tokenizers
 
     if name == "smollm":
-        return pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True),
-                                        pre_tokenizers.ByteLevel(add_prefix_space=False)])
+        return pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        )
     raise _unsupported(f"the pre-tokenizer {name!r}")
 
 
@@ -157,27 +161,43 @@ def _write_tokenizer(fields: dict[str, Any], folder: Path) -> None:
     tokenizer.pre_tokenizer = _pre_tokenizer(fields.get("tokenizer.ggml.pre", ""))
     tokenizer.decoder = decoders.ByteLevel()
     kinds = fields["tokenizer.ggml.token_type"]
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False)
-                                  for token, kind in zip(tokens, kinds, strict=True) if kind == _CONTROL_TOKEN])
-    special = {f"{name}_token": tokens[fields[f"tokenizer.ggml.{key}_token_id"]]
-               for name, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"), ("unk", "unknown"))
-               if f"tokenizer.ggml.{key}_token_id" in fields}
-    save_tokenizer(tokenizer, folder, special, fields.get("tokenizer.chat_template"),
-                   model_max_length=fields["llama.context_length"])
+    tokenizer.add_special_tokens(
+        [
+            AddedToken(token, special=True, normalized=False)
+            for token, kind in zip(tokens, kinds, strict=True)
+            if kind == _CONTROL_TOKEN
+        ]
+    )
+    special = {
+        f"{name}_token": tokens[fields[f"tokenizer.ggml.{key}_token_id"]]
+        for name, key in (("bos", "bos"), ("eos", "eos"), ("pad", "padding"), ("unk", "unknown"))
+        if f"tokenizer.ggml.{key}_token_id" in fields
+    }
+    save_tokenizer(
+        tokenizer,
+        folder,
+        special,
+        fields.get("tokenizer.chat_template"),
+        model_max_length=fields["llama.context_length"],
+    )
 
 
-def save_tokenizer(tokenizer: Any, folder: Path, special: dict[str, str], chat_template: str | None,
-                   *, model_max_length: int) -> None:
+def save_tokenizer(
+    tokenizer: Any, folder: Path, special: dict[str, str], chat_template: str | None, *, model_max_length: int
+) -> None:
     """Writes tokenizer.json, tokenizer_config.json and chat_template.jinja as transformers reads them."""
     tokenizer.save(str(folder / "tokenizer.json"))
-    _write_json(folder / "tokenizer_config.json", {
-        **special,
-        "backend": "tokenizers",
-        "clean_up_tokenization_spaces": False,
-        "model_max_length": model_max_length,
-        # The generic class: LlamaTokenizer would rebuild the pre-tokenizer by its own rules.
-        "tokenizer_class": "TokenizersBackend",
-    })
+    _write_json(
+        folder / "tokenizer_config.json",
+        {
+            **special,
+            "backend": "tokenizers",
+            "clean_up_tokenization_spaces": False,
+            "model_max_length": model_max_length,
+            # The generic class: LlamaTokenizer would rebuild the pre-tokenizer by its own rules.
+            "tokenizer_class": "TokenizersBackend",
+        },
+    )
     if chat_template:
         (folder / "chat_template.jinja").write_text(chat_template, encoding="utf-8")
 

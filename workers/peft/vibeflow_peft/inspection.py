@@ -68,15 +68,19 @@ def profile(path: Path, fmt: str, tokenizer: ChatTokenizer, max_length: int, com
         "masked_share": round(1 - labelled / tokens, 6) if tokens else 1.0,
         "mean_length": round(float(lengths.mean()), 2),
         "percentiles": {f"p{p}": int(np.percentile(lengths, p, method="higher")) for p in _PERCENTILES},
-        "histogram": [{"from": int(np.ceil(low)), "to": int(np.ceil(high)) - 1, "rows": int(count)}
-                      for low, high, count in zip(edges, edges[1:], counts, strict=False)],
+        "histogram": [
+            {"from": int(np.ceil(low)), "to": int(np.ceil(high)) - 1, "rows": int(count)}
+            for low, high, count in zip(edges, edges[1:], counts, strict=False)
+        ],
     }
 
 
 def _cut(whole: EncodedDataset, max_length: int) -> dict[str, int]:
     """The statistics as they are when rows are cut at max_length tokens."""
-    kept = [(min(len(e.input_ids), max_length), int(np.count_nonzero(e.labels[1:max_length] != IGNORED)))
-            for e in whole.examples]
+    kept = [
+        (min(len(e.input_ids), max_length), int(np.count_nonzero(e.labels[1:max_length] != IGNORED)))
+        for e in whole.examples
+    ]
     learned = [(tokens, labelled) for tokens, labelled in kept if labelled]
     return {
         "kept": len(learned),
@@ -92,9 +96,14 @@ def render_row(path: Path, fmt: str, tokenizer: ChatTokenizer, row: int, complet
     for number, value in read_rows(path):
         if number == row:
             (example,) = RowEncoder(fmt, tokenizer, completion_only).encode([(number, value)])
-            tokens = [{"id": int(token), "text": tokenizer.decode([int(token)], skip_special_tokens=False),
-                       "trained": bool(label != IGNORED)}
-                      for token, label in zip(example.input_ids, example.labels, strict=True)]
+            tokens = [
+                {
+                    "id": int(token),
+                    "text": tokenizer.decode([int(token)], skip_special_tokens=False),
+                    "trained": bool(label != IGNORED),
+                }
+                for token, label in zip(example.input_ids, example.labels, strict=True)
+            ]
             return {"row": row, "tokens": tokens}
     raise RunnerError("invalid", f"the file has no row {row}", field="render", remedy="rows are counted from 0")
 

@@ -19,8 +19,15 @@ from torch.nn import functional
 IGNORED = -100
 
 # What architectures call a factor or a cap between the head and the logits.
-_LOGIT_TRANSFORMS = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier",
-                     "lm_head_multiplier", "logit_softcapping", "output_logits_scale")
+_LOGIT_TRANSFORMS = (
+    "final_logit_softcapping",
+    "logit_scale",
+    "logits_scaling",
+    "output_multiplier",
+    "lm_head_multiplier",
+    "logit_softcapping",
+    "output_logits_scale",
+)
 _PROOF_ROWS, _PROOF_POSITIONS = 2, 256
 # Relative to the stock loss. The two gather, multiply and add in other orders, which in 16 bits costs three digits.
 _TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 2e-2, torch.float16: 1e-2}
@@ -43,8 +50,9 @@ class LabelledLoss:
     def __call__(self, inputs: dict[str, torch.Tensor], items: torch.Tensor | int | None = None) -> torch.Tensor:
         """inputs: input_ids, attention_mask, labels, each [rows, positions]; items: labelled tokens of the whole
         accumulated batch, by default those of this one. Returns a scalar, in fp32."""
-        hidden = self._base.base_model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"],
-                                       use_cache=False).last_hidden_state
+        hidden = self._base.base_model(
+            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
+        ).last_hidden_state
         targets = inputs["labels"][:, 1:]
         # One flat index for gather and targets: a boolean mask would be searched once for each of them.
         chosen = (targets != IGNORED).reshape(-1).nonzero().squeeze(-1)

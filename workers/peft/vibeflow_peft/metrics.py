@@ -56,7 +56,7 @@ def paired_interval(losses: PairedLosses, seed: int, resamples: int = RESAMPLES)
         size = min(step, resamples - start)
         # Drawing how often each row comes up is the same as drawing rows, and turns the sums into two products.
         times = random.multinomial(count, np.full(count, 1 / count), size=size).astype(np.float64)
-        deltas[start:start + size] = (times @ difference) / (times @ losses.tokens)
+        deltas[start : start + size] = (times @ difference) / (times @ losses.tokens)
     low, high = np.quantile(deltas, [0.025, 0.975])
     return float(low), float(high)
 
@@ -70,13 +70,17 @@ def verdict(losses: PairedLosses, interval: tuple[float, float]) -> tuple[str, s
     """The contract's verdict and what it means in plain words."""
     rows, delta = len(losses.tokens), losses.mean_tuned - losses.mean_base
     low, high = interval
-    change = (f"its loss on {rows} held-out row{'s' * (rows != 1)} is {abs(delta):.3f} nats a token "
-              f"{'lower' if delta < 0 else 'higher'} than the base model's (95 % interval {low:+.3f} to {high:+.3f}), "
-              f"perplexity {perplexity(losses.mean_base):.2f} → {perplexity(losses.mean_tuned):.2f}, and "
-              f"{losses.improved} of {rows} rows improved.")
+    change = (
+        f"its loss on {rows} held-out row{'s' * (rows != 1)} is {abs(delta):.3f} nats a token "
+        f"{'lower' if delta < 0 else 'higher'} than the base model's (95 % interval {low:+.3f} to {high:+.3f}), "
+        f"perplexity {perplexity(losses.mean_base):.2f} → {perplexity(losses.mean_tuned):.2f}, and "
+        f"{losses.improved} of {rows} rows improved."
+    )
     if rows < ENOUGH_ROWS:
-        return "too_few_rows", (f"Too few rows for a verdict: hold out at least {ENOUGH_ROWS}. As far as it goes for "
-                                f"the tuned model, {change}")
+        return "too_few_rows", (
+            f"Too few rows for a verdict: hold out at least {ENOUGH_ROWS}. As far as it goes for "
+            f"the tuned model, {change}"
+        )
     if high < 0:
         return "better", f"The tuned model is better: {change}"
     if low > 0:
@@ -97,8 +101,10 @@ class _Words:
     """rouge-score's own tokenizer knows only a–z and 0–9 and would score every other script 0."""
 
     # A character of a script written without blanks is a word of its own.
-    _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]|"
-                       r"[^\W\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]+")
+    _WORD = re.compile(
+        r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]|"
+        r"[^\W\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]+"
+    )
 
     def tokenize(self, text: str) -> list[str]:
         return self._WORD.findall(text.casefold())
@@ -109,6 +115,8 @@ def rouge_l(answers: Sequence[str], references: Sequence[str]) -> float:
     from rouge_score.rouge_scorer import RougeScorer
 
     scorer = RougeScorer(["rougeL"], tokenizer=_Words())
-    scores = [scorer.score(reference, answer)["rougeL"].fmeasure
-              for answer, reference in zip(answers, references, strict=True)]
+    scores = [
+        scorer.score(reference, answer)["rougeL"].fmeasure
+        for answer, reference in zip(answers, references, strict=True)
+    ]
     return float(np.mean(scores)) if scores else 0.0

@@ -92,8 +92,12 @@ def resolve(ref: Any, models_dir: str | Path) -> ResolvedModel:
         return _resolve_hub(source, name, revision, token, models)
     if kind == "path" and name.startswith("/"):
         return _resolve_path(source, Path(name), models)
-    raise RunnerError("invalid_config", f"{source!r} is not a model source", field="model.source",
-                      remedy='use "bundled:smollm2-135m-instruct", "hub:<owner>/<name>" or "path:<absolute folder>"')
+    raise RunnerError(
+        "invalid_config",
+        f"{source!r} is not a model source",
+        field="model.source",
+        remedy='use "bundled:smollm2-135m-instruct", "hub:<owner>/<name>" or "path:<absolute folder>"',
+    )
 
 
 def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerBase:
@@ -114,8 +118,9 @@ def load_chat_tokenizer(resolved: ResolvedModel) -> ChatTokenizer:
     return ChatTokenizer.load(resolved.path)
 
 
-def load_model(resolved: ResolvedModel, *, dtype: str | torch.dtype = "float32", device: str = "cpu",
-               **options: Any) -> PreTrainedModel:
+def load_model(
+    resolved: ResolvedModel, *, dtype: str | torch.dtype = "float32", device: str = "cpu", **options: Any
+) -> PreTrainedModel:
     """The model with weights in dtype on device, in evaluation mode; options go to from_pretrained."""
     import torch
     from transformers import AutoModelForCausalLM
@@ -123,8 +128,9 @@ def load_model(resolved: ResolvedModel, *, dtype: str | torch.dtype = "float32",
     _check_folder(resolved.path)
     wanted = getattr(torch, dtype) if isinstance(dtype, str) else dtype
     try:
-        model = AutoModelForCausalLM.from_pretrained(resolved.path, dtype=wanted, local_files_only=True,
-                                                     use_safetensors=True, trust_remote_code=False, **options)
+        model = AutoModelForCausalLM.from_pretrained(
+            resolved.path, dtype=wanted, local_files_only=True, use_safetensors=True, trust_remote_code=False, **options
+        )
     except (OSError, ValueError, KeyError) as error:
         raise _unloadable(resolved, "model", error) from error
     if "device_map" not in options and device != "cpu":
@@ -133,9 +139,12 @@ def load_model(resolved: ResolvedModel, *, dtype: str | torch.dtype = "float32",
 
 
 def _unloadable(resolved: ResolvedModel, what: str, error: Exception) -> RunnerError:
-    return RunnerError("model_unavailable", f"the {what} of {resolved.source} cannot be loaded",
-                       remedy="check that its architecture is one that transformers has, and that its files are whole",
-                       detail=f"{type(error).__name__}: {error}")
+    return RunnerError(
+        "model_unavailable",
+        f"the {what} of {resolved.source} cannot be loaded",
+        remedy="check that its architecture is one that transformers has, and that its files are whole",
+        detail=f"{type(error).__name__}: {error}",
+    )
 
 
 # -- bundled and tiny -------------------------------------------------------------------------------------------------
@@ -165,9 +174,12 @@ def _bundled_file(bundled: _Bundled) -> Path:
     for file in files:
         if file.name == bundled.file and (path := Path(str(file.locate()))).is_file():
             return path
-    raise RunnerError("model_unavailable", f"the bundled weights ({bundled.file}) are not in the Python environment",
-                      remedy="run `vibeflow doctor`, which rebuilds the environment",
-                      detail=f"distribution {bundled.distribution}")
+    raise RunnerError(
+        "model_unavailable",
+        f"the bundled weights ({bundled.file}) are not in the Python environment",
+        remedy="run `vibeflow doctor`, which rebuilds the environment",
+        detail=f"distribution {bundled.distribution}",
+    )
 
 
 def _check_speaks(source: str, folder: Path) -> None:
@@ -182,8 +194,12 @@ def _check_speaks(source: str, folder: Path) -> None:
         answer = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=4)
     text = tokenizer.decode(answer[0].tolist())
     if not finite or "Paris" not in text:
-        raise RunnerError("model_unavailable", f"the import of {source} does not answer as the model should",
-                          remedy="run `vibeflow doctor`; if it persists, report it", detail=repr(text))
+        raise RunnerError(
+            "model_unavailable",
+            f"the import of {source} does not answer as the model should",
+            remedy="run `vibeflow doctor`; if it persists, report it",
+            detail=repr(text),
+        )
 
 
 def _resolve_tiny(source: str, models: Path) -> ResolvedModel:
@@ -224,10 +240,15 @@ def _built_once(folder: Path, build: Callable[[Path], None]) -> Path:
 
 def _disk_error(error: OSError, where: Path) -> RunnerError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RunnerError("disk_full", f"there is no room for a model in {where}", remedy="free some space there",
-                           detail=str(error))
-    return RunnerError("model_unavailable", f"a model could not be written to {where}", detail=str(error),
-                       remedy="check the folder's permissions")
+        return RunnerError(
+            "disk_full", f"there is no room for a model in {where}", remedy="free some space there", detail=str(error)
+        )
+    return RunnerError(
+        "model_unavailable",
+        f"a model could not be written to {where}",
+        detail=str(error),
+        remedy="check the folder's permissions",
+    )
 
 
 @contextlib.contextmanager
@@ -311,11 +332,18 @@ def _digest(path: Path, models: Path) -> str:
 
 def _resolve_path(source: str, folder: Path, models: Path) -> ResolvedModel:
     if not folder.is_dir():
-        raise RunnerError("model_unavailable", f"there is no folder {folder}", field="model.source",
-                          remedy="give the absolute path of a folder that this worker can read")
+        raise RunnerError(
+            "model_unavailable",
+            f"there is no folder {folder}",
+            field="model.source",
+            remedy="give the absolute path of a folder that this worker can read",
+        )
     config = _check_folder(folder)
-    used = [path for path in sorted(folder.iterdir())
-            if path.is_file() and path.suffix in (".safetensors", ".json", ".jinja") and path.name != SEAL]
+    used = [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.suffix in (".safetensors", ".json", ".jinja") and path.name != SEAL
+    ]
     sha256 = _combined({path.name: _digest(path, models) for path in used})
     return ResolvedModel(source, sha256, folder, sha256, config)
 
@@ -326,15 +354,22 @@ def _check_folder(folder: Path) -> dict[str, Any]:
     if not any(folder.glob("*.safetensors")):
         pickles = any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth"))
         why = "only pickled weights, which can run code when loaded" if pickles else "no safetensors weights"
-        raise RunnerError("model_unavailable", f"{folder} holds {why}", field="model.source",
-                          remedy="save the model again with save_pretrained, which writes safetensors")
+        raise RunnerError(
+            "model_unavailable",
+            f"{folder} holds {why}",
+            field="model.source",
+            remedy="save the model again with save_pretrained, which writes safetensors",
+        )
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         names = set(json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values())
         for name in names:
             if not isinstance(name, str) or Path(name).name != name or not (folder / name).is_file():
-                raise RunnerError("model_unavailable", f"{index} names {name!r}, which is not a file beside it",
-                                  remedy="fetch the model again, whole")
+                raise RunnerError(
+                    "model_unavailable",
+                    f"{index} names {name!r}, which is not a file beside it",
+                    remedy="fetch the model again, whole",
+                )
     return config
 
 
@@ -343,17 +378,33 @@ def _check_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunnerError("model_unavailable", f"{folder} has no config.json", field="model.source",
-                          remedy="give a folder in the Hugging Face layout") from None
+        raise RunnerError(
+            "model_unavailable",
+            f"{folder} has no config.json",
+            field="model.source",
+            remedy="give a folder in the Hugging Face layout",
+        ) from None
     except ValueError as error:
-        raise RunnerError("model_unavailable", f"{folder / 'config.json'} is not valid JSON", detail=str(error),
-                          remedy="fetch the model again") from error
+        raise RunnerError(
+            "model_unavailable",
+            f"{folder / 'config.json'} is not valid JSON",
+            detail=str(error),
+            remedy="fetch the model again",
+        ) from error
     if config.get("auto_map") and not _known_architecture(config.get("model_type", "")):
-        raise RunnerError("unsupported", "the model runs only with Python code that comes with it, which is not loaded",
-                          field="model.source", remedy="choose a model of an architecture that transformers has itself")
+        raise RunnerError(
+            "unsupported",
+            "the model runs only with Python code that comes with it, which is not loaded",
+            field="model.source",
+            remedy="choose a model of an architecture that transformers has itself",
+        )
     if not (folder / "tokenizer.json").is_file():
-        raise RunnerError("model_unavailable", f"{folder} has no tokenizer.json", field="model.source",
-                          remedy="save the model's fast tokenizer beside its weights (tokenizer.save_pretrained)")
+        raise RunnerError(
+            "model_unavailable",
+            f"{folder} has no tokenizer.json",
+            field="model.source",
+            remedy="save the model's fast tokenizer beside its weights (tokenizer.save_pretrained)",
+        )
     return config
 
 
@@ -407,13 +458,25 @@ def _fetch(source: str, name: str, revision: str, token: str, cache: Path) -> tu
             info = HfApi(endpoint=endpoint, token=token or False).model_info(name, revision=revision or None)
             files = [sibling.rfilename for sibling in info.siblings or []]
             if not any(file.endswith(".safetensors") and "/" not in file for file in files):
-                raise RunnerError("model_unavailable", f"{name} has no safetensors weights on the Hub",
-                                  field="model.source", remedy="choose a model that is published as safetensors")
+                raise RunnerError(
+                    "model_unavailable",
+                    f"{name} has no safetensors weights on the Hub",
+                    field="model.source",
+                    remedy="choose a model that is published as safetensors",
+                )
 
             def download(patterns: list[str]) -> Path:
-                return Path(snapshot_download(name, revision=info.sha, cache_dir=cache, endpoint=endpoint,
-                                              token=token or False, allow_patterns=patterns,
-                                              ignore_patterns=_UNUSED_FILES))
+                return Path(
+                    snapshot_download(
+                        name,
+                        revision=info.sha,
+                        cache_dir=cache,
+                        endpoint=endpoint,
+                        token=token or False,
+                        allow_patterns=patterns,
+                        ignore_patterns=_UNUSED_FILES,
+                    )
+                )
 
             _check_config(download(_SMALL_FILES))
             folder = download([*_SMALL_FILES, *_WEIGHT_FILES])
@@ -442,8 +505,9 @@ def _hub_error(source: str, name: str, error: Exception) -> RunnerError:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RunnerError("disk_full", f"there is no room to download {name}", remedy="free some space",
-                           detail=str(error))
+        return RunnerError(
+            "disk_full", f"there is no room to download {name}", remedy="free some space", detail=str(error)
+        )
     if isinstance(error, GatedRepoError):
         message, remedy = f"{name} is gated", "accept its licence on its Hub page and give a token with read access"
     elif isinstance(error, RevisionNotFoundError):
@@ -453,5 +517,10 @@ def _hub_error(source: str, name: str, error: Exception) -> RunnerError:
         remedy = "check the id; for a private model give a token with read access"
     else:
         message, remedy = "the Hugging Face Hub cannot be reached", "check the network (and HF_ENDPOINT), then retry"
-    return RunnerError("model_unavailable", message, field="model.source", remedy=remedy,
-                       detail=f"{source}: {type(error).__name__}: {error}")
+    return RunnerError(
+        "model_unavailable",
+        message,
+        field="model.source",
+        remedy=remedy,
+        detail=f"{source}: {type(error).__name__}: {error}",
+    )

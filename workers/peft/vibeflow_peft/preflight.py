@@ -41,7 +41,7 @@ def rehearse(trainer: RunTrainer) -> Rehearsal:
     model, accumulation = trainer.model, trainer.args.gradient_accumulation_steps
     dataset = trainer.train_dataset
     longest = sorted(range(len(dataset)), key=lambda i: -len(dataset[i]["input_ids"]))
-    batch = trainer.data_collator([dataset[i] for i in longest[:trainer.args.per_device_train_batch_size]])
+    batch = trainer.data_collator([dataset[i] for i in longest[: trainer.args.per_device_train_batch_size]])
     batch.pop("rows")
     trained = [p for p in model.parameters() if p.requires_grad]
     with _undone(model, trained):
@@ -65,8 +65,11 @@ def require_disk(folder: Path, needed: int) -> int:
     """The free bytes where the checkpoints go. Raises RunnerError disk_full if they are fewer than needed."""
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise RunnerError("disk_full", f"checkpoints need {_size(needed)} and {folder} has {_size(free)} free",
-                          remedy=f"free {_size(needed - free)}, or move the data folder, then resume")
+        raise RunnerError(
+            "disk_full",
+            f"checkpoints need {_size(needed)} and {folder} has {_size(free)} free",
+            remedy=f"free {_size(needed - free)}, or move the data folder, then resume",
+        )
     return free
 
 

@@ -28,8 +28,12 @@ EVENTS, RESULT = "events.ndjson", "result.json"
 # Held so that a result can be written on a disk that the run has filled.
 _RESERVE, _RESERVE_BYTES = ".reserve", 64 << 10
 
-_OUTCOME_CODES = {"completed": EXIT_COMPLETED, stop.PAUSED: errors.EXIT_PAUSED, stop.ORPHANED: errors.EXIT_ORPHANED,
-                  stop.SUPERSEDED: errors.EXIT_SUPERSEDED}
+_OUTCOME_CODES = {
+    "completed": EXIT_COMPLETED,
+    stop.PAUSED: errors.EXIT_PAUSED,
+    stop.ORPHANED: errors.EXIT_ORPHANED,
+    stop.SUPERSEDED: errors.EXIT_SUPERSEDED,
+}
 
 _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",  # models.py goes online for a Hub model alone
@@ -154,5 +158,3 @@ def _names(spec_path: Path) -> dict[str, Any]:
 def _reserve(folder: Path) -> None:
     with (folder / _RESERVE).open("wb") as file:
         file.write(b"\0" * _RESERVE_BYTES)
-
-

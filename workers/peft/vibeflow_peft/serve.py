@@ -47,8 +47,16 @@ _ADAPTER_ID = re.compile(r"[A-Za-z0-9][\w.:-]{0,127}")
 _NEWEST_EPOCH = 1 << 62  # an engine has no epochs: no lease is newer
 
 # Statuses of the runner's codes; any other is the server's own fault.
-_STATUS = {"conflict": 409, "invalid": 400, "invalid_config": 400, "bad_data": 422, "parity_failed": 422,
-           "model_unavailable": 422, "unsupported": 422, "out_of_memory": 507}
+_STATUS = {
+    "conflict": 409,
+    "invalid": 400,
+    "invalid_config": 400,
+    "bad_data": 422,
+    "parity_failed": 422,
+    "model_unavailable": 422,
+    "unsupported": 422,
+    "out_of_memory": 507,
+}
 
 
 def main(argv: list[str]) -> int:
@@ -89,8 +97,12 @@ def _serve(options: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     token = options.token_file.read_text(encoding="utf-8").strip()
     if len(token) < 16:
-        raise RunnerError("invalid_config", "the token file holds fewer than 16 characters", field="token-file",
-                          remedy="write a long random token into it")
+        raise RunnerError(
+            "invalid_config",
+            "the token file holds fewer than 16 characters",
+            field="token-file",
+            remedy="write a long random token into it",
+        )
     listener = _listen(options.host, options.port)  # first: a taken port should not cost the load of a model
     import torch
 
@@ -109,11 +121,16 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET,
-                                    backlog=128)
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128
+        )
     except OSError as error:
-        raise RunnerError("in_use", f"cannot listen on {host}:{port}: {error.strerror}", field="port",
-                          remedy="choose another port, or 0 for any free one") from error
+        raise RunnerError(
+            "in_use",
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            field="port",
+            remedy="choose another port, or 0 for any free one",
+        ) from error
 
 
 def _run(service: Service, listener: socket.socket, options: argparse.Namespace, token: str) -> None:
@@ -121,14 +138,25 @@ def _run(service: Service, listener: socket.socket, options: argparse.Namespace,
 
     from .warm import pid_start
 
-    config = uvicorn.Config(service.app(), log_level="warning", access_log=False, lifespan="off", server_header=False,
-                            timeout_graceful_shutdown=_GRACE_SECONDS)
+    config = uvicorn.Config(
+        service.app(),
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
     server = uvicorn.Server(config)
     if options.lease_file:
         _leave_when_orphaned(server, options.lease_file, options.lease_seconds)
-    facts = {"port": listener.getsockname()[1], "pid": os.getpid(), "pid_start": pid_start(os.getpid()),
-             "token_sha": hashlib.sha256(token.encode()).hexdigest(), "device": service.engine.device.kind,
-             "dtype": str(service.engine.dtype).removeprefix("torch.")}
+    facts = {
+        "port": listener.getsockname()[1],
+        "pid": os.getpid(),
+        "pid_start": pid_start(os.getpid()),
+        "token_sha": hashlib.sha256(token.encode()).hexdigest(),
+        "device": service.engine.device.kind,
+        "dtype": str(service.engine.dtype).removeprefix("torch."),
+    }
 
     # uvicorn raises the signal again once it has shut down; leaving when told to is no failure.
     signal.signal(signal.SIGTERM, lambda *_: None)
@@ -186,38 +214,60 @@ class Service:
         from starlette.routing import Route
 
         guarded = partial(_guarded, self.token)
-        return Starlette(routes=[
-            Route("/healthz", self._health),
-            Route("/v1/models", guarded(self._models)),
-            Route("/v1/chat/completions", guarded(self._chat), methods=["POST"]),
-            Route("/adapters", guarded(self._adapters)),
-            Route("/adapters", guarded(self._add), methods=["POST"]),
-            Route("/adapters/{id}", guarded(self._remove), methods=["DELETE"]),
-        ], exception_handlers={404: _not_found, 405: _not_found})
+        return Starlette(
+            routes=[
+                Route("/healthz", self._health),
+                Route("/v1/models", guarded(self._models)),
+                Route("/v1/chat/completions", guarded(self._chat), methods=["POST"]),
+                Route("/adapters", guarded(self._adapters)),
+                Route("/adapters", guarded(self._add), methods=["POST"]),
+                Route("/adapters/{id}", guarded(self._remove), methods=["DELETE"]),
+            ],
+            exception_handlers={404: _not_found, 405: _not_found},
+        )
 
     async def _health(self, _: Any) -> Any:
         return _json({"status": "ok"})
 
     async def _models(self, _: Any) -> Any:
-        return _json({"object": "list", "data": [{"id": model, "object": "model", "created": self._started,
-                                                  "owned_by": "vibeflow"} for model in self.engine.models]})
+        return _json(
+            {
+                "object": "list",
+                "data": [
+                    {"id": model, "object": "model", "created": self._started, "owned_by": "vibeflow"}
+                    for model in self.engine.models
+                ],
+            }
+        )
 
     async def _adapters(self, _: Any) -> Any:
         engine = self.engine
-        return _json({"model": engine.resolved.source, "revision": engine.resolved.revision,
-                      "device": engine.device.kind, "dtype": str(engine.dtype).removeprefix("torch."),
-                      "adapters": engine.models[1:], "waiting": self._lane.waiting})
+        return _json(
+            {
+                "model": engine.resolved.source,
+                "revision": engine.resolved.revision,
+                "device": engine.device.kind,
+                "dtype": str(engine.dtype).removeprefix("torch."),
+                "adapters": engine.models[1:],
+                "waiting": self._lane.waiting,
+            }
+        )
 
     async def _add(self, request: Any) -> Any:
         body = await _body(request)
         values = [body.get(name) if isinstance(body, dict) else None for name in ("id", "path", "method")]
         if not all(isinstance(value, str) for value in values):
-            raise RunnerError("invalid", 'the body must have the texts "id", "path" and "method"',
-                              remedy="send all three")
+            raise RunnerError(
+                "invalid", 'the body must have the texts "id", "path" and "method"', remedy="send all three"
+            )
         model, path, method = values
         if not _ADAPTER_ID.fullmatch(model) or model == "base":
-            raise RunnerError("invalid", "the id is not one that a model can have", field="id",
-                              remedy='use up to 128 letters, digits and "._:-", and not "base"')
+            raise RunnerError(
+                "invalid",
+                "the id is not one that a model can have",
+                field="id",
+                remedy='use up to 128 letters, digits and "._:-", and not "base"',
+            )
         if method not in ("lora", "full"):
             raise RunnerError("invalid", 'the method must be "lora" or "full"', field="method", remedy="send either")
         added = await self._on_lane(model, partial(self.engine.add, model, self._folder(path), method))
@@ -227,11 +277,19 @@ class Service:
         path = Path(given)
         real = path.resolve()
         if not path.is_absolute() or not real.is_dir():
-            raise RunnerError("invalid", f"{given!r} is not the absolute path of a folder", field="path",
-                              remedy="fetch the model's files there first")
+            raise RunnerError(
+                "invalid",
+                f"{given!r} is not the absolute path of a folder",
+                field="path",
+                remedy="fetch the model's files there first",
+            )
         if self.adapters_dir is not None and not real.is_relative_to(self.adapters_dir.resolve()):
-            raise RunnerError("invalid", f"{given!r} lies outside of {self.adapters_dir}", field="path",
-                              remedy="put the files into that folder")
+            raise RunnerError(
+                "invalid",
+                f"{given!r} lies outside of {self.adapters_dir}",
+                field="path",
+                remedy="put the files into that folder",
+            )
         return real
 
     async def _remove(self, request: Any) -> Any:
@@ -276,13 +334,15 @@ class _Generation:
         from .chat_request import RequestError
         from .lane import LaneFull
 
-        call = partial(self.service.engine.generate, self.asked.model, self.prompt, self.sampling, emit,
-                       self._unwanted.is_set)
+        call = partial(
+            self.service.engine.generate, self.asked.model, self.prompt, self.sampling, emit, self._unwanted.is_set
+        )
         try:
             return self.service._lane.submit(self.asked.model, call)
         except LaneFull:
-            raise RequestError(429, "Too many requests are waiting for this model.", code="queue_full",
-                               kind="rate_limit_error") from None
+            raise RequestError(
+                429, "Too many requests are waiting for this model.", code="queue_full", kind="rate_limit_error"
+            ) from None
 
     def _abandon(self, work: Future) -> None:
         """Nobody listens any more: takes the work out of the queue, or ends it at its next token."""
@@ -321,8 +381,11 @@ class _Generation:
 
         work = self._submit(lambda piece: tell(piece) if piece else None)  # before the status line: it may be 429
         work.add_done_callback(lambda _: tell(None))
-        return StreamingResponse(self._events(work, pieces), media_type="text/event-stream",
-                                 headers={"cache-control": "no-store", "x-accel-buffering": "no"})
+        return StreamingResponse(
+            self._events(work, pieces),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+        )
 
     async def _events(self, work: Future, pieces: asyncio.Queue) -> AsyncIterator[str]:
         try:
@@ -342,8 +405,13 @@ class _Generation:
             self._abandon(work)
 
     def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": self._id, "object": kind, "created": self._created, "model": self.asked.model,
-                "system_fingerprint": f"vf-{self.service.engine.resolved.sha256[:12]}"}
+        return {
+            "id": self._id,
+            "object": kind,
+            "created": self._created,
+            "model": self.asked.model,
+            "system_fingerprint": f"vf-{self.service.engine.resolved.sha256[:12]}",
+        }
 
     def _chunk(self, delta: dict[str, Any], *, finish: str | None = None) -> str:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
@@ -351,8 +419,11 @@ class _Generation:
         return _event({**self._head("chat.completion.chunk"), "choices": [choice], **usage})
 
     def _usage(self, answer: Any) -> dict[str, int]:
-        return {"prompt_tokens": len(self.prompt), "completion_tokens": answer.tokens,
-                "total_tokens": len(self.prompt) + answer.tokens}
+        return {
+            "prompt_tokens": len(self.prompt),
+            "completion_tokens": answer.tokens,
+            "total_tokens": len(self.prompt) + answer.tokens,
+        }
 
 
 def _prompt(tokenizer: Any, asked: Any) -> list[int]:
@@ -362,8 +433,9 @@ def _prompt(tokenizer: Any, asked: Any) -> list[int]:
     try:
         text = tokenizer.render(asked.messages, add_generation_prompt=True)
     except TemplateError as error:
-        raise RequestError(400, f"The model's chat template refuses these messages: {error}", param="messages",
-                           code="invalid_value") from error
+        raise RequestError(
+            400, f"The model's chat template refuses these messages: {error}", param="messages", code="invalid_value"
+        ) from error
     return tokenizer.encode(text, add_special_tokens=False)
 
 
@@ -395,8 +467,12 @@ def _guarded(token: str, handler: Callable[[Any], Awaitable[Any]]) -> Callable[[
     async def guarded(request: Any) -> Any:
         given = request.headers.get("authorization", "").encode("latin-1", "replace")
         if not hmac.compare_digest(given, expected):
-            body = {"message": "The bearer token is missing or wrong.", "type": "authentication_error", "param": None,
-                    "code": "invalid_api_key"}
+            body = {
+                "message": "The bearer token is missing or wrong.",
+                "type": "authentication_error",
+                "param": None,
+                "code": "invalid_api_key",
+            }
             return _json({"error": body}, 401, {"www-authenticate": "Bearer"})
         try:
             return await handler(request)
@@ -419,16 +495,31 @@ def _no_model(model: str) -> Exception:
 
 async def _not_found(request: Any, error: Any) -> Any:
     status = HTTPStatus(error.status_code)
-    return _json({"error": {"message": f"{request.method} {request.url.path}: {status.phrase}",
-                            "type": "invalid_request_error", "param": None, "code": "not_found"}}, status.value)
+    return _json(
+        {
+            "error": {
+                "message": f"{request.method} {request.url.path}: {status.phrase}",
+                "type": "invalid_request_error",
+                "param": None,
+                "code": "not_found",
+            }
+        },
+        status.value,
+    )
 
 
 def _envelope(failure: RunnerError) -> dict[str, Any]:
     known = failure.code in _STATUS
-    return {"error": {"message": failure.message if known else "The engine failed; its log says why.",
-                      "type": "invalid_request_error" if known else "server_error", "param": failure.field or None,
-                      "code": failure.code, "remedy": failure.remedy if known else "",
-                      "detail": failure.detail if known else ""}}
+    return {
+        "error": {
+            "message": failure.message if known else "The engine failed; its log says why.",
+            "type": "invalid_request_error" if known else "server_error",
+            "param": failure.field or None,
+            "code": failure.code,
+            "remedy": failure.remedy if known else "",
+            "detail": failure.detail if known else "",
+        }
+    }
 
 
 def _event(value: dict[str, Any]) -> str:

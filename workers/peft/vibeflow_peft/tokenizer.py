@@ -51,13 +51,20 @@ class ChatTokenizer:
         """Reads tokenizer.json, tokenizer_config.json and the chat template of a model folder."""
         path = folder / "tokenizer.json"
         if not path.is_file():
-            raise RunnerError("model_unavailable", f"{folder} has no tokenizer.json",
-                              remedy="save the model's fast tokenizer beside its weights (tokenizer.save_pretrained)")
+            raise RunnerError(
+                "model_unavailable",
+                f"{folder} has no tokenizer.json",
+                remedy="save the model's fast tokenizer beside its weights (tokenizer.save_pretrained)",
+            )
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the Rust side raises bare Exception
-            raise RunnerError("model_unavailable", f"{path} cannot be read as a tokenizer",
-                              remedy="save the model's tokenizer again", detail=str(error)) from error
+            raise RunnerError(
+                "model_unavailable",
+                f"{path} cannot be read as a tokenizer",
+                remedy="save the model's tokenizer again",
+                detail=str(error),
+            ) from error
         config = _read_json(folder / "tokenizer_config.json")
         special = {name: text for name in _SPECIAL_NAMES if (text := _token_text(config.get(name)))}
         return cls(_unbounded(tokenizer), special, _chat_template(folder, config))
@@ -98,20 +105,32 @@ class ChatTokenizer:
     @cached_property
     def _template(self) -> jinja2.Template:
         if not self.chat_template:
-            raise RunnerError("invalid_config", "the model has no chat template, so it cannot be given conversations",
-                              remedy="choose an instruct model, or bring the data as prompt and completion or as text")
+            raise RunnerError(
+                "invalid_config",
+                "the model has no chat template, so it cannot be given conversations",
+                remedy="choose an instruct model, or bring the data as prompt and completion or as text",
+            )
         try:
             return _environment().from_string(self.chat_template)
         except jinja2.TemplateError as error:
-            raise RunnerError("model_unavailable", "the model's chat template is not valid Jinja",
-                              remedy="choose another revision of the model", detail=str(error)) from error
+            raise RunnerError(
+                "model_unavailable",
+                "the model's chat template is not valid Jinja",
+                remedy="choose another revision of the model",
+                detail=str(error),
+            ) from error
 
     def render(self, messages: Sequence[Message], *, add_generation_prompt: bool = False) -> str:
         """The conversation as the model's own text; TemplateError where the template refuses it."""
         template = self._template
         try:
-            return template.render(messages=list(messages), add_generation_prompt=add_generation_prompt,
-                                   tools=None, documents=None, **self.special)
+            return template.render(
+                messages=list(messages),
+                add_generation_prompt=add_generation_prompt,
+                tools=None,
+                documents=None,
+                **self.special,
+            )
         except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
             raise TemplateError(str(error) or type(error).__name__) from error
 
@@ -140,8 +159,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise RunnerError("model_unavailable", f"{path} is not valid JSON", remedy="fetch the model again",
-                          detail=str(error)) from error
+        raise RunnerError(
+            "model_unavailable", f"{path} is not valid JSON", remedy="fetch the model again", detail=str(error)
+        ) from error
     return value if isinstance(value, dict) else {}
 
 
@@ -199,8 +219,13 @@ def _raise_exception(message: str) -> None:
     raise jinja2.TemplateError(message)
 
 
-def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None,
-            separators: tuple[str, str] | None = None, sort_keys: bool = False) -> str:
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
     """Plain JSON: Jinja's own filter escapes HTML."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
@@ -208,7 +233,8 @@ def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None,
 def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
     """The dialect that Hub templates are written in: transformers' settings, filters and globals, sandboxed."""
     environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols])
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
+    )
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = PINNED_NOW.strftime

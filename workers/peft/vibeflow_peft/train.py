@@ -61,8 +61,9 @@ def train(run: Run) -> Ending:
         setup = _prepare(run, resume)
         run.stop.check()
     except Stopped as stopped:  # nothing new to save: the next launch starts where this one would have
-        return Ending(stopped.reason, step=checkpoint.step_of(resume) if resume else 0,
-                      checkpoint=resume.name if resume else "")
+        return Ending(
+            stopped.reason, step=checkpoint.step_of(resume) if resume else 0, checkpoint=resume.name if resume else ""
+        )
     try:
         return _train(run, setup, resume)
     except Exception as error:  # how far it came belongs to the result
@@ -76,8 +77,14 @@ def _prepare(run: Run, resume: Path | None) -> _Setup:
     setup = _set_up(run)
     trainer = setup.trainer
     path = _choose_loss(run, trainer)
-    prints = fingerprint.of(run.spec, model_identity=setup.resolved.sha256, loss_path=path.name, device=setup.device,
-                            precision=setup.precision, threads=setup.threads)
+    prints = fingerprint.of(
+        run.spec,
+        model_identity=setup.resolved.sha256,
+        loss_path=path.name,
+        device=setup.device,
+        precision=setup.precision,
+        threads=setup.threads,
+    )
     trainer.control_of_run.fingerprint = prints
     _announce(run, setup, path, prints)
     checkpoint.sweep(trainer.control_of_run.checkpoints)
@@ -92,8 +99,9 @@ def _set_up(run: Run) -> _Setup:
     spec, training = run.spec, run.spec.training
     assert training is not None and spec.dataset is not None
     where = device.choose_device(spec.device)
-    precision = device.choose_precision(where, training.precision, device.cpu_flags(),
-                                        train_all=training.method == "full")
+    precision = device.choose_precision(
+        where, training.precision, device.cpu_flags(), train_all=training.method == "full"
+    )
     threads = spec.threads or device.cores()
     torch.set_num_threads(threads)
     began = time.perf_counter()
@@ -107,26 +115,44 @@ def _set_up(run: Run) -> _Setup:
     model = _load_model(resolved, training, where, precision)
     run.stop.check()
     trainer, total, per_epoch = _make_trainer(run, model, tokenizer, data, where, precision)
-    timings = {"import_s": round(IMPORT_SECONDS, 3), "data_s": round(encoded - began, 3),
-               "model_s": round(time.perf_counter() - encoded, 3)}
+    timings = {
+        "import_s": round(IMPORT_SECONDS, 3),
+        "data_s": round(encoded - began, 3),
+        "model_s": round(time.perf_counter() - encoded, 3),
+    }
     return _Setup(where, precision, threads, resolved, trainer, data[0].stats, total, per_epoch, timings)
 
 
-def _encode(spec: RunSpec, tokenizer: Any,
-            resolved: models.ResolvedModel) -> tuple[EncodedDataset, EncodedDataset | None]:
+def _encode(
+    spec: RunSpec, tokenizer: Any, resolved: models.ResolvedModel
+) -> tuple[EncodedDataset, EncodedDataset | None]:
     training, dataset = spec.training, spec.dataset
     assert training is not None and dataset is not None
     if training.max_length > resolved.max_positions:
-        raise RunnerError("invalid_config", f"max_length is {training.max_length}, and the model was made for "
-                          f"{resolved.max_positions} tokens", field="training.max_length",
-                          remedy=f"use at most {resolved.max_positions}")
+        raise RunnerError(
+            "invalid_config",
+            f"max_length is {training.max_length}, and the model was made for {resolved.max_positions} tokens",
+            field="training.max_length",
+            remedy=f"use at most {resolved.max_positions}",
+        )
     try:
         rows = encode_rows(dataset.train.path, dataset.format, tokenizer, training.max_length, training.completion_only)
-        held_out = encode_rows(dataset.eval.path, dataset.format, tokenizer, training.max_length,
-                               training.completion_only, allow_empty=True) if dataset.eval.path else None
+        held_out = (
+            encode_rows(
+                dataset.eval.path,
+                dataset.format,
+                tokenizer,
+                training.max_length,
+                training.completion_only,
+                allow_empty=True,
+            )
+            if dataset.eval.path
+            else None
+        )
     except OSError as error:
-        raise RunnerError("bad_data", f"the dataset cannot be read: {error}", field="dataset",
-                          remedy="fetch the dataset again") from error
+        raise RunnerError(
+            "bad_data", f"the dataset cannot be read: {error}", field="dataset", remedy="fetch the dataset again"
+        ) from error
     return rows, held_out if held_out is not None and held_out.examples else None
 
 
@@ -143,25 +169,46 @@ def _load_quantized(resolved: models.ResolvedModel, where: Device, precision: Pr
     try:
         from bitsandbytes.nn import Linear4bit
     except Exception as error:
-        raise RunnerError("unsupported", "QLoRA needs bitsandbytes, which cannot run on this machine",
-                          field="training.method", remedy="use method lora", detail=str(error)) from error
+        raise RunnerError(
+            "unsupported",
+            "QLoRA needs bitsandbytes, which cannot run on this machine",
+            field="training.method",
+            remedy="use method lora",
+            detail=str(error),
+        ) from error
     compute = getattr(torch, precision.autocast or "float32")
-    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
-                                bnb_4bit_compute_dtype=compute)
-    model = models.load_model(resolved, dtype=precision.weights, device=where.kind, quantization_config=config,
-                              device_map={"": 0 if where.kind == "cuda" else "cpu"})
+    config = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=compute
+    )
+    model = models.load_model(
+        resolved,
+        dtype=precision.weights,
+        device=where.kind,
+        quantization_config=config,
+        device_map={"": 0 if where.kind == "cuda" else "cpu"},
+    )
     layers = [module for module in model.modules() if isinstance(module, Linear4bit)]
     for layer in layers:
         # On AVX512-BF16 CPUs an evaluation would repack these weights for good, and gradients after it are wrong.
         layer.support_avx512bf16_for_cpu = False
     if not layers:
-        raise RunnerError("unsupported", "bitsandbytes quantized nothing of this model", field="training.method",
-                          remedy="use method lora")
+        raise RunnerError(
+            "unsupported",
+            "bitsandbytes quantized nothing of this model",
+            field="training.method",
+            remedy="use method lora",
+        )
     return model
 
 
-def _make_trainer(run: Run, model: Any, tokenizer: Any, data: tuple[EncodedDataset, EncodedDataset | None],
-                  where: Device, precision: Precision) -> tuple[RunTrainer, int, int]:
+def _make_trainer(
+    run: Run,
+    model: Any,
+    tokenizer: Any,
+    data: tuple[EncodedDataset, EncodedDataset | None],
+    where: Device,
+    precision: Precision,
+) -> tuple[RunTrainer, int, int]:
     spec, training = run.spec, run.spec.training
     assert training is not None
     rows = len(data[0].examples)
@@ -173,16 +220,22 @@ def _make_trainer(run: Run, model: Any, tokenizer: Any, data: tuple[EncodedDatas
     if training.method != "full":
         model = _adapted(model, spec)
     rate = training.learning_rate * (training.learning_rate_scale or 1.0)
-    trainer = RunTrainer(model, _arguments(run, where, precision, total, rate), processing_class=tokenizer,
-                         data_collator=Collator(tokenizer.pad_token_id), train_dataset=_dataset(data[0]),
-                         eval_dataset=_dataset(data[1]) if data[1] else None)
+    trainer = RunTrainer(
+        model,
+        _arguments(run, where, precision, total, rate),
+        processing_class=tokenizer,
+        data_collator=Collator(tokenizer.pad_token_id),
+        train_dataset=_dataset(data[0]),
+        eval_dataset=_dataset(data[1]) if data[1] else None,
+    )
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:  # TRL casts a quantized model's adapters to bf16, which breaks exact resume
             parameter.data = parameter.data.float()
     checkpoints = Path(spec.checkpoints_dir)
     checkpoints.mkdir(parents=True, exist_ok=True, mode=0o700)
-    trainer.attach(Control(run.events, run.stop, run.lease, checkpoints, training.checkpoint, precision,
-                           learning_rate=rate))
+    trainer.attach(
+        Control(run.events, run.stop, run.lease, checkpoints, training.checkpoint, precision, learning_rate=rate)
+    )
     return trainer, total, per_epoch
 
 
@@ -191,15 +244,25 @@ def _adapted(model: Any, spec: RunSpec) -> Any:
     assert training is not None
     wanted = training.lora.target_modules
     targets: Any = wanted if wanted == "all-linear" else [name.strip() for name in wanted.split(",") if name.strip()]
-    config = LoraConfig(r=training.lora.r, lora_alpha=training.lora.alpha, lora_dropout=training.lora.dropout,
-                        target_modules=targets, use_rslora=training.lora.rslora, bias="none", task_type="CAUSAL_LM")
+    config = LoraConfig(
+        r=training.lora.r,
+        lora_alpha=training.lora.alpha,
+        lora_dropout=training.lora.dropout,
+        target_modules=targets,
+        use_rslora=training.lora.rslora,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
     try:
         adapted = get_peft_model(model, config)
     except ValueError as error:
-        raise RunnerError("invalid_config", f"no adapter can be put on {wanted!r}",
-                          field="training.lora.target_modules",
-                          remedy='use "all-linear", or names of this model\'s linear layers',
-                          detail=str(error)) from error
+        raise RunnerError(
+            "invalid_config",
+            f"no adapter can be put on {wanted!r}",
+            field="training.lora.target_modules",
+            remedy='use "all-linear", or names of this model\'s linear layers',
+            detail=str(error),
+        ) from error
     # The source, not this machine's cache folder: the adapter travels.
     adapted.peft_config["default"].base_model_name_or_path = spec.model.source.removeprefix("hub:")
     adapted.peft_config["default"].revision = spec.model.revision or None
@@ -211,26 +274,52 @@ def _arguments(run: Run, where: Device, precision: Precision, total: int, rate: 
     assert training is not None
     evaluates = training.eval_every_steps > 0 and bool(spec.dataset and spec.dataset.eval.path)
     return SFTConfig(
-        output_dir=spec.checkpoints_dir, report_to=[], disable_tqdm=True, log_level="error",
-        per_device_train_batch_size=training.batch_size, per_device_eval_batch_size=training.batch_size,
-        gradient_accumulation_steps=training.gradient_accumulation_steps, num_train_epochs=training.epochs or 1.0,
-        max_steps=total, learning_rate=rate, lr_scheduler_type=training.scheduler,
-        warmup_steps=math.ceil(total * training.warmup_ratio), weight_decay=training.weight_decay,
-        max_grad_norm=training.max_grad_norm, seed=training.seed, data_seed=training.seed,
+        output_dir=spec.checkpoints_dir,
+        report_to=[],
+        disable_tqdm=True,
+        log_level="error",
+        per_device_train_batch_size=training.batch_size,
+        per_device_eval_batch_size=training.batch_size,
+        gradient_accumulation_steps=training.gradient_accumulation_steps,
+        num_train_epochs=training.epochs or 1.0,
+        max_steps=total,
+        learning_rate=rate,
+        lr_scheduler_type=training.scheduler,
+        warmup_steps=math.ceil(total * training.warmup_ratio),
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        seed=training.seed,
+        data_seed=training.seed,
         optim="adamw_torch_fused" if where.kind == "cuda" else "adamw_torch",
-        bf16=precision.autocast == "bfloat16", fp16=precision.autocast == "float16", use_cpu=where.kind == "cpu",
-        activation_checkpointing=training.gradient_checkpointing, dataloader_num_workers=0,
-        dataloader_pin_memory=where.kind == "cuda", remove_unused_columns=False, logging_strategy="steps",
-        logging_steps=1, logging_nan_inf_filter=False, save_strategy="no",
-        eval_strategy="steps" if evaluates else "no", eval_steps=training.eval_every_steps if evaluates else None,
-        packing=False, shuffle_dataset=False, completion_only_loss=False, max_length=None,
-        dataset_kwargs={"skip_prepare_dataset": True})
+        bf16=precision.autocast == "bfloat16",
+        fp16=precision.autocast == "float16",
+        use_cpu=where.kind == "cpu",
+        activation_checkpointing=training.gradient_checkpointing,
+        dataloader_num_workers=0,
+        dataloader_pin_memory=where.kind == "cuda",
+        remove_unused_columns=False,
+        logging_strategy="steps",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=training.eval_every_steps if evaluates else None,
+        packing=False,
+        shuffle_dataset=False,
+        completion_only_loss=False,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+    )
 
 
 def _dataset(encoded: EncodedDataset) -> Dataset:
-    return Dataset.from_dict({"row": [e.row for e in encoded.examples],
-                              "input_ids": [e.input_ids for e in encoded.examples],
-                              "labels": [e.labels for e in encoded.examples]})
+    return Dataset.from_dict(
+        {
+            "row": [e.row for e in encoded.examples],
+            "input_ids": [e.input_ids for e in encoded.examples],
+            "labels": [e.labels for e in encoded.examples],
+        }
+    )
 
 
 def _choose_loss(run: Run, trainer: RunTrainer) -> loss.LossPath:
@@ -255,13 +344,25 @@ def _choose_loss(run: Run, trainer: RunTrainer) -> loss.LossPath:
 def _announce(run: Run, setup: _Setup, path: loss.LossPath, prints: dict[str, Any]) -> None:
     trainer, parameters = setup.trainer, list(setup.trainer.model.parameters())
     run.events.emit(
-        "started", device=setup.device.kind, device_name=setup.device.name, precision=setup.precision.name,
-        dtype=setup.precision.weights, versions=device.versions(), threads=setup.threads, loss_path=path.name,
-        loss_path_reason=path.reason, fingerprint=prints, total_steps=setup.total_steps,
-        steps_per_epoch=setup.steps_per_epoch, train_rows=len(trainer.train_dataset),
+        "started",
+        device=setup.device.kind,
+        device_name=setup.device.name,
+        precision=setup.precision.name,
+        dtype=setup.precision.weights,
+        versions=device.versions(),
+        threads=setup.threads,
+        loss_path=path.name,
+        loss_path_reason=path.reason,
+        fingerprint=prints,
+        total_steps=setup.total_steps,
+        steps_per_epoch=setup.steps_per_epoch,
+        train_rows=len(trainer.train_dataset),
         eval_rows=len(trainer.eval_dataset) if trainer.eval_dataset is not None else 0,
         trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
-        total_parameters=sum(p.numel() for p in parameters), memory_bytes=memory_bytes(), timings=setup.timings)
+        total_parameters=sum(p.numel() for p in parameters),
+        memory_bytes=memory_bytes(),
+        timings=setup.timings,
+    )
 
 
 def _preflight(run: Run, setup: _Setup) -> None:
@@ -272,18 +373,26 @@ def _preflight(run: Run, setup: _Setup) -> None:
     found = preflight.rehearse(trainer)
     trainer._metrics["train"].clear()
     run.events.emit(
-        "preflight", longest_tokens=stats.longest, truncated_rows=stats.truncated,
-        truncated_share=stats.truncated / max(stats.rows, 1), dropped_rows=stats.dropped_all_masked,
-        masked_share=1 - stats.labelled_tokens / max(stats.tokens, 1), disk_needed_bytes=needed, disk_free_bytes=free,
-        memory_peak_bytes=found.memory_peak_bytes, seconds_per_step=round(found.seconds_per_step, 4))
+        "preflight",
+        longest_tokens=stats.longest,
+        truncated_rows=stats.truncated,
+        truncated_share=stats.truncated / max(stats.rows, 1),
+        dropped_rows=stats.dropped_all_masked,
+        masked_share=1 - stats.labelled_tokens / max(stats.tokens, 1),
+        disk_needed_bytes=needed,
+        disk_free_bytes=free,
+        memory_peak_bytes=found.memory_peak_bytes,
+        seconds_per_step=round(found.seconds_per_step, 4),
+    )
 
 
 def _adopt(run: Run, trainer: RunTrainer, folder: Path, prints: dict[str, Any]) -> None:
     """Checks that a checkpoint is whole and this run's own."""
     manifest = checkpoint.verify(folder)
     if manifest["kind"] != "checkpoint":
-        raise RunnerError("bad_data", f"{folder.name} is no checkpoint", field="resume_from",
-                          remedy="resume from a checkpoint")
+        raise RunnerError(
+            "bad_data", f"{folder.name} is no checkpoint", field="resume_from", remedy="resume from a checkpoint"
+        )
     differences = fingerprint.compare(manifest.get("fingerprint") or {}, prints)
     if differences:
         run.events.log("warn", f"exact until step {manifest['step']}: " + "; ".join(differences))
@@ -329,12 +438,17 @@ def _evaluated_last(trainer: RunTrainer, training: Training) -> bool:
 def _ending(setup: _Setup, outcome: str) -> Ending:
     trainer = setup.trainer
     totals, steps = trainer.totals, trainer.state.global_step
-    metrics = {"final_loss": totals.last_loss, "mean_loss": totals.loss / max(steps, 1), "steps": steps,
-               "tokens": totals.tokens, "seconds": round(totals.seconds, 3),
-               "tokens_per_second": round(totals.tokens / max(totals.seconds, 1e-9), 2),
-               "eval_loss": totals.last_eval_loss, "peak_memory_bytes": peak_memory_bytes()}
-    return Ending(outcome=outcome, step=steps, total_steps=setup.total_steps, checkpoint=trainer.saved,
-                  metrics=metrics)
+    metrics = {
+        "final_loss": totals.last_loss,
+        "mean_loss": totals.loss / max(steps, 1),
+        "steps": steps,
+        "tokens": totals.tokens,
+        "seconds": round(totals.seconds, 3),
+        "tokens_per_second": round(totals.tokens / max(totals.seconds, 1e-9), 2),
+        "eval_loss": totals.last_eval_loss,
+        "peak_memory_bytes": peak_memory_bytes(),
+    }
+    return Ending(outcome=outcome, step=steps, total_steps=setup.total_steps, checkpoint=trainer.saved, metrics=metrics)
 
 
 def _save_artifact(run: Run, setup: _Setup) -> dict[str, Any]:
@@ -344,8 +458,7 @@ def _save_artifact(run: Run, setup: _Setup) -> dict[str, Any]:
     folder = checkpoint.begin(Path(run.spec.output_dir), kind)
     save_weights(trainer.model, trainer.processing_class, folder)
     (folder / "parity.json").write_text(json.dumps(_parity(setup)), encoding="utf-8")
-    return checkpoint.seal(folder, checkpoint.Mark(kind, trainer.state.global_step,
-                                                   trainer.control_of_run.fingerprint))
+    return checkpoint.seal(folder, checkpoint.Mark(kind, trainer.state.global_step, trainer.control_of_run.fingerprint))
 
 
 def _parity(setup: _Setup) -> dict[str, Any]:
@@ -355,8 +468,9 @@ def _parity(setup: _Setup) -> dict[str, Any]:
     """
     trainer, tokenizer = setup.trainer, setup.trainer.processing_class
     if tokenizer.chat_template:
-        text = tokenizer.apply_chat_template([{"role": "user", "content": _PARITY_PROMPT}], tokenize=False,
-                                             add_generation_prompt=True)
+        text = tokenizer.apply_chat_template(
+            [{"role": "user", "content": _PARITY_PROMPT}], tokenize=False, add_generation_prompt=True
+        )
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     else:
         ids = tokenizer(_PARITY_PROMPT)["input_ids"]
@@ -365,7 +479,14 @@ def _parity(setup: _Setup) -> dict[str, Any]:
         logits = trainer.model(input_ids=torch.tensor([ids], device=trainer.args.device)).logits[0].float().cpu()
     top = logits.topk(2).values
     last = logits[-1].topk(_PARITY_TOP)
-    return {"version": 1, "prompt": _PARITY_PROMPT, "input_ids": ids, "argmax_ids": logits.argmax(-1).tolist(),
-            "margins": [round(v, 4) for v in (top[:, 0] - top[:, 1]).tolist()],
-            "last_ids": last.indices.tolist(), "last_logits": [round(v, 4) for v in last.values.tolist()],
-            "precision": setup.precision.name, "device": setup.device.kind}
+    return {
+        "version": 1,
+        "prompt": _PARITY_PROMPT,
+        "input_ids": ids,
+        "argmax_ids": logits.argmax(-1).tolist(),
+        "margins": [round(v, 4) for v in (top[:, 0] - top[:, 1]).tolist()],
+        "last_ids": last.indices.tolist(),
+        "last_logits": [round(v, 4) for v in last.values.tolist()],
+        "precision": setup.precision.name,
+        "device": setup.device.kind,
+    }

@@ -79,8 +79,12 @@ class Collator:
         for i, row in enumerate(rows):
             n = len(row["input_ids"])
             ids[i, :n], labels[i, :n], mask[i, :n] = row["input_ids"], row["labels"], 1
-        return {"input_ids": torch.from_numpy(ids), "labels": torch.from_numpy(labels),
-                "attention_mask": torch.from_numpy(mask), "rows": [int(row["row"]) for row in rows]}
+        return {
+            "input_ids": torch.from_numpy(ids),
+            "labels": torch.from_numpy(labels),
+            "attention_mask": torch.from_numpy(mask),
+            "rows": [int(row["row"]) for row in rows],
+        }
 
 
 class RunTrainer(SFTTrainer):
@@ -112,8 +116,9 @@ class RunTrainer(SFTTrainer):
         items = sum(int((batch["labels"][:, 1:] != IGNORED).sum()) for batch in batches)
         return batches, torch.tensor(max(items, 1), device=device)
 
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False,
-                     num_items_in_batch: Any = None) -> Any:
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         """The labelled-positions loss where it is proven, TRL's otherwise. Refuses to go on from a non-finite one."""
         if self.labelled is None:
             loss = super().compute_loss(model, inputs, return_outputs=False, num_items_in_batch=num_items_in_batch)
@@ -151,11 +156,19 @@ class RunTrainer(SFTTrainer):
         self._pace = seconds if self._pace == 0 else 0.9 * self._pace + 0.1 * seconds
         rows = ",".join(map(str, self._step_rows)).encode()
         self.control_of_run.events.emit(
-            "metrics", step=self.state.global_step, epoch=self.state.epoch, loss=logs["loss"],
-            learning_rate=logs["learning_rate"], grad_norm=float(logs["grad_norm"]), tokens=self._step_tokens,
-            tokens_per_second=round(self._step_tokens / max(seconds, 1e-9), 2), seconds=round(seconds, 6),
+            "metrics",
+            step=self.state.global_step,
+            epoch=self.state.epoch,
+            loss=logs["loss"],
+            learning_rate=logs["learning_rate"],
+            grad_norm=float(logs["grad_norm"]),
+            tokens=self._step_tokens,
+            tokens_per_second=round(self._step_tokens / max(seconds, 1e-9), 2),
+            seconds=round(seconds, 6),
             eta_seconds=round(self._pace * (self.state.max_steps - self.state.global_step), 3),
-            memory_bytes=memory_bytes(), samples=hashlib.sha256(rows).hexdigest()[:16])
+            memory_bytes=memory_bytes(),
+            samples=hashlib.sha256(rows).hexdigest()[:16],
+        )
         self.control = self.callback_handler.on_log(self.args, self.state, self.control, logs)
 
     # -- evaluation ----------------------------------------------------------------------------------------------------
@@ -168,11 +181,12 @@ class RunTrainer(SFTTrainer):
         self.model.eval()
         with torch.no_grad(), self.autocast():
             for start in range(0, len(order), size):
-                batch = self.data_collator([dataset[i] for i in order[start:start + size]])
+                batch = self.data_collator([dataset[i] for i in order[start : start + size]])
                 batch.pop("rows")
                 items += int((batch["labels"][:, 1:] != IGNORED).sum())
-                total += self.compute_loss(self.model, self._prepare_inputs(batch),
-                                           num_items_in_batch=torch.tensor(1, device=self.args.device)).item()
+                total += self.compute_loss(
+                    self.model, self._prepare_inputs(batch), num_items_in_batch=torch.tensor(1, device=self.args.device)
+                ).item()
         self.model.train()
         self._metrics["eval"].clear()
         loss = self.totals.last_eval_loss = total / max(items, 1)
@@ -196,15 +210,25 @@ class RunTrainer(SFTTrainer):
             self._save_rng_state(str(folder))
             self.state.save_to_json(str(folder / "trainer_state.json"))
             (folder / _TOTALS).write_text(json.dumps({"totals": asdict(self.totals), "best": self.best}))
-            mark = checkpoint.Mark("checkpoint", step, run.fingerprint, final=step >= self.state.max_steps,
-                                   best=self.best is not None and self.best[1] == step)
+            mark = checkpoint.Mark(
+                "checkpoint",
+                step,
+                run.fingerprint,
+                final=step >= self.state.max_steps,
+                best=self.best is not None and self.best[1] == step,
+            )
             manifest = checkpoint.seal(folder, mark)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         self.saved = manifest["name"]
-        run.events.emit("checkpoint", step=step, name=self.saved, bytes=sum(f["size"] for f in manifest["files"]),
-                        seconds=round(time.perf_counter() - began, 3))
+        run.events.emit(
+            "checkpoint",
+            step=step,
+            name=self.saved,
+            bytes=sum(f["size"] for f in manifest["files"]),
+            seconds=round(time.perf_counter() - began, 3),
+        )
         checkpoint.prune(run.checkpoints, keep=[self.saved])
 
     def restore_totals(self, folder: Path) -> None:
@@ -293,10 +317,15 @@ def peak_memory_bytes() -> int:
 
 def _settled(config: dict[str, Any]) -> dict[str, Any]:
     """PEFT keeps sets, whose order differs from process to process; the same run must write the same file."""
-    return {key: sorted(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
-            for key, value in config.items()}
+    return {
+        key: sorted(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
+        for key, value in config.items()
+    }
 
 
 def _non_finite(message: str) -> RunnerError:
-    return RunnerError("non_finite_loss", message,
-                       remedy="resume from the last checkpoint with a lower learning rate, or look for odd rows")
+    return RunnerError(
+        "non_finite_loss",
+        message,
+        remedy="resume from the last checkpoint with a lower learning rate, or look for odd rows",
+    )

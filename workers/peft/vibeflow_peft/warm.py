@@ -50,8 +50,9 @@ def pid_start(pid: int) -> str:
         # The command's name may hold spaces and parentheses; what follows the last one is field 3 onwards.
         return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, timeout=5,
-                              check=True).stdout.strip()
+        return subprocess.run(
+            ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, timeout=5, check=True
+        ).stdout.strip()
     return ""
 
 
@@ -75,9 +76,16 @@ def _import_lazy_parts() -> None:
     """What the libraries import at first use, as far as it computes nothing."""
     import importlib
 
-    for name in ("transformers.models.llama.modeling_llama", "transformers.models.auto.modeling_auto",
-                 "transformers.models.auto.tokenization_auto", "transformers.loss.loss_utils",
-                 "transformers.integrations.sdpa_attention", "peft.tuners.lora", "torch._dynamo", "safetensors.torch"):
+    for name in (
+        "transformers.models.llama.modeling_llama",
+        "transformers.models.auto.modeling_auto",
+        "transformers.models.auto.tokenization_auto",
+        "transformers.loss.loss_utils",
+        "transformers.integrations.sdpa_attention",
+        "peft.tuners.lora",
+        "torch._dynamo",
+        "safetensors.torch",
+    ):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 
@@ -225,8 +233,11 @@ def _listen(path: Path) -> socket.socket:
     try:
         listener.bind(str(path))
     except OSError as error:
-        raise RunnerError("in_use", f"the socket {path} cannot be made: {error}",
-                          remedy="choose another path (Unix sockets are limited to about 100 characters)") from error
+        raise RunnerError(
+            "in_use",
+            f"the socket {path} cannot be made: {error}",
+            remedy="choose another path (Unix sockets are limited to about 100 characters)",
+        ) from error
     finally:
         os.umask(before)
     listener.listen(16)
