@@ -7,7 +7,7 @@ from nothing; warm is a fork of the warm parent, asked over its socket as the wo
 same spec, by default of the bundled model on the sample set. Rounds alternate after one run that imports the model and
 fills the page cache, and medians are printed, with the ratio cold ÷ warm. Import, data and model are the runner's own
 timings in its `started` event; what its clock cannot see before them (the interpreter's start, or the fork) and after
-them (the proof of the loss, the fingerprint) is "rest". The forked runner's import is zero: the parent has paid it, once.
+them (the proof of the loss, the fingerprint) is "rest". A fork's import is zero: the parent has paid it, once.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -105,8 +106,8 @@ def cold(spec: Path) -> None:
 def warm_parent(folder: Path) -> Iterator[Callable[[Path], None]]:
     """Gives a function that runs a spec in a fork of a warm parent."""
     path, log = folder / "warm.sock", folder / "warm.log"
-    process = subprocess.Popen([sys.executable, "-m", "vibeflow_peft", "warm", "--socket", str(path), "--log", str(log)],
-                               env=environment(), start_new_session=True)
+    command = [sys.executable, "-m", "vibeflow_peft", "warm", "--socket", str(path), "--log", str(log)]
+    process = subprocess.Popen(command, env=environment(), start_new_session=True)
     try:
         until = time.monotonic() + PATIENCE
         while not path.exists():
@@ -132,6 +133,9 @@ def fork(path: Path, spec: Path) -> None:
     until = time.monotonic() + PATIENCE
     while alive(answer["pid"]) and time.monotonic() < until:  # it is no child of ours
         time.sleep(0.05)
+    if alive(answer["pid"]):
+        os.kill(answer["pid"], signal.SIGTERM)
+        sys.exit(f"the runner was not done within {PATIENCE} s and was told to stop")
     if not (spec.parent / "result.json").exists():
         sys.exit(f"the runner left no result:\n{(spec.parent / 'stderr.log').read_text(encoding='utf-8')[-3000:]}")
 

@@ -6,6 +6,8 @@ adapter. Prints one JSON object: seconds by part, and the loss of every step, by
 training.
 """
 
+# ruff: noqa: E402  (the imports are timed, and the environment comes before them)
+import itertools
 import json
 import math
 import sys
@@ -119,5 +121,5 @@ marks.append(("save", time.perf_counter()))
 trainer.save_model(spec.output_dir)
 marks.append(("", time.perf_counter()))
 
-seconds = {name: round(after - at, 3) for (name, at), (_, after) in zip(marks, marks[1:], strict=False)}
+seconds = {name: round(after - at, 3) for (name, at), (_, after) in itertools.pairwise(marks)}
 print(json.dumps({"seconds": seconds, "losses": [e["loss"] for e in trainer.state.log_history if "loss" in e]}))
