@@ -89,8 +89,7 @@ func (t *training) judge(ctx workflow.Context, out contract.RunOutput, err error
 		problem := contract.Errorf(contract.CodeInternal, "training ended as %q", out.Outcome)
 		return true, result, t.log.fail(ctx, problem)
 	}
-	result, err = t.complete(ctx, out)
-	return true, result, err
+	return t.complete(ctx, out)
 }
 
 // failed applies the policies of failures: a full disk waits for the user to make room, all others are final.
@@ -152,14 +151,17 @@ func (t *training) cancel(ctx workflow.Context) (contract.TrainResult, error) {
 	return t.end(ctx, contract.EventStopped, contract.StatusStopped, contract.JobCompleted{ModelID: model.ModelID, Step: step})
 }
 
-func (t *training) complete(ctx workflow.Context, out contract.RunOutput) (contract.TrainResult, error) {
+// complete registers what was trained. Where there is no room for that the job waits; once resumed, the next attempt
+// finds the training's result with the gateway, and trains nothing again.
+func (t *training) complete(ctx workflow.Context, out contract.RunOutput) (done bool, result contract.TrainResult, _ error) {
 	model, err := t.register(ctx, contract.RegisterModelInput{JobID: t.in.JobID})
 	if err != nil {
-		return contract.TrainResult{}, t.log.fail(ctx, problemOf(err))
+		return t.failed(ctx, problemOf(err))
 	}
-	return t.end(ctx, contract.EventCompleted, contract.StatusCompleted, contract.JobCompleted{
+	result, err = t.end(ctx, contract.EventCompleted, contract.StatusCompleted, contract.JobCompleted{
 		ModelID: model.ModelID, Step: out.Step, TotalSteps: out.TotalSteps, Metrics: out.Metrics,
 	})
+	return true, result, err
 }
 
 func (t *training) register(ctx workflow.Context, in contract.RegisterModelInput) (out contract.RegisterModelOutput, err error) {

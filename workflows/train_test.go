@@ -81,6 +81,24 @@ func TestTrainFailures(t *testing.T) {
 		require.Equal(t, []string{"queued", "paused", "queued", "completed"}, w.told(contract.KindJob, job))
 		require.Equal(t, contract.CodeDiskFull, payload[contract.Paused](w, contract.KindJob, job, "paused").Error.Code)
 	})
+	t.Run("a disk too full to register the model pauses a finished job, and loses nothing", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.plan = func(int, string) launch { return finishes(time.Second) }
+		tries := 0
+		w.control.register = func(contract.RegisterModelInput) (contract.RegisterModelOutput, error) {
+			if tries++; tries == 1 {
+				return contract.RegisterModelOutput{}, appError(contract.Errorf(contract.CodeDiskFull, "no room"))
+			}
+			return contract.RegisterModelOutput{ModelID: "model_1"}, nil
+		}
+		w.signal(time.Hour, contract.SignalResume, contract.ControlRequest{Seq: 1})
+		result, err := w.train()
+		require.NoError(t, err)
+		require.Equal(t, "model_1", result.ModelID)
+		require.Equal(t, []string{"queued", "paused", "queued", "completed"}, w.told(contract.KindJob, job))
+		require.Equal(t, contract.CodeDiskFull, payload[contract.Paused](w, contract.KindJob, job, "paused").Error.Code)
+	})
 	t.Run("a log that is away is waited for", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
