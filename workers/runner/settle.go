@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/gatewayclient"
@@ -15,11 +16,11 @@ import (
 // settle decides what a runner's end means: the run is over (again is false), or it is to be launched anew.
 func (l *launch) settle(ctx context.Context, end death) (out contract.RunOutput, again bool, err error) {
 	if end.result == nil {
-		return l.settleCrash(end, contract.Error{Code: contract.CodeRunnerCrashed})
+		return l.settleCrash(ctx, end, contract.Error{Code: contract.CodeRunnerCrashed})
 	}
 	result := *end.result
 	if result.Outcome == contract.OutcomeFailed && result.Error != nil && unforeseen(result.Error.Code) {
-		return l.settleCrash(end, *result.Error)
+		return l.settleCrash(ctx, end, *result.Error)
 	}
 	if result.Outcome == contract.OutcomeSuperseded {
 		return out, false, contract.Errorf(contract.CodeEpochSuperseded, "a newer launch owns this run")
@@ -40,7 +41,7 @@ func (l *launch) settle(ctx context.Context, end death) (out contract.RunOutput,
 	case contract.OutcomeFailed:
 		return out, false, l.failureOf(result)
 	default:
-		return l.settleSaved(end)
+		return l.settleSaved(ctx, end)
 	}
 }
 
@@ -51,12 +52,12 @@ func unforeseen(code contract.Code) bool {
 
 // settleSaved is for a runner that saved and left. If nobody here asked it to (its lease had lapsed while the machine
 // slept, or somebody sent it a signal by hand) the run goes on.
-func (l *launch) settleSaved(end death) (contract.RunOutput, bool, error) {
+func (l *launch) settleSaved(ctx context.Context, end death) (contract.RunOutput, bool, error) {
 	if !l.pausing() {
 		if end.result.Outcome == contract.OutcomeOrphaned {
 			return contract.RunOutput{}, true, nil
 		}
-		return l.settleCrash(end, contract.Error{Code: contract.CodeRunnerCrashed, Message: "the runner was told to stop by somebody else"})
+		return l.settleCrash(ctx, end, contract.Error{Code: contract.CodeRunnerCrashed, Message: "the runner was told to stop by somebody else"})
 	}
 	return l.paused(end), false, nil
 }
@@ -69,7 +70,7 @@ func (l *launch) paused(end death) contract.RunOutput {
 
 // settleCrash is for a runner that is gone without having said why, or with an error that nobody foresaw. The run goes
 // on from its newest checkpoint, unless it has died here again and again without getting further.
-func (l *launch) settleCrash(end death, problem contract.Error) (contract.RunOutput, bool, error) {
+func (l *launch) settleCrash(ctx context.Context, end death, problem contract.Error) (contract.RunOutput, bool, error) {
 	if l.pausing() {
 		// It was killed while it saved, or before it could listen. The last checkpoint stands.
 		l.log.Warn("the runner was gone before it could save", "error", problem.Message)
@@ -85,7 +86,8 @@ func (l *launch) settleCrash(end death, problem contract.Error) (contract.RunOut
 		return contract.RunOutput{}, false, err
 	}
 	l.log.Warn("the runner died", "deaths_in_a_row", count, "step", end.step, "error", cause.Message, "detail", cause.Detail)
-	if count < deathsAllowed {
+	if count < patienceWith(end, cause) {
+		l.rest(ctx, count)
 		return contract.RunOutput{}, true, nil
 	}
 	if cause.Code != contract.CodeOutOfMemory {
@@ -93,6 +95,30 @@ func (l *launch) settleCrash(end death, problem contract.Error) (contract.RunOut
 		cause.Code = contract.CodeNoProgress
 	}
 	return contract.RunOutput{}, false, errors.Join(&cause, l.forgetDeaths())
+}
+
+// patienceWith is how many such deaths in a row a run survives. One that was ended from outside, without a word in stderr,
+// may be somebody's doing and no fault of its own.
+func patienceWith(end death, cause contract.Error) int {
+	outside := end.result == nil || end.result.Outcome == contract.OutcomePaused
+	if outside && cause.Code == contract.CodeRunnerCrashed && lastLineOfTraceback(cause.Detail) == "" {
+		return killsAllowed
+	}
+	return deathsAllowed
+}
+
+// rest lets what kills runners pass by: the first death costs no time, each further one in a row more. A pause ends it.
+func (l *launch) rest(ctx context.Context, deaths int) {
+	if deaths < 2 {
+		return
+	}
+	timer := time.NewTimer(min(l.s.RelaunchPause<<(deaths-2), longestRelaunchPause))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-l.request.Pause:
+	case <-ctx.Done():
+	}
 }
 
 // explain finds the reason of a crash in what the system and the end of stderr tell.

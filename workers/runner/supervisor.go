@@ -19,8 +19,13 @@ const (
 	defaultPauseGrace = 15 * time.Minute
 	// killPatience is how long a process may take to vanish after SIGKILL.
 	killPatience = 30 * time.Second
-	// deathsAllowed is how many deaths in a row, without a step or a checkpoint gained, end a run.
+	// deathsAllowed is how many crashes in a row, without a step or a checkpoint gained, end a run.
 	deathsAllowed = 3
+	// killsAllowed is the same where nothing says that the run itself is at fault: somebody or something killed the runner.
+	killsAllowed = 10
+	// defaultRelaunchPause is the pause after the second death in a row; it doubles up to longestRelaunchPause.
+	defaultRelaunchPause = time.Second
+	longestRelaunchPause = 30 * time.Second
 )
 
 // Config is what a Supervisor needs. Scratch, Gateway, Worker and Start must be set.
@@ -37,7 +42,10 @@ type Config struct {
 	MinFree int64
 	// PauseGrace is how long a runner may take to save and leave before it is killed; 0 is 15 minutes.
 	PauseGrace time.Duration
-	Log        *slog.Logger
+	// RelaunchPause is how long a run that has died twice in a row waits for its next launch; it doubles with each further
+	// death. 0 is a second.
+	RelaunchPause time.Duration
+	Log           *slog.Logger
 }
 
 // Supervisor sees runs through. It implements gpu.Runner and is safe for concurrent use.
@@ -54,6 +62,9 @@ func New(config Config) *Supervisor {
 	}
 	if config.PauseGrace == 0 {
 		config.PauseGrace = defaultPauseGrace
+	}
+	if config.RelaunchPause == 0 {
+		config.RelaunchPause = defaultRelaunchPause
 	}
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)

@@ -62,7 +62,7 @@ func (b *bench) supervisor(scripts ...runnertest.Script) *runner.Supervisor {
 	launches := 0
 	return runner.New(runner.Config{
 		Scratch: b.scratch, Gateway: b.gateway.Client(b.t), Worker: fmt.Sprintf("host/instance/boot%d", b.lives), MinFree: 1,
-		PauseGrace: 20 * time.Second,
+		PauseGrace: 20 * time.Second, RelaunchPause: time.Millisecond,
 		Start: func(_ context.Context, launch runner.Launch) (runner.Process, error) {
 			s := scripts[min(launches, len(scripts)-1)]
 			launches++
@@ -380,6 +380,18 @@ func TestCrashLoopEndsWithNoProgress(t *testing.T) {
 	require.Contains(t, problem.Detail, "Traceback")
 	require.NotContains(t, problem.Detail, "triton", "known noise is left out")
 	b.gateway.Look(job, func(r *gatewaytest.Run) { require.Equal(t, []int{0, 4, 4}, r.Claims) })
+}
+
+func TestRunnerKilledAgainAndAgainGoesOn(t *testing.T) {
+	b := newBench(t)
+	held := runnertest.Script{Steps: 10, SaveEvery: 2, HoldAt: 5}
+	run := b.run(b.supervisor(held, held, held, held, runnertest.Script{Steps: 10, SaveEvery: 2}))
+	for life := range 4 {
+		b.awaitStep(int64(life+1), 5)
+		b.starts[life].Kill()
+	}
+	b.requireFinished(run, 10)
+	require.Len(t, b.starts, 5)
 }
 
 func TestCrashesWithProgressGoOn(t *testing.T) {
