@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,7 +21,8 @@ import (
 	"github.com/vibeflow/vibeflow/workers/runner"
 )
 
-// Files of an engine's folder.
+// Files of an engine's folder. Lease, ready and token are of one start, and have its name before theirs: a process that
+// nobody knows of (its worker died between starting it and noting it) must not be taken for the one that followed.
 const (
 	recordFile     = "engine.json"
 	leaseFile      = "lease.json"
@@ -33,6 +35,8 @@ const (
 	// dtype lets the engine choose: 16 bits where the machine computes in them natively.
 	dtype        = "auto"
 	leaseSeconds = 600
+	// superseding is an epoch beyond that of any engine's (1<<62, in the Python part).
+	superseding = math.MaxInt64
 	// startPatience is how long the first start may take: a base model may have to be fetched and converted.
 	startPatience = 30 * time.Minute
 	// stopPatience is how long an engine may take to finish its answers after SIGTERM.
@@ -45,6 +49,8 @@ type record struct {
 	Base     contract.ModelRef `json:"base"`
 	PID      int               `json:"pid"`
 	PIDStart string            `json:"pid_start"`
+	// Start names the files of this start.
+	Start string `json:"start"`
 }
 
 func (r record) process() runner.Process { return runner.Process{PID: r.PID, Start: r.PIDStart} }
@@ -78,6 +84,7 @@ type engine struct {
 	claims  map[string]int // deployments by the engine's name of what they serve
 	idle    time.Time      // since when nobody claims it
 	tidied  bool           // what an earlier worker had loaded and nobody claims is gone
+	life    string         // names the files of the newest start
 }
 
 func newEngine(m *Manager, key, folder string, base contract.ModelRef) *engine {
@@ -88,6 +95,22 @@ func newEngine(m *Manager, key, folder string, base contract.ModelRef) *engine {
 }
 
 func (e *engine) path(name string) string { return filepath.Join(e.folder, name) }
+
+// own is the path of a file of the newest start.
+func (e *engine) own(name string) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.life == "" {
+		return e.path(name)
+	}
+	return e.path(e.life + "." + name)
+}
+
+func (e *engine) live(life string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.life = life
+}
 
 func (e *engine) claim(name string) {
 	e.mu.Lock()
@@ -158,6 +181,7 @@ func (e *engine) adopt(ctx context.Context) (*instance, error) {
 	if err != nil || !old.process().Alive() {
 		return nil, nil //nolint:nilnil,nilerr // none, or a dead one: a new one is started
 	}
+	e.live(old.Start)
 	if err := e.renew(); err != nil {
 		return nil, err
 	}
@@ -177,6 +201,8 @@ func (e *engine) start(ctx context.Context) (*instance, error) {
 	if err := e.clear(); err != nil {
 		return nil, err
 	}
+	life := randomName()
+	e.live(life)
 	if err := e.writeToken(); err != nil {
 		return nil, err
 	}
@@ -188,7 +214,7 @@ func (e *engine) start(ctx context.Context) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	known := record{Base: e.base, PID: process.PID, PIDStart: process.Start}
+	known := record{Base: e.base, PID: process.PID, PIDStart: process.Start, Start: life}
 	known.Base.Token = "" // a secret that the next worker is told anew
 	if err := writeJSON(e.path(recordFile), known); err != nil {
 		process.Kill() // nobody would know of it
@@ -204,8 +230,8 @@ func (e *engine) start(ctx context.Context) (*instance, error) {
 func (e *engine) arguments() []string {
 	args := []string{
 		"serve", "--model", e.base.Source, "--models-dir", e.m.Scratch.Models(), "--adapters-dir", e.path(adaptersFolder),
-		"--host", "127.0.0.1", "--port", "0", "--dtype", dtype, "--ready-file", e.path(readyFile),
-		"--token-file", e.path(tokenFile), "--lease-file", e.path(leaseFile), "--lease-seconds", strconv.Itoa(leaseSeconds),
+		"--host", "127.0.0.1", "--port", "0", "--dtype", dtype, "--ready-file", e.own(readyFile),
+		"--token-file", e.own(tokenFile), "--lease-file", e.own(leaseFile), "--lease-seconds", strconv.Itoa(leaseSeconds),
 	}
 	if e.base.Revision != "" {
 		args = append(args, "--revision", e.base.Revision)
@@ -225,25 +251,62 @@ func (e *engine) environ() []string {
 	return env
 }
 
-// clear removes what a dead process left, so that it is not taken for the new one's word.
+// clear removes what earlier starts left, and has a process of theirs that nobody knows of leave.
 func (e *engine) clear() error {
-	for _, name := range []string{readyFile, recordFile, "stderr.log"} {
-		if err := os.Remove(e.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for _, pattern := range []string{recordFile, "stderr.log", "*" + readyFile, "*" + tokenFile} {
+		if err := e.each(pattern, os.Remove); err != nil {
 			return fmt.Errorf("clear engine's folder: %w", err)
+		}
+	}
+	return e.each("*"+leaseFile, e.fence)
+}
+
+// each calls do with every file of the folder whose name matches.
+func (e *engine) each(pattern string, do func(path string) error) error {
+	paths, err := filepath.Glob(e.path(pattern))
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		if err := do(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
 	return nil
 }
 
+// fence tells whoever reads an earlier start's lease that it is superseded. One that nobody has renewed for so long that
+// its reader has left is removed.
+func (e *engine) fence(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if time.Since(info.ModTime()) > 2*leaseSeconds*time.Second {
+		return os.Remove(path)
+	}
+	var lease contract.Lease
+	if readJSON(path, &lease) == nil && lease.Epoch == superseding {
+		return nil
+	}
+	return writeJSON(path, contract.Lease{RunID: e.key, Worker: e.m.Worker, Epoch: superseding, At: time.Now()})
+}
+
+func randomName() string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // crypto/rand.Read never fails since Go 1.24
+	return hex.EncodeToString(b[:])
+}
+
 func (e *engine) writeToken() error {
 	var secret [32]byte
 	_, _ = rand.Read(secret[:]) // crypto/rand.Read never fails since Go 1.24
-	return writeFile(e.path(tokenFile), []byte(hex.EncodeToString(secret[:])))
+	return writeFile(e.own(tokenFile), []byte(hex.EncodeToString(secret[:])))
 }
 
 // renew tells the engine that somebody cares.
 func (e *engine) renew() error {
-	return writeJSON(e.path(leaseFile), contract.Lease{RunID: e.key, Worker: e.m.Worker, At: time.Now()})
+	return writeJSON(e.own(leaseFile), contract.Lease{RunID: e.key, Worker: e.m.Worker, At: time.Now()})
 }
 
 // awaitReady waits for the engine's word.
@@ -256,7 +319,7 @@ func (e *engine) awaitReady(ctx context.Context, process runner.Process) (*insta
 	for {
 		alive := process.Alive() // before reading: its last word is then read for sure
 		var word ready
-		err := readJSON(e.path(readyFile), &word)
+		err := readJSON(e.own(readyFile), &word)
 		switch {
 		case err == nil && word.Error != nil:
 			return nil, word.Error
@@ -274,7 +337,7 @@ func (e *engine) awaitReady(ctx context.Context, process runner.Process) (*insta
 }
 
 func (e *engine) instance(process runner.Process, word ready) (*instance, error) {
-	token, err := os.ReadFile(e.path(tokenFile))
+	token, err := os.ReadFile(e.own(tokenFile))
 	if err != nil {
 		return nil, fmt.Errorf("engine's token: %w", err)
 	}
@@ -331,6 +394,7 @@ func (e *engine) keep(ctx context.Context) {
 		}
 		return
 	}
+	e.live(old.Start)
 	if err := e.renew(); err != nil {
 		e.log.Warn("lease not renewed", "error", err)
 	}

@@ -3,9 +3,12 @@ package engine_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -161,7 +164,10 @@ func TestSecretsStayOutOfArgumentsAndRecords(t *testing.T) {
 	record, err := os.ReadFile(filepath.Join(launch.Folder, "engine.json"))
 	require.NoError(t, err)
 	require.NotContains(t, string(record), base.Token)
-	info, err := os.Stat(filepath.Join(launch.Folder, "token"))
+	tokens, err := filepath.Glob(filepath.Join(launch.Folder, "*token"))
+	require.NoError(t, err)
+	require.Len(t, tokens, 1)
+	info, err := os.Stat(tokens[0])
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 }
@@ -181,6 +187,37 @@ func TestDeadEngineComesBackWithItsAdapters(t *testing.T) {
 	require.NotEqual(t, before.Token, after.Token)
 	require.Equal(t, []string{"dep_1", "dep_2"}, b.loaded(after))
 	require.Len(t, b.starts.all(), 2)
+}
+
+func TestEngineThatNobodyKnowsOfIsNotTakenForTheNext(t *testing.T) {
+	b := newBench(t)
+	b.deploy("dep_1", "one")
+	dying, end := b.manager()
+	dying.Start = func(ctx context.Context, launch runner.Launch) (runner.Process, error) {
+		_, err := b.starts.start(ctx, launch)
+		return runner.Process{}, errors.Join(err, errors.New("the worker died before it could note the process"))
+	}
+	require.Error(t, b.serve(dying, "dep_1").wait())
+	end()
+	unknown := b.starts.launches[0]
+	word := unknown.Args[slices.Index(unknown.Args, "--ready-file")+1]
+	lease := unknown.Args[slices.Index(unknown.Args, "--lease-file")+1]
+	require.Eventually(t, func() bool { _, err := os.Stat(word); return err == nil }, time.Minute, 10*time.Millisecond)
+
+	m, _ := b.manager()
+	b.serve(m, "dep_1")
+	at := b.awaitTold("dep_1", 1)
+	require.Equal(t, []string{"dep_1"}, b.loaded(at), "it is the new engine that answers, with its own token")
+	known := b.starts.launches[1]
+	for _, flag := range []string{"--ready-file", "--token-file", "--lease-file"} {
+		at := slices.Index(known.Args, flag) + 1
+		require.NotEqual(t, unknown.Args[at], known.Args[at], flag)
+	}
+	var fenced contract.Lease
+	data, err := os.ReadFile(lease)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, &fenced))
+	require.Equal(t, int64(math.MaxInt64), fenced.Epoch, "the unknown one is told to leave")
 }
 
 func TestNextWorkerAdoptsLiveEngine(t *testing.T) {
