@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -81,6 +82,12 @@ func TestMainJob(t *testing.T) {
 			require.Zero(t, code, stderr)
 			require.FileExists(t, filepath.Join(to, weights))
 			require.FileExists(t, filepath.Join(to, "README.md"))
+			_, stderr, code = p.cli("export", done.ModelID, "--format", format, "-o", filepath.Join(to, "..", format))
+			require.Zero(t, code, "the same again changes nothing: %s", stderr)
+			require.NoError(t, os.WriteFile(filepath.Join(to, weights), []byte("another model"), 0o600))
+			_, stderr, code = p.cli("export", done.ModelID, "--format", format, "-o", to)
+			require.Equal(t, 4, code, stderr)
+			require.Contains(t, stderr, weights, "what is there with another content is not overwritten, nor kept in silence")
 		}
 	})
 }
@@ -119,6 +126,27 @@ func TestFormats(t *testing.T) {
 	})
 }
 
+// TestOddColumns: a CSV whose columns nobody could guess is understood with a mapping.
+func TestOddColumns(t *testing.T) {
+	p := newPlatform(t)
+	var csv strings.Builder
+	csv.WriteString("Ticket;Frage des Kunden;Antwort\n")
+	for i := range 60 {
+		fmt.Fprintf(&csv, "%d;\"Wie geht %d, bitte?\";Über Schritt %d.\n", i, i, i)
+	}
+	file := filepath.Join(t.TempDir(), "tickets.csv")
+	require.NoError(t, os.WriteFile(file, []byte(csv.String()), 0o600))
+	_, stderr, code := p.cli("datasets", "upload", file)
+	require.Equal(t, 8, code)
+	require.Contains(t, stderr, "Frage des Kunden", "the columns that are there are named")
+	stdout, stderr, code := p.cli("run", file, "--map", "prompt=Frage des Kunden,completion=Antwort", "--model", "tiny-llama",
+		"--config", short, "--skip-deploy", "--json")
+	require.Zero(t, code, stderr)
+	var done apigen.Pipeline
+	require.NoError(t, json.Unmarshal([]byte(stdout), &done))
+	require.Equal(t, string(contract.StatusCompleted), string(done.Status))
+}
+
 // TestRefusals reads each refusal as the person who gets it: what is wrong, where, and what to do.
 func TestRefusals(t *testing.T) {
 	p := newPlatform(t)
@@ -141,6 +169,7 @@ func TestRefusals(t *testing.T) {
 		{"an unknown model", []string{"run", write("e.jsonl", rows(20)), "--model", "no-such-model"}, "no-such-model", 2},
 		{"an impossible configuration", []string{"run", write("f.jsonl", rows(20)), "--model", "tiny-llama", "--config", `{"learning_rate":-1}`}, "learning_rate", 2},
 		{"an unknown setting", []string{"run", write("g.jsonl", rows(20)), "--model", "tiny-llama", "--config", `{"lerning_rate":1}`}, "lerning_rate", 2},
+		{"a word that is no command", []string{"jobs", "bogus"}, "bogus", 2},
 		{"an unknown job", []string{"jobs", "pause", "job_nope"}, "job_nope", 3},
 		{"no server there", []string{"jobs", "list", "--server", "http://127.0.0.1:1"}, "vibeflow up", 5},
 	}

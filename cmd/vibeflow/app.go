@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -53,6 +54,10 @@ func (a *app) client() (*apiclient.Client, error) {
 	if token, err = dir.Token(datadir.SecretCLIToken); err != nil {
 		return nil, err
 	}
+	var patience time.Duration
+	if _, supervised := dir.Owner(string(datadir.ProcessUp)); supervised {
+		patience = restartPatience
+	}
 	if base == "" {
 		at, _, ok := dir.Published(datadir.ProcessServer)
 		if !ok {
@@ -61,8 +66,11 @@ func (a *app) client() (*apiclient.Client, error) {
 		}
 		base = at.Server
 	}
-	return &apiclient.Client{Base: base, Token: token}, nil
+	return &apiclient.Client{Base: base, Token: token, Patience: patience}, nil
 }
+
+// restartPatience is how long a command waits for a server that `up` is restarting.
+const restartPatience = 5 * time.Second
 
 // print writes a result: as JSON when asked for, else as the text says.
 func (a *app) print(value any, text func(w io.Writer)) error {
@@ -142,6 +150,12 @@ const (
 	exitInterrupted = 130
 )
 
+// Codes that engines use under /v1, after OpenAI's.
+const (
+	codeInvalidValue         contract.Code = "invalid_value"
+	codeUnsupportedParameter contract.Code = "unsupported_parameter"
+)
+
 // exitCode is the one place that maps codes to exit statuses; supervise reads them from `up`'s children.
 func exitCode(err error, code contract.Code) int {
 	var failed errRunFailed
@@ -149,7 +163,7 @@ func exitCode(err error, code contract.Code) int {
 		return exitRunFailed
 	}
 	switch code {
-	case contract.CodeInvalid, contract.CodeTooLarge, contract.CodeUnsupported, contract.CodeInvalidConfig, contract.CodeBadData:
+	case contract.CodeInvalid, codeInvalidValue, codeUnsupportedParameter, contract.CodeTooLarge, contract.CodeUnsupported, contract.CodeInvalidConfig, contract.CodeBadData:
 		return exitInvalid
 	case contract.CodeNotFound:
 		return exitNotFound

@@ -76,7 +76,14 @@ func (a *app) awaitDataset(ctx context.Context, c *apiclient.Client, id string) 
 	if contract.Status(ds.Status) == contract.StatusFailed {
 		return ds, errRunFailed{&ds.Error}
 	}
-	bar.done("read", fmt.Sprintf("%d rows of %s: %d to train on, %d held out", ds.Rows, ds.Format, ds.TrainRows, ds.EvalRows))
+	if ds.Error.Code != "" {
+		return ds, errRunFailed{&ds.Error} // processed again in vain: the earlier result stays
+	}
+	left := ""
+	if out := ds.Rows - ds.TrainRows - ds.EvalRows; out > 0 {
+		left = fmt.Sprintf(", %d left out (empty, invalid or repeated; see `vibeflow datasets get %s --json`)", out, ds.ID)
+	}
+	bar.done("read", fmt.Sprintf("%d rows of %s: %d to train on, %d held out%s", ds.Rows, ds.Format, ds.TrainRows, ds.EvalRows, left))
 	return ds, nil
 }
 

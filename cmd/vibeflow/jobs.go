@@ -140,6 +140,8 @@ func (v *trainingView) event(e contract.Event) error {
 		if err := json.Unmarshal(e.Payload, &started); err == nil && started.TotalSteps > 0 {
 			v.total = started.TotalSteps
 		}
+	case contract.RunnerPreflight:
+		v.warnOfCuts(e)
 	case contract.RunnerMetrics:
 		var m struct {
 			Step, Loss      float64
@@ -158,6 +160,21 @@ func (v *trainingView) event(e contract.Event) error {
 	}
 	return nil
 }
+
+// warnOfCuts says when many rows do not fit into the chosen length: what is cut off is not learned.
+func (v *trainingView) warnOfCuts(e contract.Event) {
+	var p struct {
+		Rows    int     `json:"truncated_rows"`
+		Share   float64 `json:"truncated_share"`
+		Longest int     `json:"longest_tokens"`
+	}
+	if err := json.Unmarshal(e.Payload, &p); err == nil && p.Share >= tellCutsFrom {
+		v.bar.remark(fmt.Sprintf("%d rows (%.0f %%) are longer than max_length and are cut; the longest has %d tokens", p.Rows, 100*p.Share, p.Longest))
+	}
+}
+
+// tellCutsFrom is the share of cut rows that a user should know of.
+const tellCutsFrom = 0.02
 
 var stateText = map[string]string{
 	contract.EventType(contract.KindJob, contract.EventQueued):         "waiting for a slot",

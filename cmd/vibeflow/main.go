@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/vibeflow/vibeflow/contract"
 )
 
 func main() {
@@ -53,7 +55,21 @@ Results go to stdout, progress to stderr. Exit codes: 0 done, 1 unexpected, 2 wr
 		a.demoCommand(), a.runCommand(), a.datasetsCommand(), a.modelsCommand(), a.jobsCommand(), a.evaluateCommand(),
 		a.deployCommand(), a.chatCommand(), a.exportCommand(), a.keysCommand(), a.pipelinesCommand(),
 	)
+	for _, group := range root.Commands() {
+		if group.HasSubCommands() && group.RunE == nil {
+			group.Args, group.RunE = cobra.ArbitraryArgs, unknownCommand
+		}
+	}
 	return root
+}
+
+// unknownCommand refuses a word under a group that is none of its commands; without a word it shows the help.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	return contract.Errorf(contract.CodeInvalid, "%q is no command of `%s`", args[0], cmd.CommandPath()).
+		Mend("see `%s --help`", cmd.CommandPath())
 }
 
 func version() string {

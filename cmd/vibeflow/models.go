@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -250,7 +253,9 @@ func (a *app) download(ctx context.Context, c *apiclient.Client, e apigen.Export
 			return contract.Errorf(contract.CodeInternal, "the server named a file outside the export: %q", f.Path)
 		}
 		path := filepath.Join(to, filepath.FromSlash(f.Path))
-		if info, err := os.Stat(path); err == nil && info.Size() == f.Size {
+		if same, err := holds(path, f); err != nil {
+			return err
+		} else if same {
 			continue
 		}
 		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
@@ -264,6 +269,28 @@ func (a *app) download(ctx context.Context, c *apiclient.Client, e apigen.Export
 	}
 	bar.done("download", to)
 	return nil
+}
+
+// holds tells whether a file is there with the content that the server names. A file with another content is not
+// overwritten: it is somebody's earlier export.
+func holds(path string, want contract.FileInfo) (bool, error) {
+	file, err := os.Open(path) //nolint:gosec // below the user's own choice of folder
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = file.Close() }()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		return false, err
+	}
+	if hex.EncodeToString(sum.Sum(nil)) != want.SHA256 {
+		return false, contract.Errorf(contract.CodeConflict, "%s is there already, with another content", path).On("output").
+			Mend("name another folder with --output")
+	}
+	return true, nil
 }
 
 func (a *app) keysCommand() *cobra.Command {

@@ -3,9 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,8 +21,9 @@ import (
 func (a *app) runCommand() *cobra.Command {
 	var request apigen.StartPipeline
 	var config string
+	var mapping map[string]string
 	cmd := &cobra.Command{
-		Use: "run FILE", Short: "The whole pipeline on a file of your own: read, recommend, train, evaluate, deploy", Args: oneArg("file"),
+		Use: "run FILE|DATASET", Short: "The whole pipeline on a file of your own: read, recommend, train, evaluate, deploy", Args: oneArg("file or dataset id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			overrides, err := parseOverrides(config)
 			if err != nil {
@@ -30,7 +34,7 @@ func (a *app) runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ds, err := a.ingest(cmd.Context(), c, args[0], request.Name)
+			ds, err := a.dataset(cmd.Context(), c, args[0], request.Name, mapping)
 			if err != nil {
 				return err
 			}
@@ -43,6 +47,7 @@ func (a *app) runCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
+	f.StringToStringVar(&mapping, "map", nil, "role=column where a file's columns have other names, e.g. prompt=Question,completion=Answer")
 	f.StringVar(&request.ModelID, "model", "", "base model (default: the recommender's)")
 	f.StringVar(&request.Name, "name", "", "name")
 	f.StringVar(&request.Goal, "goal", "", "what the model is for")
@@ -52,12 +57,31 @@ func (a *app) runCommand() *cobra.Command {
 	return cmd
 }
 
+// dataset is the one that was named, or what becomes of an uploaded file; a mapping is tried on a file that is not
+// understood without it.
+func (a *app) dataset(ctx context.Context, c *apiclient.Client, fileOrID, name string, mapping map[string]string) (apigen.Dataset, error) {
+	if _, err := os.Stat(fileOrID); err != nil && strings.HasPrefix(fileOrID, contract.PrefixDataset) {
+		return apiclient.Get[apigen.Dataset](ctx, c, "/api/datasets/"+url.PathEscape(fileOrID), nil)
+	}
+	ds, err := a.ingest(ctx, c, fileOrID, name)
+	var failed errRunFailed
+	if len(mapping) == 0 || (err != nil && !errors.As(err, &failed)) {
+		return ds, err
+	}
+	if ds, err = apiclient.Post[apigen.Dataset](ctx, c, "/api/datasets/"+url.PathEscape(ds.ID)+"/process",
+		apigen.ProcessOptions{Mapping: mapping, Deduplicate: true}); err != nil {
+		return ds, err
+	}
+	return a.awaitDataset(ctx, c, ds.ID)
+}
+
 // runPipeline starts a pipeline and shows its stages until it has ended.
 func (a *app) runPipeline(ctx context.Context, c *apiclient.Client, request apigen.StartPipeline) (apigen.Pipeline, error) {
 	pipeline, err := apiclient.Post[apigen.Pipeline](ctx, c, "/api/pipelines", request)
 	if err != nil {
 		return pipeline, err
 	}
+	a.note("  %s (if you leave: vibeflow pipelines watch %s)", pipeline.ID, pipeline.ID)
 	return a.watchPipeline(ctx, c, pipeline.ID)
 }
 

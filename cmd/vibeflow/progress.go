@@ -61,6 +61,20 @@ func (l *line) update(label string, done, total float64, note string) {
 	l.redraw("  " + text)
 }
 
+// remark leaves a line of its own between redraws.
+func (l *line) remark(text string) {
+	if l.quiet {
+		return
+	}
+	if l.terminal {
+		l.redraw("! " + text)
+		_, _ = fmt.Fprintln(l.w)
+		l.width = 0
+		return
+	}
+	_, _ = fmt.Fprintln(l.w, "! "+text)
+}
+
 // done ends the step with one line that stays: what, how it went and how long it took.
 func (l *line) done(label, result string) {
 	if l.quiet {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -23,6 +24,8 @@ type Client struct {
 	Base  string // "http://127.0.0.1:8400"
 	Token string
 	HTTP  *http.Client
+	// Patience is how long to wait for a server on whose address nothing listens; 0: not at all.
+	Patience time.Duration
 }
 
 const maxProblemBytes = 64 << 10
@@ -92,7 +95,7 @@ func (c *Client) do(req *http.Request) (*http.Response, error) {
 	if httpClient == nil {
 		httpClient = http.DefaultClient
 	}
-	res, err := httpClient.Do(req)
+	res, err := c.patiently(httpClient, req)
 	if err != nil {
 		if req.Context().Err() != nil {
 			return nil, req.Context().Err()
@@ -106,6 +109,32 @@ func (c *Client) do(req *http.Request) (*http.Response, error) {
 	defer func() { _ = res.Body.Close() }()
 	return nil, problemOf(res)
 }
+
+// patiently tries again, for as long as the client is told to, where nothing listens: a server that is being restarted.
+// Nothing was sent then, so that any request may be repeated.
+func (c *Client) patiently(httpClient *http.Client, req *http.Request) (*http.Response, error) {
+	deadline := time.Now().Add(c.Patience)
+	for {
+		res, err := httpClient.Do(req)
+		var refused *net.OpError
+		if err == nil || !errors.As(err, &refused) || refused.Op != "dial" || time.Now().After(deadline) ||
+			(req.Body != nil && req.GetBody == nil) {
+			return res, err
+		}
+		select {
+		case <-req.Context().Done():
+			return nil, err
+		case <-time.After(redialAfter):
+		}
+		if req.GetBody != nil {
+			if req.Body, err = req.GetBody(); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+const redialAfter = 100 * time.Millisecond
 
 func rootCause(err error) error {
 	var wrapped *url.Error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -152,4 +154,28 @@ func TestDownloadThatIsNotWhatTheServerHoldsIsRefused(t *testing.T) {
 	require.Error(t, client.Download(t.Context(), "/f", nil, path, 9, nil))
 	require.NoFileExists(t, path)
 	require.NoFileExists(t, path+".part")
+}
+
+// refusing fails the first dials as a port does on which nothing listens yet.
+type refusing struct{ left int }
+
+func (r *refusing) RoundTrip(req *http.Request) (*http.Response, error) {
+	if r.left > 0 {
+		r.left--
+		_, _ = io.Copy(io.Discard, req.Body) // as if some of it had been read
+		return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+	}
+	return http.DefaultTransport.RoundTrip(req)
+}
+
+func TestAServerThatIsBeingRestartedIsWaitedFor(t *testing.T) {
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	c.HTTP, c.Patience = &http.Client{Transport: &refusing{left: 3}}, time.Minute
+	got, err := apiclient.Post[map[string]int](t.Context(), c, "/x", map[string]int{"n": 1})
+	require.NoError(t, err)
+	require.Equal(t, map[string]int{"n": 1}, got, "the body is sent whole each time")
+
+	c.HTTP, c.Patience = &http.Client{Transport: &refusing{left: 1}}, 0
+	_, err = apiclient.Post[struct{}](t.Context(), c, "/x", struct{}{})
+	require.Equal(t, contract.CodeUnavailable, contract.CodeOf(err), "without patience it is told at once")
 }

@@ -38,9 +38,19 @@ func foldDataset(d *Dataset, e contract.Event) error {
 	case contract.EventCancelled:
 		d.end(contract.StatusCancelled, e.At)
 	case contract.EventFailed:
-		return d.fail(e)
+		return d.failed(e)
 	}
 	return nil
+}
+
+// failed ends a dataset that has never been ready. One that was processed before stays as it was, with the error of the
+// last try beside it: a typo in a mapping must not cost anybody the data.
+func (d *Dataset) failed(e contract.Event) error {
+	err := d.fail(e)
+	if d.Train != nil {
+		d.Status = contract.StatusReady
+	}
+	return err
 }
 
 // processed takes what an event says of the content and leaves the rest. A profile has some of these fields too, in
@@ -195,13 +205,21 @@ func foldPipeline(p *Pipeline, e contract.Event) error {
 	case contract.EventCancelRequested:
 		p.move(contract.StatusCancelling)
 	case contract.EventCancelled:
-		p.end(contract.StatusCancelled, e.At)
+		p.cancelled(e)
 	case contract.EventFailed:
 		return p.fail(e)
 	case contract.EventCompleted:
 		p.end(contract.StatusCompleted, e.At)
 	}
 	return nil
+}
+
+// cancelled also ends a pipeline whose failed stage waits for a retry.
+func (p *Pipeline) cancelled(e contract.Event) {
+	if p.Status == contract.StatusFailed {
+		p.Status = contract.StatusRunning
+	}
+	p.end(contract.StatusCancelled, e.At)
 }
 
 func (p *Pipeline) start(e contract.Event) {

@@ -259,3 +259,33 @@ func BenchmarkAppendBatchOf50(b *testing.B) {
 		}
 	}
 }
+
+func TestAFailedReprocessingKeepsTheDataset(t *testing.T) {
+	var d Dataset
+	ref := &contract.ObjectRef{ObjectID: "o", SHA256: "s", Size: 1}
+	steps := []struct {
+		suffix  string
+		payload any
+	}{
+		{contract.EventCreated, contract.DatasetCreated{Name: "d"}},
+		{contract.EventCompleted, contract.DatasetProcessed{Format: "alpaca", Train: ref, TrainRows: 9}},
+		{contract.EventQueued, contract.Queued{}},
+		{contract.EventFailed, contract.Error{Code: contract.CodeBadData, Message: "no such column"}},
+	}
+	for i, step := range steps {
+		payload, err := json.Marshal(step.payload)
+		require.NoError(t, err)
+		require.NoError(t, foldDataset(&d, contract.Event{Stream: "dataset/d", Seq: int64(i + 1), Type: contract.EventType(contract.KindDataset, step.suffix), Payload: payload}))
+	}
+	require.Equal(t, contract.StatusReady, d.Status)
+	require.Equal(t, "no such column", d.Error.Message, "and says what went wrong")
+	require.Equal(t, int64(9), d.TrainRows)
+}
+
+func TestAFailedPipelineCanBeCancelled(t *testing.T) {
+	p := Pipeline{}
+	for i, suffix := range []string{contract.EventFailed, contract.EventCancelRequested, contract.EventCancelled} {
+		require.NoError(t, foldPipeline(&p, contract.Event{Stream: "pipeline/p", Seq: int64(i + 1), Type: contract.EventType(contract.KindPipeline, suffix), Payload: json.RawMessage(`{}`)}))
+	}
+	require.Equal(t, contract.StatusCancelled, p.Status)
+}

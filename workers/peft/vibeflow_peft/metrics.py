@@ -78,8 +78,8 @@ def verdict(losses: PairedLosses, interval: tuple[float, float]) -> tuple[str, s
     )
     if rows < ENOUGH_ROWS:
         return "too_few_rows", (
-            f"Too few rows for a verdict: hold out at least {ENOUGH_ROWS}. As far as it goes for "
-            f"the tuned model, {change}"
+            f"Too few rows for a verdict: hold out at least {ENOUGH_ROWS}. "
+            f"As far as these tell of the tuned model, {change}"
         )
     if high < 0:
         return "better", f"The tuned model is better: {change}"
