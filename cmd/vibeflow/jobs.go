@@ -51,7 +51,7 @@ func (a *app) jobsStart() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&request.DatasetID, "dataset", "", "dataset id")
-	f.StringVar(&request.ModelID, "model", "", "base model (default: the recommender's)")
+	f.StringVar(&request.ModelID, "model", "", "base model (default: the bundled one)")
 	f.StringVar(&request.Name, "name", "", "name")
 	f.StringVar(&request.Queue, "queue", "", "queue of a class of machines (default: the best connected)")
 	f.StringVar(&config, "config", "", `configuration as JSON, e.g. '{"max_steps":20}'; what is absent is the recommender's`)

@@ -48,9 +48,9 @@ func (a *app) runCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringToStringVar(&mapping, "map", nil, "role=column where a file's columns have other names, e.g. prompt=Question,completion=Answer")
-	f.StringVar(&request.ModelID, "model", "", "base model (default: the recommender's)")
+	f.StringVar(&request.ModelID, "model", "", "base model (default: the bundled one)")
 	f.StringVar(&request.Name, "name", "", "name")
-	f.StringVar(&request.Goal, "goal", "", "what the model is for")
+	f.StringVar(&request.Goal, "goal", "", "what the model is for; recorded, and not acted on yet")
 	f.StringVar(&config, "config", "", `training configuration as JSON; what is absent is the recommender's`)
 	f.BoolVar(&request.SkipEvaluate, "skip-evaluate", false, "do not evaluate")
 	f.BoolVar(&request.SkipDeploy, "skip-deploy", false, "do not deploy")

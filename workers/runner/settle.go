@@ -181,13 +181,17 @@ func (l *launch) handIn(ctx context.Context, result contract.RunResult) error {
 	return l.patiently(ctx, "hand in result", func(ctx context.Context) error { return l.gate.PutResult(ctx, result) })
 }
 
-// abandon ends a launch that the gateway no longer takes: a runner of an older epoch must not go on. After any other
-// error the runner is left alone, for the next attempt to take over.
+// abandon ends a launch that the gateway no longer takes: a runner of an older epoch must not go on. One whose gateway has
+// no room saves and leaves, for the run pauses and gives its slot back. After any other error the runner is left alone,
+// for the next attempt to take over.
 func (l *launch) abandon(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return err
 	}
 	code := contract.CodeOf(err)
+	if code == contract.CodeDiskFull {
+		return errors.Join(err, l.dismiss(ctx))
+	}
 	if code != contract.CodeEpochSuperseded && code != contract.CodeNotFound {
 		return err
 	}
@@ -196,6 +200,18 @@ func (l *launch) abandon(ctx context.Context, err error) error {
 		return errors.Join(err, killErr)
 	}
 	return err
+}
+
+// dismiss has the runner save and leave. What it leaves behind the next attempt ships.
+func (l *launch) dismiss(ctx context.Context) error {
+	l.log.Warn("there is no room for what the runner tells: it saves and leaves")
+	l.process.Terminate()
+	ctx, cancel := context.WithTimeout(ctx, l.s.PauseGrace)
+	defer cancel()
+	if l.process.awaitExit(ctx.Done()) {
+		return nil
+	}
+	return l.process.killAndWait(killPatience)
 }
 
 // deaths is crashes.json: how often a run has died here without getting further.
