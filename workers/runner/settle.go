@@ -206,9 +206,9 @@ func (l *launch) abandon(ctx context.Context, err error) error {
 func (l *launch) dismiss(ctx context.Context) error {
 	l.log.Warn("there is no room for what the runner tells: it saves and leaves")
 	l.process.Terminate()
-	ctx, cancel := context.WithTimeout(ctx, l.s.PauseGrace)
+	grace, cancel := context.WithTimeout(ctx, l.s.PauseGrace)
 	defer cancel()
-	if l.process.awaitExit(ctx.Done()) {
+	if l.process.awaitExit(grace.Done()) || ctx.Err() != nil {
 		return nil
 	}
 	return l.process.killAndWait(killPatience)

@@ -461,6 +461,21 @@ func TestDiskFullRefusesLaunch(t *testing.T) {
 	require.Empty(t, b.starts)
 }
 
+func TestFullGatewayEndsTheRunnerToo(t *testing.T) {
+	b := newBench(t)
+	held := b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2, HoldAt: 5, Chatty: true}))
+	b.awaitStep(1, 5)
+	b.gateway.SetFull(true)
+	_, err := held.wait()
+	require.Equal(t, contract.CodeDiskFull, contract.CodeOf(err))
+	require.False(t, b.starts[0].Alive(), "a run that pauses for want of room must not train on")
+
+	b.gateway.SetFull(false)
+	b.letGo()
+	b.requireFinished(b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2})), 10)
+	b.gateway.Look(job, func(r *gatewaytest.Run) { require.Equal(t, []int{0, 5}, r.Claims, "what it saved is gone on from") })
+}
+
 func TestStrangeIDsNeverBecomePaths(t *testing.T) {
 	b := newBench(t)
 	s := b.supervisor(runnertest.Script{})

@@ -34,6 +34,7 @@ type Gateway struct {
 	mu          sync.Mutex
 	changed     *sync.Cond
 	down        bool
+	full        bool
 	runs        map[string]*Run
 	deployments map[string]*contract.DeploymentSpec
 	served      map[string][]contract.Serving
@@ -122,6 +123,13 @@ func (g *Gateway) SetDown(down bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.down = down
+}
+
+// SetFull has the gateway refuse events for want of room, or take them again.
+func (g *Gateway) SetFull(full bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.full = full
 }
 
 // Look runs read on a run while nothing changes.
@@ -330,6 +338,9 @@ func (g *Gateway) events(w http.ResponseWriter, r *http.Request, run *Run) error
 	var batch contract.EventBatch
 	if err := read(r, &batch); err != nil {
 		return err
+	}
+	if g.full {
+		return contract.Errorf(contract.CodeDiskFull, "the server's disk is full")
 	}
 	if batch.Epoch != run.State.Epoch {
 		return contract.Errorf(contract.CodeEpochSuperseded, "the epoch is %d", run.State.Epoch)
