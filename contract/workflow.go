@@ -30,8 +30,6 @@ type (
 	TrainInput struct {
 		JobID string `json:"job_id"`
 		Queue string `json:"queue"`
-		// TotalHint sizes timeouts and summaries only.
-		Summary string `json:"summary,omitempty"`
 	}
 	EvaluateInput struct {
 		EvaluationID string `json:"evaluation_id"`

@@ -14,33 +14,6 @@ import (
 	"github.com/vibeflow/vibeflow/contract"
 )
 
-// Defines values for ChatMessageRole.
-const (
-	ChatMessageRoleAssistant ChatMessageRole = "assistant"
-	ChatMessageRoleDeveloper ChatMessageRole = "developer"
-	ChatMessageRoleSystem    ChatMessageRole = "system"
-	ChatMessageRoleTool      ChatMessageRole = "tool"
-	ChatMessageRoleUser      ChatMessageRole = "user"
-)
-
-// Valid indicates whether the value is a known member of the ChatMessageRole enum.
-func (e ChatMessageRole) Valid() bool {
-	switch e {
-	case ChatMessageRoleAssistant:
-		return true
-	case ChatMessageRoleDeveloper:
-		return true
-	case ChatMessageRoleSystem:
-		return true
-	case ChatMessageRoleTool:
-		return true
-	case ChatMessageRoleUser:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for ModelKind.
 const (
 	ModelKindBase  ModelKind = "base"
@@ -185,15 +158,6 @@ type CancelTraining struct {
 	Keep bool `json:"keep,omitempty,omitzero"`
 }
 
-// ChatMessage defines model for ChatMessage.
-type ChatMessage struct {
-	Content string          `json:"content"`
-	Role    ChatMessageRole `json:"role"`
-}
-
-// ChatMessageRole defines model for ChatMessage.Role.
-type ChatMessageRole string
-
 // Comparison defines model for Comparison.
 type Comparison struct {
 	EvaluationID string    `json:"evaluation_id"`
@@ -328,11 +292,6 @@ type EvaluationResult = contract.EvaluationResult
 
 // Event defines model for Event.
 type Event = contract.Event
-
-// EventPage defines model for EventPage.
-type EventPage struct {
-	Items []Event `json:"items"`
-}
 
 // Export defines model for Export.
 type Export struct {
@@ -621,16 +580,6 @@ type Progress struct {
 	Note       string  `json:"note,omitempty,omitzero"`
 	Phase      string  `json:"phase"`
 	Total      int64   `json:"total"`
-}
-
-// Project defines model for Project.
-type Project struct {
-	CreatedAt   time.Time `json:"created_at"`
-	Description string    `json:"description,omitempty,omitzero"`
-	Goal        string    `json:"goal,omitempty,omitzero"`
-	ID          string    `json:"id"`
-	Name        string    `json:"name"`
-	Status      string    `json:"status,omitempty,omitzero"`
 }
 
 // Queue A queue of slots: cpu, or gpu.<class>. Absent: that of the best machine that is connected.

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -282,11 +280,11 @@ func holds(path string, want contract.FileInfo) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = file.Close() }()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, file); err != nil {
+	digest, err := apiclient.Digest(file)
+	if err != nil {
 		return false, err
 	}
-	if hex.EncodeToString(sum.Sum(nil)) != want.SHA256 {
+	if digest != want.SHA256 {
 		return false, contract.Errorf(contract.CodeConflict, "%s is there already, with another content", path).On("output").
 			Mend("name another folder with --output")
 	}

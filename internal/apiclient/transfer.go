@@ -137,7 +137,7 @@ func (d *download) run(ctx context.Context) (resumed bool, err error) {
 	if err != nil {
 		return have > 0, err
 	}
-	sum, err := digestOf(file)
+	sum, err := Digest(file)
 	if err == nil && digest != "" && sum != digest {
 		err = errors.Join(errOtherContent, os.Remove(d.part))
 	}
@@ -177,7 +177,8 @@ func (d *download) fetch(ctx context.Context, file *os.File, have int64) (digest
 	return digest, nil
 }
 
-func digestOf(file *os.File) (string, error) {
+// Digest reads a file from its start and returns its SHA-256 in hexadecimal.
+func Digest(file *os.File) (string, error) {
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return "", err
 	}
