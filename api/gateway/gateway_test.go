@@ -490,9 +490,13 @@ func TestUploadGoesOnWhereItStopped(t *testing.T) {
 
 	w.do(c.Token, "GET", "/runs/"+jobID+"/uploads/"+sha, nil).into(t, &state)
 	require.EqualValues(t, 1<<20, state.Received)
-	info, err := os.Stat(filepath.Join(w.spool(), jobID+"-"+sha+".part"))
+	path := filepath.Join(w.spool(), jobID+"-"+sha+".sealed")
+	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.EqualValues(t, 0o600, info.Mode().Perm())
+	spooled, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.False(t, bytes.Contains(spooled, content[:16]), "content lies in the open")
 	w.chunk(c.Token, jobID, sha, 1<<20, len(content), content[1<<20:2<<20]).into(t, &state)
 	w.chunk(c.Token, jobID, sha, 1<<20, len(content), content[1<<20:2<<20]).into(t, &state) // its answer was lost
 	require.EqualValues(t, 2<<20, state.Received)
@@ -551,6 +555,27 @@ func TestUploadCutOff(t *testing.T) {
 	}, 5*time.Second, 10*time.Millisecond)
 	require.False(t, state.Complete)
 	w.chunk(c.Token, jobID, sha, int(state.Received), len(content), content[state.Received:]).into(t, &state)
+	require.True(t, state.Complete)
+}
+
+// TestADamagedPartIsSentAgain: a worker is told to begin again, and its run does not fail for it.
+func TestADamagedPartIsSentAgain(t *testing.T) {
+	w := newWorld(t)
+	c := w.claim(jobID, 0, 0)
+	content := bytes.Repeat([]byte("abcdefgh"), 64<<10)
+	sha := digest(content)
+	w.chunk(c.Token, jobID, sha, 0, len(content), content[:400_000])
+	path := filepath.Join(w.spool(), jobID+"-"+sha+".sealed")
+	spooled, err := os.ReadFile(path)
+	require.NoError(t, err)
+	spooled[1000] ^= 1
+	require.NoError(t, os.WriteFile(path, spooled, 0o600))
+	w.refused(w.chunk(c.Token, jobID, sha, 400_000, len(content), content[400_000:]), 503, contract.CodeUnavailable)
+
+	var state contract.UploadState
+	w.do(c.Token, "GET", "/runs/"+jobID+"/uploads/"+sha, nil).into(t, &state)
+	require.Zero(t, state.Received)
+	w.chunk(c.Token, jobID, sha, 0, len(content), content).into(t, &state)
 	require.True(t, state.Complete)
 }
 

@@ -5,76 +5,72 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/labstack/echo/v5"
 
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/artifact"
+	"github.com/vibeflow/vibeflow/internal/seal"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
 
-// uploads keeps what has arrived of files under way in the spool, one part file a run and digest, so that an upload goes
-// on where it stopped, over restarts of either side.
+// uploads are the files under way: one part of the spool for a run and digest, so that an upload goes on where it stopped,
+// over restarts of either side.
 type uploads struct {
 	artifacts *artifact.Store
 	max       int64
+	log       *slog.Logger
 	mu        sync.Mutex
 	busy      map[string]*sync.Mutex
 	waiting   map[string]int
+	swept     time.Time
 }
 
 const (
-	partSuffix = ".part"
 	// partLife is how long an upload that nobody goes on with is kept.
-	partLife = 48 * time.Hour
+	partLife   = 48 * time.Hour
+	sweepEvery = time.Hour
 )
 
 func newUploads(artifacts *artifact.Store, maxBytes int64, log *slog.Logger) (*uploads, error) {
-	u := &uploads{artifacts: artifacts, max: maxBytes, busy: map[string]*sync.Mutex{}, waiting: map[string]int{}}
-	return u, u.sweep(log, time.Now().Add(-partLife))
+	u := &uploads{artifacts: artifacts, max: maxBytes, log: log, busy: map[string]*sync.Mutex{}, waiting: map[string]int{}}
+	return u, u.sweep(time.Now())
 }
 
-// sweep removes parts that nobody has touched since a time.
-func (u *uploads) sweep(log *slog.Logger, before time.Time) error {
-	entries, err := os.ReadDir(u.artifacts.SpoolDir())
-	if err != nil {
-		return fmt.Errorf("read the spool: %w", err)
+// sweep removes, now and then, the parts that nobody goes on with: of a run that failed, of a worker that never came back.
+func (u *uploads) sweep(now time.Time) error {
+	u.mu.Lock()
+	due := now.Sub(u.swept) >= sweepEvery
+	if due {
+		u.swept = now
 	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || !strings.HasSuffix(e.Name(), partSuffix) || info.ModTime().After(before) {
-			continue
-		}
-		log.Info("removing an upload that was given up", "part", e.Name(), "bytes", info.Size())
-		if err := os.Remove(filepath.Join(u.artifacts.SpoolDir(), e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	u.mu.Unlock()
+	if !due {
+		return nil
 	}
-	return nil
+	return u.artifacts.RemoveParts(func(_ string, written time.Time) bool { return now.Sub(written) < partLife })
 }
 
-// part names the file of an upload; run and digest are checked by then, and neither can hold a separator.
-func (u *uploads) part(runID, sha string) string {
-	return filepath.Join(u.artifacts.SpoolDir(), runID+"-"+sha+partSuffix)
+// part is an upload's; run and digest are checked by then, and neither can hold a separator.
+func (u *uploads) part(runID, sha string) *artifact.Part {
+	return u.artifacts.Part(partOf(runID) + sha)
 }
 
-// forget removes the parts of a run that has ended.
+func partOf(runID string) string { return runID + "-" }
+
+// forget removes the parts of a run that has ended; what stays is swept later.
 func (u *uploads) forget(runID string) {
-	parts, _ := filepath.Glob(u.part(runID, "*")) // the pattern is well formed: ids hold no special characters
-	for _, p := range parts {
-		_ = os.Remove(p) // what stays is swept at a later start
+	err := u.artifacts.RemoveParts(func(name string, _ time.Time) bool { return !strings.HasPrefix(name, partOf(runID)) })
+	if err != nil {
+		u.log.Warn("uploads of a run that has ended are not removed yet", "run", runID, "error", err)
 	}
 }
 
@@ -100,17 +96,6 @@ func (u *uploads) lock(part string) (unlock func()) {
 	}
 }
 
-func received(part string) (int64, error) {
-	info, err := os.Stat(part)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
-}
-
 func (g *Gateway) getUpload(c *echo.Context) error {
 	fence, sha := fenceOf(c), c.Param("sha")
 	o, err := g.runObject(c)
@@ -120,7 +105,7 @@ func (g *Gateway) getUpload(c *echo.Context) error {
 	if contract.CodeOf(err) != contract.CodeNotFound {
 		return err
 	}
-	n, err := received(g.uploads.part(fence.RunID, sha))
+	n, err := g.uploads.part(fence.RunID, sha).Received()
 	if err != nil {
 		return err
 	}
@@ -138,18 +123,21 @@ func (g *Gateway) putUpload(c *echo.Context) error {
 	if err := checkDigest(sha); err != nil {
 		return err
 	}
-	part := g.uploads.part(fence.RunID, sha)
-	defer g.uploads.lock(part)()
+	if err := g.uploads.sweep(time.Now()); err != nil {
+		g.log.Warn("uploads that were given up are not removed yet", "error", err)
+	}
+	defer g.uploads.lock(partOf(fence.RunID) + sha)()
 	if o, err := g.runObject(c); err == nil {
 		return c.JSON(http.StatusOK, contract.UploadState{SHA256: sha, Received: o.Size, Complete: true})
 	} else if contract.CodeOf(err) != contract.CodeNotFound {
 		return err
 	}
 	arrived := boundBody(c, min(contract.UploadChunkBytes, size-offset))
-	n, err := writeChunk(part, offset, c.Request().Body)
+	part := g.uploads.part(fence.RunID, sha)
+	n, err := part.Write(offset, c.Request().Body)
 	arrived()
 	if err != nil {
-		return err
+		return chunkError(err)
 	}
 	if n < size {
 		return c.JSON(http.StatusOK, contract.UploadState{SHA256: sha, Received: n})
@@ -173,75 +161,47 @@ func (g *Gateway) uploadQuery(c *echo.Context) (offset, size int64, err error) {
 	return offset, size, nil
 }
 
-// writeChunk writes a body at an offset and returns how much of the file has arrived. What came before a broken
-// connection stays.
-func writeChunk(part string, offset int64, body io.Reader) (int64, error) {
-	have, err := received(part)
-	if err != nil {
-		return 0, err
-	}
-	if offset > have {
-		return 0, contract.Errorf(contract.CodeConflict, "the chunk begins at %d, and %d bytes have arrived", offset, have).On("offset").
-			Mend("go on at %d", have)
-	}
-	f, err := os.OpenFile(part, os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		return 0, spoolError(err)
-	}
-	if err := f.Truncate(offset); err != nil {
-		return 0, errors.Join(spoolError(err), f.Close())
-	}
-	n, err := io.Copy(io.NewOffsetWriter(f, offset), body)
-	return offset + n, spoolError(errors.Join(err, f.Close()))
-}
-
-func spoolError(err error) error {
+// chunkError types what goes wrong with a request's body; what the disk says is typed already.
+func chunkError(err error) error {
 	var tooLarge *http.MaxBytesError
 	var disk *fs.PathError
 	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return contract.Errorf(contract.CodeDiskFull, "the server's disk is full: %w", syscall.ENOSPC).Mend("free some space on the server")
+	case contract.CodeOf(err) != contract.CodeInternal, errors.As(err, &disk):
+		return err
 	case errors.As(err, &tooLarge):
 		return contract.Errorf(contract.CodeTooLarge, "the chunk is larger than %d bytes, or than the rest of the file: %w",
 			tooLarge.Limit, err).Mend("send at most %d bytes at once", contract.UploadChunkBytes)
-	case errors.As(err, &disk):
-		return fmt.Errorf("spool: %w", err)
 	default: // the connection
 		return contract.Errorf(contract.CodeUnavailable, "the chunk was cut off: %w", err).Mend("ask how much has arrived and go on from there")
 	}
 }
 
 // keep moves a whole part into the artifact store, or, if a run stored the same content before, lets this run hold it
-// too. Content that does not have its digest is thrown away.
-func (g *Gateway) keep(ctx context.Context, fence store.Fence, part, sha string, size int64) error {
-	f, err := os.Open(part)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	err = g.share(ctx, fence, f, sha, size)
+// too. Content that does not have its digest, or was damaged meanwhile, is thrown away.
+func (g *Gateway) keep(ctx context.Context, fence store.Fence, part *artifact.Part, sha string, size int64) error {
+	err := g.share(ctx, fence, part, sha, size)
 	if contract.CodeOf(err) == contract.CodeNotFound {
-		err = g.encrypt(ctx, fence, f, sha, size)
+		err = g.encrypt(ctx, fence, part, sha, size)
 	}
-	if err == nil || contract.CodeOf(err) == contract.CodeInvalid {
-		err = errors.Join(err, os.Remove(part))
+	if err == nil || contract.CodeOf(err) == contract.CodeInvalid || errors.Is(err, seal.ErrChanged) {
+		err = errors.Join(err, part.Remove())
 	}
 	return err
 }
 
 // share holds content that another run has stored: whoever has sent all of it has a right to it. not_found if none has.
-func (g *Gateway) share(ctx context.Context, fence store.Fence, f *os.File, sha string, size int64) error {
+func (g *Gateway) share(ctx context.Context, fence store.Fence, part *artifact.Part, sha string, size int64) error {
 	o, err := g.store.StoredByRuns(ctx, sha)
 	if err != nil {
 		return err
 	}
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
+	content, err := part.Open()
+	if err != nil {
 		return err
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
+	defer func() { _ = content.Close() }()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, content); err != nil {
 		return err
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != sha {
@@ -250,8 +210,13 @@ func (g *Gateway) share(ctx context.Context, fence store.Fence, f *os.File, sha 
 	return g.store.AddRunBlob(ctx, fence, contract.ObjectRef{ObjectID: o.ID, SHA256: sha, Size: size})
 }
 
-func (g *Gateway) encrypt(ctx context.Context, fence store.Fence, f *os.File, sha string, size int64) error {
-	o, err := g.artifacts.Put(ctx, artifact.PutInput{Reader: f, Name: "run/" + fence.RunID, ContentType: "application/octet-stream", SHA256: sha})
+func (g *Gateway) encrypt(ctx context.Context, fence store.Fence, part *artifact.Part, sha string, size int64) error {
+	content, err := part.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = content.Close() }()
+	o, err := g.artifacts.Put(ctx, artifact.PutInput{Reader: content, Name: "run/" + fence.RunID, ContentType: "application/octet-stream", SHA256: sha})
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/seal"
 )
 
 // Index keeps what must be known of an object to read it: *store.Store is one. Its errors are *contract.Error
@@ -51,9 +52,10 @@ type Options struct {
 type Store struct {
 	bucket *blob.Bucket
 	folder string // of a file:// bucket, else ""
-	keys   *keyring
+	master *seal.Master
 	index  Index
 	spool  string
+	parts  *seal.Key // seals what is in the spool
 	log    *slog.Logger
 }
 
@@ -65,22 +67,19 @@ const (
 // Open opens the bucket and sweeps it: content that the index does not know, or knows no use for, is what a crash left of
 // a Put or a Delete.
 func Open(ctx context.Context, opts Options) (*Store, error) {
-	keys, err := newKeyring(opts.MasterKey)
+	master, err := seal.NewMaster(opts.MasterKey)
 	if err != nil {
 		return nil, err
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	if err := os.MkdirAll(opts.SpoolDir, 0o700); err != nil {
-		return nil, diskError("make the spool folder", err)
-	}
 	bucket, folder, err := openBucket(ctx, opts.BucketURL)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{bucket: bucket, folder: folder, keys: keys, index: opts.Index, spool: opts.SpoolDir, log: opts.Logger}
-	if err := s.sweep(ctx); err != nil {
+	s := &Store{bucket: bucket, folder: folder, master: master, index: opts.Index, spool: opts.SpoolDir, log: opts.Logger}
+	if err := errors.Join(s.openSpool(), s.sweep(ctx)); err != nil {
 		return nil, errors.Join(err, bucket.Close())
 	}
 	return s, nil
@@ -157,7 +156,7 @@ type PutInput struct {
 // not match, an error of the reader, ctx) nothing is left.
 func (s *Store) Put(ctx context.Context, in PutInput) (Object, error) {
 	o := Object{ID: contract.NewID(objectPrefix), Name: in.Name, ContentType: in.ContentType, CreatedAt: time.Now().UTC()}
-	key, err := s.keys.newDataKey(o.ID)
+	key, err := newDataKey(s.master, o.ID)
 	if err != nil {
 		return Object{}, err
 	}
@@ -286,6 +285,3 @@ func (s *Store) Discard(ctx context.Context, ids ...string) error {
 	}
 	return errors.Join(errs...)
 }
-
-// SpoolDir is the folder for uploads under way (mode 0700).
-func (s *Store) SpoolDir() string { return s.spool }

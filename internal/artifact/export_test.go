@@ -4,7 +4,7 @@ import "github.com/tink-crypto/tink-go/v2/streamingaead/subtle"
 
 // TinkStream is an object's cipher as Tink has it.
 func TinkStream(s *Store, o Object) (*subtle.AESGCMHKDF, error) {
-	key, err := s.keys.unwrap(o)
+	key, err := unwrap(s.master, o)
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func (s *Store) Open(ctx context.Context, id string, offset int64) (*Reader, err
 
 // OpenObject is Open for an entry that is at hand.
 func (s *Store) OpenObject(ctx context.Context, o Object, offset int64) (*Reader, error) {
-	key, err := s.keys.unwrap(o)
+	key, err := unwrap(s.master, o)
 	if err != nil {
 		return nil, err
 	}

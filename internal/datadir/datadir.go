@@ -93,7 +93,7 @@ func (d *Dir) AppDB() string { return d.join("app.db") }
 // Blobs is the root of the local object store.
 func (d *Dir) Blobs() string { return d.join("blobs") }
 
-// Spool holds what must be read twice: uploads under way, files being converted. It may be emptied at start.
+// Spool holds uploads of workers under way, sealed. It may be emptied at start: they begin again.
 func (d *Dir) Spool() string { return d.join("spool") }
 
 // Logs holds the logs of the children of `vibeflow up`.

@@ -242,21 +242,30 @@ func TestRebuildOfALongStream(t *testing.T) {
 	require.ElementsMatch(t, live, snapshot(t, s))
 }
 
-func BenchmarkAppendBatchOf50(b *testing.B) {
-	s, err := Open(b.Context(), Options{Path: filepath.Join(b.TempDir(), "app.db"), Logger: quiet})
-	require.NoError(b, err)
-	defer func() { _ = s.Close() }()
-	_, err = s.Create(b.Context(), Creation{Kind: contract.KindJob, ID: "job_1", Payload: contract.JobCreated{}})
-	require.NoError(b, err)
-	line := json.RawMessage(`{"n":1,"at":"2026-11-23T10:00:00Z","type":"metrics","step":1,"epoch":0.1,"loss":2.5,"learning_rate":0.0001,"grad_norm":1.1,"tokens_per_second":450.2,"eta_seconds":30.5}`)
-	for i := 0; b.Loop(); i++ {
-		evs := make([]contract.NewEvent, 50)
-		for j := range evs {
-			evs[j] = contract.NewEvent{Type: contract.RunnerMetrics, Payload: line, Source: "runner/1", SourceSeq: int64(i*50 + j + 1)}
-		}
-		if _, err := s.Append(b.Context(), "job/job_1", evs...); err != nil {
-			b.Fatal(err)
-		}
+// BenchmarkAppendMetrics appends what a runner tells of 1,000 steps, in batches as a worker sends them.
+func BenchmarkAppendMetrics(b *testing.B) {
+	line := json.RawMessage(`{"n":1,"at":"2026-11-23T10:00:00Z","type":"metrics","step":1,"epoch":0.1,"loss":2.5,"learning_rate":0.0001,"grad_norm":1.1,"tokens":1834,"tokens_per_second":450.2,"seconds":4.07,"eta_seconds":30.5,"memory_bytes":1834299392,"samples":"9f86d081884c7d65"}`)
+	for _, size := range []int{50, 1000} {
+		b.Run(fmt.Sprintf("batches of %d", size), func(b *testing.B) {
+			s, err := Open(b.Context(), Options{Path: filepath.Join(b.TempDir(), "app.db"), Logger: quiet})
+			require.NoError(b, err)
+			defer func() { _ = s.Close() }()
+			_, err = s.Create(b.Context(), Creation{Kind: contract.KindJob, ID: "job_1", Payload: contract.JobCreated{}})
+			require.NoError(b, err)
+			n := int64(0)
+			for b.Loop() {
+				for range 1000 / size {
+					evs := make([]contract.NewEvent, size)
+					for j := range evs {
+						n++
+						evs[j] = contract.NewEvent{Type: contract.RunnerMetrics, Payload: line, Source: "runner/1", SourceSeq: n}
+					}
+					if _, err := s.Append(b.Context(), "job/job_1", evs...); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
 	}
 }
 
