@@ -204,6 +204,7 @@ func (a *app) jobsLogs() *cobra.Command {
 }
 
 func (a *app) printLogs(ctx context.Context, c *apiclient.Client, id string) error {
+	lines := 0
 	for after := int64(0); ; {
 		query := url.Values{"after": {strconv.FormatInt(after, 10)}, "limit": {"200"}}
 		logs, err := apiclient.Get[apigen.Logs](ctx, c, "/api/training/"+url.PathEscape(id)+"/logs", query)
@@ -216,17 +217,21 @@ func (a *app) printLogs(ctx context.Context, c *apiclient.Client, id string) err
 			}
 		}
 		if len(logs.Lines) == 0 {
-			return nil
+			break
 		}
-		after = logs.NextAfter
+		after, lines = logs.NextAfter, lines+len(logs.Lines)
 	}
+	if lines == 0 {
+		a.note("  no runner has been started for this job yet; `jobs get %s` says what it waits for", id)
+	}
+	return nil
 }
 
 func (a *app) printLog(l apigen.LogLine) error {
 	if a.json {
 		return json.NewEncoder(a.out).Encode(l)
 	}
-	_, err := fmt.Fprintf(a.out, "%s %-5s %s\n", l.At.Local().Format("15:04:05"), l.Level, l.Message)
+	_, err := fmt.Fprintf(a.out, "%s %-5s %s\n", l.At.Local().Format("2006-01-02 15:04:05"), l.Level, l.Message)
 	return err
 }
 

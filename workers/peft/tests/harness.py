@@ -91,6 +91,10 @@ class Launched:
         """The events of one type."""
         return [event for event in self.events if event["type"] == kind]
 
+    def log(self, level: str) -> list[str]:
+        """What people read, of one level."""
+        return [e["message"] for e in self.of("log") if e["level"] == level]
+
     @property
     def steps(self) -> dict[int, tuple[str, ...]]:
         """What every step must repeat exactly: loss, rate, norm and samples, by step."""

@@ -29,7 +29,7 @@ def test_events_tell_the_whole_story(runs: Factory) -> None:
     result = run.result()
     events = run.events
     assert [e["n"] for e in events] == list(range(1, len(events) + 1))
-    assert [e["type"] for e in events[:2]] == ["started", "preflight"]
+    assert [e["type"] for e in events if e["type"] != "log"][:2] == ["started", "preflight"]
     assert events[-1]["type"] == "finished" and events[-1]["outcome"] == "completed"
     assert [e["step"] for e in run.of("metrics")] == [1, 2, 3, 4, 5, 6]
     assert [e["step"] for e in run.of("eval_metrics")] == [3, 6]
@@ -81,6 +81,67 @@ def test_events_tell_the_whole_story(runs: Factory) -> None:
     spec = json.loads((run.folder / "spec.json").read_text())
     marked = checkpoint.read_manifest(Path(spec["checkpoints_dir"]) / checkpoint.name_of(best))
     assert marked["best"] is True
+
+
+def openings(launched: Launched, level: str = "info") -> list[str]:
+    """The first word of every line of the log."""
+    return [message.split()[0].rstrip(":") for message in launched.log(level)]
+
+
+def test_the_log_tells_people_the_whole_story(runs: Factory) -> None:
+    run = runs.launch(training={"max_steps": 6, "eval_every_steps": 3}, held_out=rows(6, 200))
+    run.result()
+    assert openings(run) == [
+        *("Device", "Rows", "Rows", "Loaded", "Loss", "Preflight", "Training"),
+        *("Held-out", "Checkpoint", "Checkpoint", "Held-out", "Checkpoint", "Done"),
+    ]
+    assert run.log("warn") == run.log("error") == []
+    told = "\n".join(run.log("info"))
+    started = run.of("started")[0]
+    assert f"{started['total_parameters']:,} parameters, {started['trainable_parameters']:,} of them trained" in told
+    assert "Device: CPU" in told and "Threads: 1, as asked for. Precision: fp32; as asked for." in told
+    assert "Rows to train on: 48 read, 48 kept, 0 dropped, 0 cut at 128 tokens." in told
+    assert "Rows held out: 6 read, 6 kept" in told
+    assert f"{run.of('eval_metrics')[-1]['eval_loss']:.4f} on 6 rows" in told
+
+
+def test_what_is_given_up_is_a_warning(runs: Factory) -> None:
+    unlearnable = {"messages": [{"role": "user", "content": "word " * 100}, {"role": "assistant", "content": "Yes."}]}
+    run = runs.launch(train=[*rows(8), unlearnable], held_out=[unlearnable], training={"max_steps": 1})
+    assert run.result()["outcome"] == "completed"
+    dropped, cut, _, _, nothing = run.log("warn")
+    assert "1 of 9 (11.1%) rows to train on are dropped" in dropped
+    assert "1 of 9 (11.1%) rows to train on are cut at 128 tokens" in cut
+    assert "there is no held-out loss" in nothing
+
+
+def test_evaluations_on_the_way_need_a_row_to_score(runs: Factory) -> None:
+    held_out = [{"messages": [{"role": "user", "content": "word " * 200}, {"role": "assistant", "content": "Yes."}]}]
+    run = runs.launch(training={"max_steps": 2, "max_length": 64, "eval_every_steps": 1}, held_out=held_out)
+    result = run.result()
+    assert result["outcome"] == "completed" and result["metrics"]["eval_loss"] is None
+
+
+def test_a_later_launch_does_not_introduce_itself_again(runs: Factory, paused: Launched) -> None:
+    assert paused.log("info")[-1].startswith("Paused at step")
+    resumed = runs.resume(paused, training={"epochs": 30.0}).reaches(paused.result()["step"] + 1)
+    resumed.signal(signal.SIGTERM).result()
+    step = paused.result()["step"]
+    assert resumed.log("info")[0].startswith(f"Resumed from step {step} of 360 (step-{step:08d}): CPU")
+    assert {*openings(resumed)[1:]} == {"Checkpoint", "Paused"}
+
+
+def test_a_later_launch_without_a_checkpoint_says_so(runs: Factory) -> None:
+    run = runs.launch(training={"max_steps": 1}, epoch=3)
+    run.result()
+    assert openings(run)[:2] == ["Launch", "Device"]
+
+
+def test_a_failure_is_in_the_log(runs: Factory) -> None:
+    run = runs.launch(model={"source": "path:/nowhere/at/all"})
+    error = failure(run)
+    (line,) = run.log("error")
+    assert error["message"] in line and error["remedy"] in line
 
 
 def test_the_artifact_is_whole_and_tells_how_to_check_it(runs: Factory) -> None:
@@ -219,7 +280,7 @@ def test_a_soft_difference_is_told(runs: Factory, paused: Launched) -> None:
         .signal(signal.SIGTERM)
     )
     assert resumed.result()["outcome"] == "paused"
-    (warning,) = [e["message"] for e in resumed.of("log") if e["level"] == "warn"]
+    (warning,) = resumed.log("warn")
     step = resumed.of("resumed")[0]["step"]
     assert warning.startswith(f"exact until step {step}: ")
     assert "micro_batch: 4 → 2" in warning and "threads: 1 → 2" in warning

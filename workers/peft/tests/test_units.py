@@ -14,10 +14,11 @@ from types import SimpleNamespace
 import pytest
 from harness import ENVIRONMENT, TRAINING, merged
 
-from vibeflow_peft import checkpoint, device, errors, fingerprint, spec
+from vibeflow_peft import checkpoint, device, errors, fingerprint, spec, wording
 from vibeflow_peft.device import Device
+from vibeflow_peft.encoding import EncodeStats
 from vibeflow_peft.errors import RunnerError
-from vibeflow_peft.events import EventWriter
+from vibeflow_peft.events import EventWriter, Line
 from vibeflow_peft.lease import Lease
 from vibeflow_peft.stop import ORPHANED, PAUSED, SUPERSEDED, Stopped, StopRequest
 
@@ -31,7 +32,7 @@ def lines(path: Path) -> list[dict]:
 def test_events_are_numbered_and_exact(tmp_path: Path) -> None:
     writer = EventWriter(tmp_path / "events.ndjson")
     writer.emit("metrics", loss=0.1 + 0.2, grad_norm=float("inf"))
-    writer.log("info", "ünïcode\nstays one line")
+    writer.log(Line("ünïcode\nstays one line"))
     writer.close()
     first, second = lines(tmp_path / "events.ndjson")
     assert (first["n"], second["n"]) == (1, 2)
@@ -269,6 +270,21 @@ CPU, T4, A100 = Device("cpu", "c"), Device("cuda", "T4", (7, 5)), Device("cuda",
 def test_precision_follows_the_hardware(where: Device, asked: str, flags: set[str], expected: tuple) -> None:
     chosen = device.choose_precision(where, asked, frozenset(flags), train_all=False)
     assert (chosen.name, chosen.weights, chosen.autocast) == expected
+    assert (chosen.reason == "as asked for") == (asked != "auto") and chosen.caveat == ""
+
+
+def test_emulated_bf16_is_warned_of() -> None:
+    assert device.choose_precision(CPU, "bf16", frozenset({"avx2"}), train_all=False).caveat
+
+
+def test_a_gpu_that_pytorch_cannot_use_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(device, "cuda_present", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device.choose_device("auto").kind == "cpu"
+    assert "PyTorch cannot use it" in device.choose_device("auto").caveat
+    assert device.choose_device("cpu").caveat == "", "nobody asked for it"
 
 
 def test_trained_weights_stay_fp32() -> None:
@@ -289,6 +305,40 @@ def test_probe_imports_no_torch() -> None:
     found = json.loads(out.stdout)
     assert found["cpu"]["cores"] >= 1 and found["memory"]["total_bytes"] > 0
     assert found["versions"]["torch"]
+
+
+# -- wording ----------
+
+
+def test_rows_that_are_lost_are_warned_of() -> None:
+    few = EncodeStats(rows=1000, kept=1000, truncated=5, tokens=9000, labelled_tokens=4000, longest=300)
+    assert [line.level for line in wording.rows("to train on", few, 256)] == ["info"], "a few long rows are no news"
+    many = EncodeStats(rows=1000, kept=990, truncated=50, dropped_all_masked=10, tokens=9000, longest=300)
+    told, dropped, cut = wording.rows("to train on", many, 256)
+    assert told.message.startswith("Rows to train on: 1,000 read, 990 kept, 10 dropped, 50 cut at 256 tokens.")
+    assert dropped.level == cut.level == "warn"
+    assert dropped.message.startswith("10 of 1,000 (1.0%) rows") and cut.message.startswith("50 of 1,000 (5.0%) rows")
+
+
+@pytest.mark.parametrize(
+    ("reason", "level", "says"),
+    [
+        (PAUSED, "info", "Paused at step 7; step-00000007 holds all of it."),
+        (ORPHANED, "warn", "no worker has renewed this run's lease"),
+        (SUPERSEDED, "warn", "saves nothing"),
+    ],
+)
+def test_why_a_run_stopped(reason: str, level: str, says: str) -> None:
+    line = wording.stopped(reason, step=7, checkpoint="step-00000007")
+    assert line.level == level and says in line.message
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.04, "0.0 s"), (9.94, "9.9 s"), (59.9, "59 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")],
+)
+def test_durations(seconds: float, text: str) -> None:
+    assert wording.duration(seconds) == text
 
 
 # -- errors ----------

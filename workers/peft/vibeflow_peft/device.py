@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,16 @@ _TOLD_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "avx512_vnni", "
 
 @dataclass(frozen=True)
 class Device:
-    """Where a run computes: kind is "cpu" or "cuda"; capability is CUDA's (major, minor), absent on a CPU."""
+    """Where a run computes: kind is "cpu" or "cuda"; capability is CUDA's (major, minor), absent on a CPU.
+
+    reason says why this one, caveat what people should be warned of; both are for people.
+    """
 
     kind: str
     name: str
     capability: tuple[int, int] | None = None
+    reason: str = field(default="", compare=False)
+    caveat: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,14 @@ class Precision:
     """How a run computes. weights is the dtype of frozen weights; autocast that of the arithmetic, absent for fp32.
 
     Trained parameters are fp32 always: an optimizer step in 16 bits loses small updates and exact resume with them.
+    reason says why this one, caveat what people should be warned of; both are for people.
     """
 
     name: str  # fp32 | bf16 | fp16
     weights: str  # float32 | bfloat16 | float16
     autocast: str | None  # bfloat16 | float16
+    reason: str = field(default="", compare=False)
+    caveat: str = field(default="", compare=False)
 
     @property
     def scaled(self) -> bool:
@@ -83,11 +91,13 @@ def cuda_present() -> bool:
 
 def choose_device(requested: str) -> Device:
     """The device for "auto", "cpu" or "cuda". Imports torch. Raises RunnerError prerequisite without a GPU to obey."""
-    if requested != "cpu" and cuda_present():
+    visible = cuda_present()
+    if requested != "cpu" and visible:
         import torch
 
         if torch.cuda.is_available():
-            return Device("cuda", torch.cuda.get_device_name(0), torch.cuda.get_device_capability(0))
+            reason = "a CUDA device was found" if requested == "auto" else "as asked for"
+            return Device("cuda", torch.cuda.get_device_name(0), torch.cuda.get_device_capability(0), reason)
     if requested == "cuda":
         raise RunnerError(
             "prerequisite",
@@ -95,7 +105,16 @@ def choose_device(requested: str) -> Device:
             field="device",
             remedy="install the NVIDIA driver (nvidia-smi must list the GPU), or let the device be auto",
         )
-    return Device("cpu", cpu_name())
+    if requested == "cpu":
+        return Device("cpu", cpu_name(), reason="as asked for")
+    if visible:
+        return Device(
+            "cpu",
+            cpu_name(),
+            reason="PyTorch cannot use the GPU",
+            caveat="There is a GPU, and PyTorch cannot use it: this runs on the CPU. `vibeflow doctor` says more.",
+        )
+    return Device("cpu", cpu_name(), reason="there is no CUDA device")
 
 
 def choose_precision(device: Device, requested: str, flags: frozenset[str], *, train_all: bool) -> Precision:
@@ -105,19 +124,9 @@ def choose_precision(device: Device, requested: str, flags: frozenset[str], *, t
     capability 8 only emulates bf16 (torch reports it as supported all the same), so it gets fp16.
     """
     if device.kind == "cpu":
-        if requested == "fp16":
-            raise RunnerError(
-                "invalid_config",
-                "fp16 needs a GPU",
-                field="precision",
-                remedy="let the precision be auto: bf16 where the CPU has it, else fp32",
-            )
-        native = any(flag in flags for flag in _BF16_FLAGS)
-        if requested == "fp32" or (requested == "auto" and not native):
-            return Precision("fp32", "float32", None)
-        return Precision("bf16", "float32", "bfloat16")
+        return _precision_of_cpu(requested, native=any(flag in flags for flag in _BF16_FLAGS))
     if requested == "fp32":
-        return Precision("fp32", "float32", None)
+        return Precision("fp32", "float32", None, "as asked for")
     modern = device.capability is not None and device.capability >= (8, 0)
     if requested == "bf16" and not modern:
         raise RunnerError(
@@ -128,7 +137,32 @@ def choose_precision(device: Device, requested: str, flags: frozenset[str], *, t
         )
     short = "bf16" if modern and requested != "fp16" else "fp16"
     dtype = {"bf16": "bfloat16", "fp16": "float16"}[short]
-    return Precision(short, "float32" if train_all else dtype, dtype)
+    found = "this GPU has bf16 arithmetic" if modern else "this GPU has no bf16 arithmetic"
+    return Precision(short, "float32" if train_all else dtype, dtype, found if requested == "auto" else "as asked for")
+
+
+def _precision_of_cpu(requested: str, *, native: bool) -> Precision:
+    if requested == "fp16":
+        raise RunnerError(
+            "invalid_config",
+            "fp16 needs a GPU",
+            field="precision",
+            remedy="let the precision be auto: bf16 where the CPU has it, else fp32",
+        )
+    if requested == "fp32":
+        return Precision("fp32", "float32", None, "as asked for")
+    if native:
+        found = "this CPU has bf16 arithmetic"
+        return Precision("bf16", "float32", "bfloat16", found if requested == "auto" else "as asked for")
+    if requested == "auto":
+        return Precision("fp32", "float32", None, "this CPU has no bf16 arithmetic of its own")
+    return Precision(
+        "bf16",
+        "float32",
+        "bfloat16",
+        "as asked for",
+        "This CPU has no bf16 arithmetic of its own and emulates it, which is slower than fp32.",
+    )
 
 
 def cpu_name() -> str:

@@ -21,7 +21,7 @@ import torch
 from torch.nn import functional
 
 from . import device as devices
-from . import loss, metrics
+from . import loss, metrics, wording
 from .adapters import load_adapter
 from .encoding import IGNORED, Example, Question, RowEncoder, encode_rows, read_rows
 from .errors import RunnerError
@@ -188,8 +188,11 @@ def _prepare(spec: RunSpec, events: EventWriter, stop: StopRequest) -> _Contest:
     stop.check()
     device = devices.choose_device(spec.device)
     precision = devices.choose_precision(device, config.precision, devices.cpu_flags(), train_all=False)
-    if data.stats.truncated:
-        events.log("warn", f"{data.stats.truncated} of {data.stats.rows} rows were cut at {length} tokens")
+    threads = spec.threads or devices.cores()
+    events.log(
+        *wording.machine(device, precision, threads, threads_set=bool(spec.threads)),
+        *wording.rows("held out", data.stats, length),
+    )
 
     def progress(phase: str, done: int, total: int) -> None:
         events.emit("progress", phase=phase, done=done, total=total)

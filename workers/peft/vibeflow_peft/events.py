@@ -11,9 +11,18 @@ import json
 import math
 import os
 import threading
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the log that people read: level is "info", "warn" or "error"."""
+
+    message: str
+    level: str = "info"
 
 
 class EventWriter:
@@ -37,9 +46,10 @@ class EventWriter:
             self._end += written
             self._lines += 1
 
-    def log(self, level: str, message: str) -> None:
-        """A line for people: level is "info", "warn" or "error"."""
-        self.emit("log", level=level, message=message)
+    def log(self, *lines: Line) -> None:
+        """Appends lines for people."""
+        for line in lines:
+            self.emit("log", level=line.level, message=line.message)
 
     def close(self) -> None:
         """Flushes the file to the disk and closes it."""

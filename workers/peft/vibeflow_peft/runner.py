@@ -10,15 +10,14 @@ import contextlib
 import json
 import os
 import sys
-import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import errors, stop
+from . import errors, stop, wording
 from .checkpoint import write_atomically
 from .errors import EXIT_COMPLETED, EXIT_USAGE
-from .events import EventWriter
+from .events import EventWriter, Line
 from .lease import Lease
 from .spec import RunSpec, load
 from .stop import Stopped, StopRequest
@@ -57,7 +56,11 @@ class Run:
     events: EventWriter
     stop: StopRequest
     lease: Lease | None
-    began: float = field(default_factory=time.perf_counter)
+
+    def introduce(self, *lines: Line) -> None:
+        """Lines for people that a resumed launch leaves out, for an earlier one has told them."""
+        if not self.spec.resume_from:
+            self.events.log(*lines)
 
 
 @dataclass
@@ -140,6 +143,9 @@ def _finish(folder: Path, events: EventWriter, names: dict[str, Any], ending: En
     with contextlib.suppress(OSError):  # a full disk must not cost the result
         if ending.outcome in (stop.PAUSED, stop.ORPHANED, stop.SUPERSEDED):
             events.emit("stopping", reason=ending.outcome)
+            events.log(wording.stopped(ending.outcome, step=ending.step, checkpoint=ending.checkpoint))
+        if ending.error is not None:
+            events.log(wording.failed(ending.error["message"], ending.error.get("remedy", ""), step=ending.step))
         events.emit("finished", outcome=ending.outcome, step=ending.step)
         events.close()
     result = {"version": 1, **names, **{k: v for k, v in asdict(ending).items() if v not in ("", None, [])}}

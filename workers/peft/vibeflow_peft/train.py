@@ -23,7 +23,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import set_seed
 from trl import SFTConfig
 
-from . import checkpoint, device, fingerprint, loss, models, preflight
+from . import checkpoint, device, fingerprint, loss, models, preflight, wording
 from .device import Device, Precision
 from .encoding import EncodedDataset, EncodeStats, encode_rows
 from .errors import RunnerError
@@ -47,7 +47,7 @@ class _Setup:
     threads: int
     resolved: models.ResolvedModel
     trainer: RunTrainer
-    stats: EncodeStats
+    stats: EncodeStats  # of the training rows
     total_steps: int
     steps_per_epoch: int
     timings: dict[str, float]
@@ -90,8 +90,9 @@ def _prepare(run: Run, resume: Path | None) -> _Setup:
     checkpoint.sweep(trainer.control_of_run.checkpoints)
     if resume is None:
         _preflight(run, setup)
+        _tell_plan(run, setup)
     else:
-        _adopt(run, trainer, resume, prints)
+        _adopt(run, setup, resume)
     return setup
 
 
@@ -104,12 +105,18 @@ def _set_up(run: Run) -> _Setup:
     )
     threads = spec.threads or device.cores()
     torch.set_num_threads(threads)
+    if spec.epoch > 1:
+        run.introduce(wording.from_the_start(spec.epoch))
+    run.introduce(*wording.machine(where, precision, threads, threads_set=bool(spec.threads)))
+    if spec.model.source.startswith("hub:"):
+        run.introduce(wording.fetching(spec.model.source))
     began = time.perf_counter()
     resolved = models.resolve(spec.model, Path(spec.models_dir or Path(spec.output_dir).parent / "models"))
     tokenizer = models.load_tokenizer(resolved)
     run.stop.check()
     # The data before the weights: what is wrong with it shows sooner.
     data = _encode(spec, tokenizer, resolved)
+    _tell_rows(run, data)
     run.stop.check()
     encoded = time.perf_counter()
     model = _load_model(resolved, training, where, precision)
@@ -120,6 +127,16 @@ def _set_up(run: Run) -> _Setup:
         "data_s": round(encoded - began, 3),
         "model_s": round(time.perf_counter() - encoded, 3),
     }
+    total_parameters, trained = _parameters(trainer)
+    run.introduce(
+        wording.model(
+            spec.model.source,
+            total=total_parameters,
+            trained=trained,
+            method=training.method,
+            seconds=timings["model_s"],
+        )
+    )
     return _Setup(where, precision, threads, resolved, trainer, data[0].stats, total, per_epoch, timings)
 
 
@@ -153,7 +170,17 @@ def _encode(
         raise RunnerError(
             "bad_data", f"the dataset cannot be read: {error}", field="dataset", remedy="fetch the dataset again"
         ) from error
-    return rows, held_out if held_out is not None and held_out.examples else None
+    return rows, held_out
+
+
+def _tell_rows(run: Run, data: tuple[EncodedDataset, EncodedDataset | None]) -> None:
+    assert run.spec.training is not None
+    rows, held_out = data
+    run.introduce(*wording.rows("to train on", rows.stats, run.spec.training.max_length))
+    if held_out is not None:
+        run.introduce(*wording.rows("held out", held_out.stats, run.spec.training.max_length))
+        if not held_out.examples:
+            run.introduce(wording.no_held_out())
 
 
 def _load_model(resolved: models.ResolvedModel, training: Training, where: Device, precision: Precision) -> Any:
@@ -220,13 +247,14 @@ def _make_trainer(
     if training.method != "full":
         model = _adapted(model, spec)
     rate = training.learning_rate * (training.learning_rate_scale or 1.0)
+    held_out = data[1] if data[1] is not None and data[1].examples else None
     trainer = RunTrainer(
         model,
-        _arguments(run, where, precision, total, rate),
+        _arguments(run, where, precision, total, rate, held_out=held_out is not None),
         processing_class=tokenizer,
         data_collator=Collator(tokenizer.pad_token_id),
         train_dataset=_dataset(data[0]),
-        eval_dataset=_dataset(data[1]) if data[1] else None,
+        eval_dataset=_dataset(held_out) if held_out is not None else None,
     )
     for parameter in trainer.model.parameters():
         if parameter.requires_grad:  # TRL casts a quantized model's adapters to bf16, which breaks exact resume
@@ -269,10 +297,10 @@ def _adapted(model: Any, spec: RunSpec) -> Any:
     return adapted
 
 
-def _arguments(run: Run, where: Device, precision: Precision, total: int, rate: float) -> SFTConfig:
+def _arguments(run: Run, where: Device, precision: Precision, total: int, rate: float, *, held_out: bool) -> SFTConfig:
     spec, training = run.spec, run.spec.training
     assert training is not None
-    evaluates = training.eval_every_steps > 0 and bool(spec.dataset and spec.dataset.eval.path)
+    evaluates = training.eval_every_steps > 0 and held_out
     return SFTConfig(
         output_dir=spec.checkpoints_dir,
         report_to=[],
@@ -336,13 +364,13 @@ def _choose_loss(run: Run, trainer: RunTrainer) -> loss.LossPath:
         trainer._metrics["eval"].clear()
     if path.name == "labelled":
         trainer.labelled = loss.LabelledLoss(trainer.model)
-    else:
-        run.events.log("info", f"training on the stock loss: {path.reason}")
+    run.introduce(wording.loss_path(path.name, path.reason, asked=training.stock_loss))
     return path
 
 
 def _announce(run: Run, setup: _Setup, path: loss.LossPath, prints: dict[str, Any]) -> None:
-    trainer, parameters = setup.trainer, list(setup.trainer.model.parameters())
+    trainer = setup.trainer
+    total_parameters, trained = _parameters(trainer)
     run.events.emit(
         "started",
         device=setup.device.kind,
@@ -358,11 +386,17 @@ def _announce(run: Run, setup: _Setup, path: loss.LossPath, prints: dict[str, An
         steps_per_epoch=setup.steps_per_epoch,
         train_rows=len(trainer.train_dataset),
         eval_rows=len(trainer.eval_dataset) if trainer.eval_dataset is not None else 0,
-        trainable_parameters=sum(p.numel() for p in parameters if p.requires_grad),
-        total_parameters=sum(p.numel() for p in parameters),
+        trainable_parameters=trained,
+        total_parameters=total_parameters,
         memory_bytes=memory_bytes(),
         timings=setup.timings,
     )
+
+
+def _parameters(trainer: RunTrainer) -> tuple[int, int]:
+    """How many parameters the model has, and how many of them are trained."""
+    parameters = list(trainer.model.parameters())
+    return sum(p.numel() for p in parameters), sum(p.numel() for p in parameters if p.requires_grad)
 
 
 def _preflight(run: Run, setup: _Setup) -> None:
@@ -384,20 +418,47 @@ def _preflight(run: Run, setup: _Setup) -> None:
         memory_peak_bytes=found.memory_peak_bytes,
         seconds_per_step=round(found.seconds_per_step, 4),
     )
+    run.events.log(
+        wording.preflight(
+            longest=max(len(row["input_ids"]) for row in trainer.train_dataset),
+            step_seconds=found.seconds_per_step,
+            memory=found.memory_peak_bytes,
+            disk_needed=needed,
+            disk_free=free,
+        )
+    )
 
 
-def _adopt(run: Run, trainer: RunTrainer, folder: Path, prints: dict[str, Any]) -> None:
+def _tell_plan(run: Run, setup: _Setup) -> None:
+    training = run.spec.training
+    assert training is not None
+    rows_a_step = training.batch_size * training.gradient_accumulation_steps
+    run.events.log(wording.plan(steps=setup.total_steps, rows_a_step=rows_a_step, steps_an_epoch=setup.steps_per_epoch))
+
+
+def _adopt(run: Run, setup: _Setup, folder: Path) -> None:
     """Checks that a checkpoint is whole and this run's own."""
     manifest = checkpoint.verify(folder)
     if manifest["kind"] != "checkpoint":
         raise RunnerError(
             "bad_data", f"{folder.name} is no checkpoint", field="resume_from", remedy="resume from a checkpoint"
         )
-    differences = fingerprint.compare(manifest.get("fingerprint") or {}, prints)
-    if differences:
-        run.events.log("warn", f"exact until step {manifest['step']}: " + "; ".join(differences))
+    step, trainer = manifest["step"], setup.trainer
+    differences = fingerprint.compare(manifest.get("fingerprint") or {}, trainer.control_of_run.fingerprint)
     trainer.restore_totals(folder)
-    run.events.emit("resumed", step=manifest["step"], **{"from": folder.name})
+    run.events.emit("resumed", step=step, **{"from": folder.name})
+    run.events.log(
+        wording.resumed(
+            step=step,
+            steps=setup.total_steps,
+            checkpoint=folder.name,
+            device=setup.device,
+            precision=setup.precision,
+            threads=setup.threads,
+        )
+    )
+    if differences:
+        run.events.log(wording.inexact(step, differences))
 
 
 # -- training and what comes after ------------------------------------------------------------------------------------
@@ -428,7 +489,21 @@ def _complete(run: Run, setup: _Setup) -> Ending:
         trainer.evaluate()
     ending = _ending(setup, "completed")
     ending.artifacts = [_save_artifact(run, setup)]
+    _tell_end(run, setup, ending.artifacts[0])
     return ending
+
+
+def _tell_end(run: Run, setup: _Setup, artifact: dict[str, Any]) -> None:
+    totals = setup.trainer.totals
+    run.events.log(
+        wording.completed(
+            steps=setup.total_steps,
+            seconds=totals.seconds,
+            loss=totals.last_loss,
+            held_out_loss=totals.last_eval_loss,
+            artifact=wording.artifact(artifact["kind"], sum(file["size"] for file in artifact["files"])),
+        )
+    )
 
 
 def _evaluated_last(trainer: RunTrainer, training: Training) -> bool:

@@ -25,7 +25,7 @@ from peft import PeftModel
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTTrainer
 
-from . import checkpoint
+from . import checkpoint, wording
 from .device import Precision
 from .errors import RunnerError
 from .events import EventWriter
@@ -175,7 +175,7 @@ class RunTrainer(SFTTrainer):
 
     def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict:
         """The mean negative log-likelihood of a labelled token over the held-out rows, as eval_loss."""
-        dataset = self.eval_dataset
+        began, dataset = time.perf_counter(), self.eval_dataset
         order = sorted(range(len(dataset)), key=lambda i: len(dataset[i]["input_ids"]))
         size, total, items = self.args.per_device_eval_batch_size, 0.0, 0
         self.model.eval()
@@ -190,7 +190,9 @@ class RunTrainer(SFTTrainer):
         self.model.train()
         self._metrics["eval"].clear()
         loss = self.totals.last_eval_loss = total / max(items, 1)
-        self.control_of_run.events.emit("eval_metrics", step=self.state.global_step, eval_loss=loss)
+        events, step = self.control_of_run.events, self.state.global_step
+        events.emit("eval_metrics", step=step, eval_loss=loss)
+        events.log(wording.held_out(step=step, loss=loss, rows_=len(order), seconds=time.perf_counter() - began))
         if self.best is None or loss < self.best[0]:
             self.best = (loss, self.state.global_step)
         metrics = {"eval_loss": loss}
@@ -222,12 +224,12 @@ class RunTrainer(SFTTrainer):
             shutil.rmtree(folder, ignore_errors=True)
             raise
         self.saved = manifest["name"]
-        run.events.emit(
-            "checkpoint",
-            step=step,
-            name=self.saved,
-            bytes=sum(f["size"] for f in manifest["files"]),
-            seconds=round(time.perf_counter() - began, 3),
+        size, seconds = sum(f["size"] for f in manifest["files"]), time.perf_counter() - began
+        run.events.emit("checkpoint", step=step, name=self.saved, bytes=size, seconds=round(seconds, 3))
+        run.events.log(
+            wording.checkpoint(
+                step=step, name=self.saved, bytes_=size, seconds=seconds, best=manifest.get("best", False)
+            )
         )
         checkpoint.prune(run.checkpoints, keep=[self.saved])
 
