@@ -151,7 +151,7 @@ func TestIngest(t *testing.T) {
 		id := b.upload("a.jsonl", alpaca(10))
 		before := b.objects()
 		_, err := call[contract.DatasetOutput](b, contract.ActivityProcessDataset, contract.DatasetInput{
-			DatasetID: id, Options: json.RawMessage(`{"eval_rows":10}`),
+			DatasetID: id, Options: &contract.ProcessOptions{EvalRows: 10},
 		})
 		require.Equal(t, contract.CodeInvalid, code(t, err))
 		require.Equal(t, before, b.objects())
@@ -170,6 +170,7 @@ func TestIngest(t *testing.T) {
 		row, err := b.store.GetDataset(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, "chat", row.Canonical)
+		require.Equal(t, contract.DefaultProcessOptions(), *row.Options)
 		require.Equal(t, int64(200), row.TrainRows)
 		train := b.read(row.Train)
 		require.Equal(t, 200, strings.Count(train, "\n"))

@@ -2,7 +2,6 @@ package activities
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,61 +15,13 @@ import (
 	"github.com/vibeflow/vibeflow/internal/store"
 )
 
-// DatasetOptions is the JSON of contract.DatasetInput.Options: how a user wants a dataset to be processed. Without any,
-// rows that repeat another are dropped, and the split is the default one with seed 42.
-type DatasetOptions struct {
-	Mapping            map[string]string `json:"mapping,omitempty"` // role to column
-	Deduplicate        bool              `json:"deduplicate,omitempty"`
-	MinChars           int               `json:"min_chars,omitempty"`
-	MaxChars           int               `json:"max_chars,omitempty"`
-	MinCompletionChars int               `json:"min_completion_chars,omitempty"`
-	MaxTurns           int               `json:"max_turns,omitempty"`
-	MaxRows            int64             `json:"max_rows,omitempty"`
-	TextChunkChars     int               `json:"text_chunk_chars,omitempty"`
-	EvalRows           int64             `json:"eval_rows,omitempty"`
-	EvalShare          float64           `json:"eval_share,omitempty"`
-	NoEval             bool              `json:"no_eval,omitempty"`
-	Seed               int64             `json:"seed,omitempty"`
-}
-
-const defaultSeed = 42
-
-func parseOptions(raw json.RawMessage) (o DatasetOptions, err error) {
-	if len(raw) == 0 || string(raw) == "null" {
-		return DatasetOptions{Deduplicate: true, Seed: defaultSeed}, nil
-	}
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return o, contract.Errorf(contract.CodeInvalid, "the processing options cannot be read").On("options")
-	}
-	if o.Seed == 0 {
-		o.Seed = defaultSeed
-	}
-	return o, nil
-}
-
-func (o DatasetOptions) mapping() dataset.Mapping {
-	mapping := dataset.Mapping{}
-	for role, column := range o.Mapping {
-		mapping[dataset.Role(role)] = column
-	}
-	return mapping
-}
-
-func (o DatasetOptions) process() dataset.ProcessOptions {
-	return dataset.ProcessOptions{
-		Mapping: o.mapping(), Deduplicate: o.Deduplicate, MaxRows: o.MaxRows, TextChunkChars: o.TextChunkChars,
-		Filter: dataset.Filter{MinChars: o.MinChars, MaxChars: o.MaxChars, MinCompletionChars: o.MinCompletionChars, MaxTurns: o.MaxTurns},
-		Split:  dataset.Split{EvalRows: o.EvalRows, EvalShare: o.EvalShare, None: o.NoEval, Seed: o.Seed},
-	}
-}
-
 // ProfileDataset detects, validates and measures an uploaded file, and tells the log ("dataset.profiled"). Errors:
 // CodeBadData and CodeUnsupported with line and field; the profile of a file with too many bad rows is told all the same,
 // so that they can be looked at.
 func (c *Control) ProfileDataset(ctx context.Context, in contract.DatasetInput) (contract.DatasetOutput, error) {
 	var out contract.DatasetOutput
 	err := c.reads(ctx, in, func(ctx context.Context, r *reading) error {
-		profile, err := r.file.Inspect(ctx, dataset.Options{Mapping: r.options.mapping(), TextChunkChars: r.options.TextChunkChars}, r.progress)
+		profile, err := r.file.Inspect(ctx, dataset.Options{Mapping: r.options.Mapping, TextChunkChars: r.options.TextChunkChars}, r.progress)
 		if profile == nil {
 			return err
 		}
@@ -87,7 +38,7 @@ func (c *Control) ProcessDataset(ctx context.Context, in contract.DatasetInput) 
 	var out contract.DatasetOutput
 	err := c.reads(ctx, in, func(ctx context.Context, r *reading) error {
 		train, eval := c.upload(ctx, r.row.ID+"/train.jsonl"), c.upload(ctx, r.row.ID+"/eval.jsonl")
-		stats, err := r.file.Process(ctx, r.options.process(), train, eval, r.progress)
+		stats, err := r.file.Process(ctx, r.options, train, eval, r.progress)
 		trained, err1 := train.finish(err)
 		evaluated, err2 := eval.finish(err)
 		err = errors.Join(err, err1, err2)
@@ -96,7 +47,7 @@ func (c *Control) ProcessDataset(ctx context.Context, in contract.DatasetInput) 
 			out = contract.DatasetOutput{
 				Format: string(stats.Format), Rows: stats.Rows, TrainRows: stats.Train.Rows, EvalRows: stats.Eval.Rows,
 			}
-			kept, err = c.tell(ctx, contract.KindDataset, in.DatasetID, contract.EventProcessed, processed(stats, trained, evaluated), source(ctx), 1)
+			kept, err = c.tell(ctx, contract.KindDataset, in.DatasetID, contract.EventProcessed, r.processed(stats, trained, evaluated), source(ctx), 1)
 		}
 		if !kept {
 			c.discard(ctx, trained, evaluated)
@@ -106,11 +57,11 @@ func (c *Control) ProcessDataset(ctx context.Context, in contract.DatasetInput) 
 	return out, err
 }
 
-func processed(stats *dataset.Stats, train, eval contract.Object) contract.DatasetProcessed {
+func (r *reading) processed(stats *dataset.Stats, train, eval contract.Object) contract.DatasetProcessed {
 	return contract.DatasetProcessed{
 		Format: string(stats.Format), Canonical: string(stats.Canonical),
 		Rows: stats.Rows, TrainRows: stats.Train.Rows, EvalRows: stats.Eval.Rows,
-		Train: objectRef(train), Eval: objectRef(eval),
+		Train: objectRef(train), Eval: objectRef(eval), Options: &r.given,
 	}
 }
 
@@ -133,7 +84,8 @@ func (c *Control) discard(ctx context.Context, objects ...contract.Object) {
 // reading is one dataset being read.
 type reading struct {
 	row      *store.Dataset
-	options  DatasetOptions
+	given    contract.ProcessOptions
+	options  dataset.ProcessOptions
 	file     *dataset.File
 	progress dataset.Progress
 }
@@ -156,9 +108,9 @@ func (c *Control) reads(ctx context.Context, in contract.DatasetInput, read func
 }
 
 func (c *Control) open(ctx context.Context, in contract.DatasetInput, progress dataset.Progress, read func(context.Context, *reading) error) error {
-	options, err := parseOptions(in.Options)
-	if err != nil {
-		return err
+	given := contract.DefaultProcessOptions()
+	if in.Options != nil {
+		given = *in.Options
 	}
 	row, err := c.store.GetDataset(ctx, in.DatasetID)
 	if err != nil {
@@ -176,7 +128,7 @@ func (c *Control) open(ctx context.Context, in contract.DatasetInput, progress d
 	if err != nil {
 		return err
 	}
-	return read(ctx, &reading{row: row, options: options, file: file, progress: progress})
+	return read(ctx, &reading{row: row, given: given, options: dataset.OptionsOf(given), file: file, progress: progress})
 }
 
 // upload is a writer into a new object; the artifact store reads the other end of the pipe.

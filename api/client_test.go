@@ -34,15 +34,15 @@ func TestClientUploadsAFile(t *testing.T) {
 	content := bytesOf(3 << 20)
 	require.NoError(t, os.WriteFile(path, content, 0o600))
 	var last, total int64
-	d, err := w.client().UploadDataset(t.Context(), path, "mine", func(sent, of int64) { last, total = sent, of })
+	d, err := w.client().UploadDataset(t.Context(), path, apiclient.Upload{Name: "mine"}, func(sent, of int64) { last, total = sent, of })
 	require.NoError(t, err)
 	require.Equal(t, "mine", d.Name)
 	require.EqualValues(t, len(content), d.Size)
 	require.EqualValues(t, len(content), last)
 	require.EqualValues(t, len(content), total)
-	_, err = w.client().UploadDataset(t.Context(), filepath.Join(t.TempDir(), "none"), "", nil)
+	_, err = w.client().UploadDataset(t.Context(), filepath.Join(t.TempDir(), "none"), apiclient.Upload{}, nil)
 	require.Equal(t, contract.CodeNotFound, contract.CodeOf(err))
-	_, err = w.client().UploadDataset(t.Context(), t.TempDir(), "", nil)
+	_, err = w.client().UploadDataset(t.Context(), t.TempDir(), apiclient.Upload{}, nil)
 	require.Equal(t, contract.CodeInvalid, contract.CodeOf(err))
 }
 
@@ -58,7 +58,7 @@ func TestClientLearnsOfARefusalBeforeTheFileIsSent(t *testing.T) {
 		"wrong token": {&apiclient.Client{Base: w.url(""), Token: "wrong"}, contract.CodeUnauthenticated},
 	} {
 		var sent int64
-		_, err := c.client.UploadDataset(t.Context(), path, "", func(n, _ int64) { sent = n })
+		_, err := c.client.UploadDataset(t.Context(), path, apiclient.Upload{}, func(n, _ int64) { sent = n })
 		require.Equal(t, c.code, contract.CodeOf(err), "%s: %v", name, err)
 		require.Less(t, sent, int64(8<<20), name)
 	}

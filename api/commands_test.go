@@ -232,6 +232,27 @@ func TestFilteredModelsFillTheirPages(t *testing.T) {
 	require.Equal(t, 10, count)
 }
 
+func TestProcessingAgainChangesWhatItIsTold(t *testing.T) {
+	w := newWorld(t)
+	mapping := map[string]any{"prompt": "Q", "completion": "A"}
+	d := into[apigen.Dataset](w.upload(field{"options", "", `{"mapping":{"prompt":"Q","completion":"A"},"min_chars":9}`}, field{"file", "q.csv", "Q,A\n"}), http.StatusCreated)
+	process := func(options map[string]any) contract.ProcessOptions {
+		t.Helper()
+		w.tell(contract.KindDataset, d.ID, contract.EventFailed, contract.Errorf(contract.CodeBadData, "nothing to learn"))
+		into[apigen.Dataset](w.post("/api/datasets/"+d.ID+"/process", options), http.StatusAccepted)
+		inputs := w.ingests()
+		return *inputs[len(inputs)-1].Options
+	}
+	require.Equal(t, contract.ProcessOptions{Mapping: map[string]string{"prompt": "Q", "completion": "A"}, MinChars: 9, EvalRows: 5, Seed: 42},
+		process(map[string]any{"eval_rows": 5, "deduplicate": false}))
+	require.Equal(t, contract.ProcessOptions{Mapping: map[string]string{"text": "A"}, MinChars: 9, EvalRows: 5, Seed: 42},
+		process(map[string]any{"mapping": map[string]any{"text": "A"}}))
+	w.tell(contract.KindDataset, d.ID, contract.EventFailed, contract.Errorf(contract.CodeBadData, "nothing to learn"))
+	p := w.post("/api/datasets/"+d.ID+"/process", map[string]any{"max_chars": 3, "mapping": mapping}).problem(http.StatusBadRequest)
+	require.Equal(t, "min_chars", p.Field, "refused at once, for what it comes to with what is there")
+	require.Equal(t, apigen.Status("failed"), into[apigen.Dataset](w.get("/api/datasets/"+d.ID), http.StatusOK).Status)
+}
+
 func TestModelSourcesAreChecked(t *testing.T) {
 	w := newWorld(t)
 	for _, source := range []string{"hub:noowner", "path:relative/folder", "path:/a/../b", "http://example.org/m", "bundled:x", "hub:a/../b", "path:"} {

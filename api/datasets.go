@@ -38,9 +38,9 @@ func (s *Server) showDataset(c *echo.Context, status int, id string) error {
 	return c.JSON(status, viewDataset(*d))
 }
 
-// ProcessDataset runs the dataset's processing again with other options.
+// ProcessDataset runs the dataset's processing again: with the options that it has, changed by those of the request.
 func (s *Server) ProcessDataset(c *echo.Context, id string) error {
-	options, err := body[json.RawMessage](c)
+	changes, err := body[json.RawMessage](c)
 	if err != nil {
 		return err
 	}
@@ -49,16 +49,19 @@ func (s *Server) ProcessDataset(c *echo.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	input, err := json.Marshal(contract.IngestInput{DatasetID: id, Options: options})
+	options, err := processOptions(d.Options, changes, "")
 	if err != nil {
 		return err
 	}
-	_, err = s.Store.Command(ctx, store.Command{
-		Kind: contract.KindDataset, ID: id,
-		Event: command(contract.KindDataset, contract.EventQueued, contract.Queued{Queue: contract.QueueControl}),
+	input, err := json.Marshal(contract.IngestInput{DatasetID: id, Options: &options})
+	if err != nil {
+		return err
+	}
+	queued := contract.DatasetQueued{Queued: contract.Queued{Queue: contract.QueueControl}, Options: &options}
+	_, err = s.Store.Command(ctx, store.Command{Kind: contract.KindDataset, ID: id,
+		Event: command(contract.KindDataset, contract.EventQueued, queued),
 		Start: &contract.Start{Workflow: contract.WorkflowIngest, ID: fmt.Sprintf("%s/%d", contract.WorkflowID(contract.KindDataset, id), d.Seq+1),
-			Queue: contract.QueueControl, Input: input, Summary: "Process " + d.Name + " again", Project: d.ProjectID},
-	})
+			Queue: contract.QueueControl, Input: input, Summary: "Process " + d.Name + " again", Project: d.ProjectID}})
 	if err != nil {
 		return err
 	}

@@ -62,6 +62,7 @@ const (
 type Server struct {
 	Options
 	echo     *echo.Echo
+	document *openapi3.T
 	sessions *auth.Sessions
 	sockets  *stream.WebSocket
 	usage    *keyUsage
@@ -90,6 +91,7 @@ func New(opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.document = doc
 	s.echo.HTTPErrorHandler = s.answerError()
 	s.echo.Logger = opts.Logger
 	return s, s.routes(doc)

@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	maxFieldBytes = 4 << 10
+	maxFieldBytes = 16 << 10
 	maxNameRunes  = 200
 	// maxFormOverhead bounds what a form may be longer than its file.
 	maxFormOverhead = 1 << 20
@@ -31,6 +31,7 @@ const (
 // upload is what the multipart form of an upload holds; the file comes last, so that it can be streamed.
 type upload struct {
 	name, project, fileName string
+	options                 contract.ProcessOptions
 	object                  contract.Object
 }
 
@@ -44,9 +45,9 @@ func (s *Server) UploadDataset(c *echo.Context) error {
 	id := contract.NewID(contract.PrefixDataset)
 	err = s.start(ctx, contract.KindDataset, id,
 		contract.DatasetCreated{ProjectID: form.project, Name: form.name, FileName: form.fileName,
-			ObjectID: form.object.ID, SHA256: form.object.SHA256, Size: form.object.Size},
+			ObjectID: form.object.ID, SHA256: form.object.SHA256, Size: form.object.Size, Options: &form.options},
 		contract.Start{Workflow: contract.WorkflowIngest, Summary: "Read " + form.name, Project: form.project},
-		contract.IngestInput{DatasetID: id})
+		contract.IngestInput{DatasetID: id, Options: &form.options})
 	if err != nil {
 		return s.discard(ctx, form.object, err)
 	}
@@ -62,7 +63,7 @@ func (s *Server) discard(ctx context.Context, object contract.Object, err error)
 }
 
 func (s *Server) readUpload(c *echo.Context) (upload, error) {
-	var form upload
+	form := upload{options: contract.DefaultProcessOptions()}
 	r := c.Request()
 	if r.ContentLength > s.MaxUploadBytes+maxFormOverhead {
 		return form, s.tooLarge()
@@ -84,14 +85,14 @@ func (s *Server) readUpload(c *echo.Context) (upload, error) {
 		if part.FormName() == "file" {
 			return s.takeFile(r.Context(), parts, part, form)
 		}
-		if err := form.takeField(part); err != nil {
+		if err := s.takeField(&form, part); err != nil {
 			return form, s.uploadError(err)
 		}
 	}
 }
 
 // takeField reads one of the form's texts; one that the form does not have is refused rather than lost.
-func (u *upload) takeField(part *multipart.Part) error {
+func (s *Server) takeField(form *upload, part *multipart.Part) (err error) {
 	text, err := io.ReadAll(io.LimitReader(part, maxFieldBytes+1))
 	if err != nil {
 		return err
@@ -102,13 +103,16 @@ func (u *upload) takeField(part *multipart.Part) error {
 	}
 	switch field {
 	case "name":
-		u.name = string(text)
-		return checkName("name", u.name)
+		form.name = string(text)
+		return checkName("name", form.name)
 	case "project_id":
-		u.project = string(text)
-		return checkName("project_id", u.project)
+		form.project = string(text)
+		return checkName("project_id", form.project)
+	case "options":
+		form.options, err = s.formOptions(text)
+		return err
 	default:
-		return contract.Errorf(contract.CodeInvalid, "an upload has no field %q", field).On(field).Mend("send name, project_id and file, in this order")
+		return contract.Errorf(contract.CodeInvalid, "an upload has no field %q", field).On(field).Mend("send name, project_id, options and file, in this order")
 	}
 }
 

@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -18,6 +19,7 @@ import (
 	"github.com/vibeflow/vibeflow/api"
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/apiclient"
 )
 
 // field is one part of a form; one with a file name is a file.
@@ -89,13 +91,36 @@ func TestUploadStreams(t *testing.T) {
 	before := heap()
 	peak := before
 	progress := &spy{Reader: io.TeeReader(io.LimitReader(source, size), sum), every: 8 << 20, tell: func() { peak = max(peak, heap()) }}
-	d, err := w.client().UploadDatasetFrom(t.Context(), progress, "big.jsonl", "")
+	d, err := w.client().UploadDatasetFrom(t.Context(), progress, "big.jsonl", apiclient.Upload{})
 	require.NoError(t, err)
 	require.EqualValues(t, size, d.Size)
 	row, err := w.store.GetDataset(t.Context(), d.ID)
 	require.NoError(t, err)
 	require.Equal(t, fmt.Sprintf("%x", sum.Sum(nil)), row.SHA256)
 	require.Less(t, peak-before, uint64(24<<20), "the heap grew with the file")
+}
+
+func TestUploadTakesProcessingOptions(t *testing.T) {
+	w := newWorld(t)
+	file := field{"file", "q.csv", "Q,A\n1,2\n"}
+	d := into[apigen.Dataset](w.upload(field{"options", "", `{"mapping":{"prompt":"Q","completion":"A"},"eval_rows":3}`}, file), http.StatusCreated)
+	want := contract.ProcessOptions{Mapping: map[string]string{"prompt": "Q", "completion": "A"}, EvalRows: 3, Deduplicate: true, Seed: 42}
+	require.Equal(t, want, d.Options)
+	require.Equal(t, want, *w.ingests()[0].Options, "the first reading has them")
+	require.Equal(t, contract.DefaultProcessOptions(), into[apigen.Dataset](w.upload(file), http.StatusCreated).Options)
+}
+
+// ingests are the inputs of the Ingest workflows that wait to be started.
+func (w *world) ingests() (inputs []contract.IngestInput) {
+	w.t.Helper()
+	entries, err := w.store.PendingOutbox(w.t.Context(), 100)
+	require.NoError(w.t, err)
+	for _, e := range entries {
+		var input contract.IngestInput
+		require.NoError(w.t, json.Unmarshal(e.Start.Input, &input))
+		inputs = append(inputs, input)
+	}
+	return inputs
 }
 
 func heap() uint64 {
@@ -158,7 +183,7 @@ func TestUploadOverTheLimitIsRefused(t *testing.T) {
 	}
 	t.Run("a client in mid-stream learns why", func(t *testing.T) {
 		w := newWorld(t, small)
-		_, err := w.client().UploadDatasetFrom(t.Context(), io.LimitReader(rand.NewChaCha8([32]byte{}), 32<<20), "q.jsonl", "")
+		_, err := w.client().UploadDatasetFrom(t.Context(), io.LimitReader(rand.NewChaCha8([32]byte{}), 32<<20), "q.jsonl", apiclient.Upload{})
 		require.Equal(t, contract.CodeTooLarge, contract.CodeOf(err), "%v", err)
 		w.nothing()
 	})
@@ -191,6 +216,12 @@ func TestUploadRefusesBadForms(t *testing.T) {
 		"a file name too long":      {[]field{{"file", strings.Repeat("n", 10_000), "{}"}}, http.StatusBadRequest, "file"},
 		"a file name not UTF-8":     {[]field{{"file", "\xff.jsonl", "{}"}}, http.StatusBadRequest, "file"},
 		"a file name with NUL":      {[]field{{"file", "a\x00.jsonl", "{}"}}, http.StatusBadRequest, "file"},
+		"options that are no JSON":  {[]field{{"options", "", "{"}, file}, http.StatusBadRequest, "options"},
+		"options that are a list":   {[]field{{"options", "", "[]"}, file}, http.StatusBadRequest, "options"},
+		"an option that is not":     {[]field{{"options", "", `{"eval_row":3}`}, file}, http.StatusBadRequest, "options.eval_row"},
+		"a role that is not":        {[]field{{"options", "", `{"mapping":{"answer":"A"}}`}, file}, http.StatusBadRequest, "options.mapping.answer"},
+		"a number out of range":     {[]field{{"options", "", `{"eval_rows":1e30}`}, file}, http.StatusBadRequest, "options.eval_rows"},
+		"options that cannot be":    {[]field{{"options", "", `{"eval_rows":3,"no_eval":true}`}, file}, http.StatusBadRequest, "options.eval_rows"},
 		"an empty name's own field": {[]field{{"", "", "x"}, file}, http.StatusBadRequest, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -108,6 +108,8 @@ type (
 		ObjectID  string `json:"object_id"`
 		SHA256    string `json:"sha256"`
 		Size      int64  `json:"size"`
+		// Options are those that it is to be processed with.
+		Options *ProcessOptions `json:"options,omitempty"`
 	}
 	// JobCreated is a training job. ModelID names the base in the catalog or an earlier tuned model.
 	JobCreated struct {
@@ -157,6 +159,11 @@ type (
 	Queued struct {
 		Queue    string `json:"queue"`
 		Priority bool   `json:"priority,omitempty"` // a resumed job goes first
+	}
+	// DatasetQueued is the payload of "dataset.queued": the dataset is processed anew.
+	DatasetQueued struct {
+		Queued
+		Options *ProcessOptions `json:"options,omitempty"`
 	}
 	Claimed struct {
 		Epoch      int64  `json:"epoch"`

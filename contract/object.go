@@ -32,6 +32,8 @@ type DatasetProcessed struct {
 	Columns   []string   `json:"columns,omitempty"`
 	Train     *ObjectRef `json:"train,omitempty"`
 	Eval      *ObjectRef `json:"eval,omitempty"`
+	// Options are those that the splits were made with.
+	Options *ProcessOptions `json:"options,omitempty"`
 }
 
 // EventProcessed tells that a dataset's splits are stored: payload DatasetProcessed.

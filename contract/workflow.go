@@ -22,10 +22,10 @@ type Signal struct {
 
 // Inputs of workflows. They carry ids; configuration stays in the database, so that history holds decisions only.
 type (
-	// IngestInput names a dataset; Options overrides how it is processed.
+	// IngestInput names a dataset; nil Options are the default ones.
 	IngestInput struct {
 		DatasetID string          `json:"dataset_id"`
-		Options   json.RawMessage `json:"options,omitempty"` // dataset.ProcessOptions
+		Options   *ProcessOptions `json:"options,omitempty"`
 	}
 	TrainInput struct {
 		JobID string `json:"job_id"`
@@ -121,7 +121,7 @@ type (
 	// DatasetInput is for ProfileDataset and ProcessDataset.
 	DatasetInput struct {
 		DatasetID string          `json:"dataset_id"`
-		Options   json.RawMessage `json:"options,omitempty"`
+		Options   *ProcessOptions `json:"options,omitempty"`
 	}
 	DatasetOutput struct {
 		Format    string `json:"format"`

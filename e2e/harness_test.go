@@ -178,7 +178,7 @@ func runCLI(t *testing.T, args ...string) (stdout, stderr string, code int) {
 // upload ingests content and returns the dataset once it is ready.
 func (p *platform) upload(name, content string) apigen.Dataset {
 	p.t.Helper()
-	ds, err := p.client.UploadDatasetFrom(p.t.Context(), strings.NewReader(content), name, "")
+	ds, err := p.client.UploadDatasetFrom(p.t.Context(), strings.NewReader(content), name, apiclient.Upload{})
 	require.NoError(p.t, err)
 	p.follow("/api/datasets/"+ds.ID, func(contract.Event) bool { return false })
 	ds, err = apiclient.Get[apigen.Dataset](p.t.Context(), p.client, "/api/datasets/"+ds.ID, nil)

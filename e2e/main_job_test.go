@@ -145,6 +145,21 @@ func TestOddColumns(t *testing.T) {
 	var done apigen.Pipeline
 	require.NoError(t, json.Unmarshal([]byte(stdout), &done))
 	require.Equal(t, string(contract.StatusCompleted), string(done.Status))
+	readings := 0
+	p.follow("/api/datasets/"+done.DatasetID, func(e contract.Event) bool {
+		if e.Type == contract.EventType(contract.KindDataset, contract.EventProfiled) {
+			readings++
+		}
+		return false
+	})
+	require.Equal(t, 1, readings, "the mapping goes along with the file")
+
+	stdout, stderr, code = p.cli("datasets", "process", done.DatasetID, "--eval-rows", "5", "--json")
+	require.Zero(t, code, stderr)
+	var again apigen.Dataset
+	require.NoError(t, json.Unmarshal([]byte(stdout), &again))
+	require.EqualValues(t, 5, again.EvalRows)
+	require.Equal(t, map[string]string{"prompt": "Frage des Kunden", "completion": "Antwort"}, again.Options.Mapping, "what is not named stays")
 }
 
 // TestRefusals reads each refusal as the person who gets it: what is wrong, where, and what to do.

@@ -208,8 +208,8 @@ type Dataset struct {
 	ID     string `json:"id"`
 	Name   string `json:"name"`
 
-	// Process dataset.Stats of the last processing.
-	Process map[string]interface{} `json:"process,omitempty,omitzero"`
+	// Options How rows become training and held-out rows. What is absent stays as the dataset has it; at first, rows that repeat another are dropped, and the split is the default one.
+	Options ProcessOptions `json:"options,omitempty,omitzero"`
 
 	// Profile dataset.Profile: rows, columns, length histograms, duplicates, empties, issues.
 	Profile   map[string]interface{} `json:"profile,omitempty,omitzero"`
@@ -549,29 +549,8 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
-// ProcessOptions defines model for ProcessOptions.
-type ProcessOptions struct {
-	Deduplicate bool `json:"deduplicate,omitempty,omitzero"`
-
-	// EvalRows Held-out rows, exactly.
-	EvalRows int `json:"eval_rows,omitempty,omitzero"`
-
-	// EvalShare Held-out share, when eval_rows is absent.
-	EvalShare float64 `json:"eval_share,omitempty,omitzero"`
-
-	// Mapping Role to column, e.g. {"prompt":"question","completion":"answer"}.
-	Mapping            map[string]string `json:"mapping,omitempty,omitzero"`
-	MaxChars           int               `json:"max_chars,omitempty,omitzero"`
-	MaxRows            int64             `json:"max_rows,omitempty,omitzero"`
-	MaxTurns           int               `json:"max_turns,omitempty,omitzero"`
-	MinChars           int               `json:"min_chars,omitempty,omitzero"`
-	MinCompletionChars int               `json:"min_completion_chars,omitempty,omitzero"`
-
-	// NoEval Hold nothing out.
-	NoEval         bool  `json:"no_eval,omitempty,omitzero"`
-	Seed           int64 `json:"seed,omitempty,omitzero"`
-	TextChunkChars int   `json:"text_chunk_chars,omitempty,omitzero"`
-}
+// ProcessOptions How rows become training and held-out rows. What is absent stays as the dataset has it; at first, rows that repeat another are dropped, and the split is the default one.
+type ProcessOptions = contract.ProcessOptions
 
 // Progress defines model for Progress.
 type Progress struct {
@@ -739,9 +718,12 @@ type ListDatasetsParams struct {
 
 // UploadDatasetMultipartBody defines parameters for UploadDataset.
 type UploadDatasetMultipartBody struct {
-	File      openapi_types.File `json:"file"`
-	Name      string             `json:"name,omitempty,omitzero"`
-	ProjectID string             `json:"project_id,omitempty,omitzero"`
+	File openapi_types.File `json:"file"`
+	Name string             `json:"name,omitempty,omitzero"`
+
+	// Options How rows become training and held-out rows. What is absent stays as the dataset has it; at first, rows that repeat another are dropped, and the split is the default one.
+	Options   ProcessOptions `json:"options,omitempty,omitzero"`
+	ProjectID string         `json:"project_id,omitempty,omitzero"`
 }
 
 // StreamDatasetEventsParams defines parameters for StreamDatasetEvents.

@@ -5,11 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
@@ -23,7 +27,8 @@ func (a *app) datasetsCommand() *cobra.Command {
 }
 
 func (a *app) datasetsUpload() *cobra.Command {
-	var name string
+	var as apiclient.Upload
+	var options processFlags
 	cmd := &cobra.Command{
 		Use: "upload FILE", Short: "Upload a file and wait until it is read", Args: oneArg("file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -31,21 +36,54 @@ func (a *app) datasetsUpload() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			ds, err := a.ingest(cmd.Context(), c, args[0], name)
+			as.Options = options.given()
+			ds, err := a.ingest(cmd.Context(), c, args[0], as)
 			if err != nil {
 				return err
 			}
 			return a.print(ds, func(w io.Writer) { printDataset(w, ds) })
 		},
 	}
-	cmd.Flags().StringVar(&name, "name", "", "name (default: the file's)")
+	cmd.Flags().StringVar(&as.Name, "name", "", "name (default: the file's)")
+	options.define(cmd.Flags())
 	return cmd
 }
 
+// processFlags are the flags that say how a dataset is processed.
+type processFlags struct {
+	flags       *pflag.FlagSet
+	mapping     map[string]string
+	deduplicate bool
+	evalRows    int64
+	seed        int64
+}
+
+func (p *processFlags) define(flags *pflag.FlagSet) {
+	p.flags = flags
+	flags.StringToStringVar(&p.mapping, "map", nil, "role=column where columns have other names, e.g. prompt=Question,completion=Answer")
+	flags.BoolVar(&p.deduplicate, "deduplicate", true, "drop rows that repeat another")
+	flags.Int64Var(&p.evalRows, "eval-rows", 0, "held-out rows (default: by the number of rows)")
+	flags.Int64Var(&p.seed, "seed", 42, "seed of the split")
+}
+
+// given are the options that were named; the others are the dataset's or the default's.
+func (p *processFlags) given() map[string]any {
+	options := map[string]any{}
+	for flag, option := range map[string]struct {
+		name  string
+		value any
+	}{"map": {"mapping", p.mapping}, "deduplicate": {"deduplicate", p.deduplicate}, "eval-rows": {"eval_rows", p.evalRows}, "seed": {"seed", p.seed}} {
+		if p.flags.Changed(flag) {
+			options[option.name] = option.value
+		}
+	}
+	return options
+}
+
 // ingest uploads a file and follows the Ingest workflow to its end.
-func (a *app) ingest(ctx context.Context, c *apiclient.Client, path, name string) (apigen.Dataset, error) {
+func (a *app) ingest(ctx context.Context, c *apiclient.Client, path string, as apiclient.Upload) (apigen.Dataset, error) {
 	bar := a.line()
-	ds, err := c.UploadDataset(ctx, path, name, func(sent, total int64) {
+	ds, err := c.UploadDataset(ctx, path, as, func(sent, total int64) {
 		bar.update("uploading", float64(sent), float64(total), size(sent))
 	})
 	if err != nil {
@@ -97,10 +135,22 @@ func printDataset(w io.Writer, ds apigen.Dataset) {
 	row(t, "format", ds.Format)
 	row(t, "rows", ds.Rows)
 	row(t, "train / held out", fmt.Sprintf("%d / %d", ds.TrainRows, ds.EvalRows))
+	if len(ds.Options.Mapping) > 0 {
+		row(t, "mapping", mappingText(ds.Options.Mapping))
+	}
 	if ds.Error.Code != "" {
 		row(t, "error", ds.Error.Error())
 	}
 	_ = t.Flush()
+}
+
+// mappingText says a mapping as --map takes it.
+func mappingText(mapping map[string]string) string {
+	var pairs []string
+	for _, role := range slices.Sorted(maps.Keys(mapping)) {
+		pairs = append(pairs, role+"="+mapping[role])
+	}
+	return strings.Join(pairs, ",")
 }
 
 func (a *app) datasetsList() *cobra.Command {
@@ -148,30 +198,32 @@ func (a *app) datasetsPreview() *cobra.Command {
 }
 
 func (a *app) datasetsProcess() *cobra.Command {
-	var options apigen.ProcessOptions
+	var options processFlags
 	cmd := &cobra.Command{
-		Use: "process ID", Short: "Process again: map columns, deduplicate, filter, split", Args: oneArg("dataset id"),
+		Use: "process ID", Short: "Process again: map columns, deduplicate, split", Args: oneArg("dataset id"),
+		Long: "Processes a dataset again. What no flag names stays as the dataset has it.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.client()
 			if err != nil {
 				return err
 			}
-			ds, err := apiclient.Post[apigen.Dataset](cmd.Context(), c, "/api/datasets/"+url.PathEscape(args[0])+"/process", options)
+			ds, err := a.process(cmd.Context(), c, args[0], options.given())
 			if err != nil {
-				return err
-			}
-			if ds, err = a.awaitDataset(cmd.Context(), c, ds.ID); err != nil {
 				return err
 			}
 			return a.print(ds, func(w io.Writer) { printDataset(w, ds) })
 		},
 	}
-	f := cmd.Flags()
-	f.StringToStringVar(&options.Mapping, "map", nil, "role=column, e.g. prompt=question,completion=answer")
-	f.BoolVar(&options.Deduplicate, "deduplicate", true, "drop rows that repeat another")
-	f.IntVar(&options.EvalRows, "eval-rows", 0, "held-out rows")
-	f.Int64Var(&options.Seed, "seed", 42, "seed of the split")
+	options.define(cmd.Flags())
 	return cmd
+}
+
+func (a *app) process(ctx context.Context, c *apiclient.Client, id string, options map[string]any) (apigen.Dataset, error) {
+	ds, err := apiclient.Post[apigen.Dataset](ctx, c, "/api/datasets/"+url.PathEscape(id)+"/process", options)
+	if err != nil {
+		return ds, err
+	}
+	return a.awaitDataset(ctx, c, ds.ID)
 }
 
 func table(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 0, 2, ' ', 0) }

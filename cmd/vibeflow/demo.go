@@ -67,7 +67,7 @@ with --keep that one goes on serving until Ctrl-C.`,
 func (a *app) demo(ctx context.Context, c *apiclient.Client, overrides apigen.TrainingOverrides) (demoResult, error) {
 	result := demoResult{Question: sample.DemoQuestion, Stages: map[string]float64{}, URL: c.Base}
 	began := time.Now()
-	ds, err := c.UploadDatasetFrom(ctx, bytes.NewReader(sample.Support()), sample.Name+".jsonl", sample.Name)
+	ds, err := c.UploadDatasetFrom(ctx, bytes.NewReader(sample.Support()), sample.Name+".jsonl", apiclient.Upload{Name: sample.Name})
 	if err != nil {
 		return result, err
 	}

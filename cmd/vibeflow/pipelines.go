@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"os"
 	"strings"
@@ -57,22 +57,20 @@ func (a *app) runCommand() *cobra.Command {
 	return cmd
 }
 
-// dataset is the one that was named, or what becomes of an uploaded file; a mapping is tried on a file that is not
-// understood without it.
+// dataset is what becomes of an uploaded file, or the one that was named, processed again if its mapping is another.
 func (a *app) dataset(ctx context.Context, c *apiclient.Client, fileOrID, name string, mapping map[string]string) (apigen.Dataset, error) {
-	if _, err := os.Stat(fileOrID); err != nil && strings.HasPrefix(fileOrID, contract.PrefixDataset) {
-		return apiclient.Get[apigen.Dataset](ctx, c, "/api/datasets/"+url.PathEscape(fileOrID), nil)
+	options := map[string]any{}
+	if len(mapping) > 0 {
+		options["mapping"] = mapping
 	}
-	ds, err := a.ingest(ctx, c, fileOrID, name)
-	var failed errRunFailed
-	if len(mapping) == 0 || (err != nil && !errors.As(err, &failed)) {
+	if _, err := os.Stat(fileOrID); err == nil || !strings.HasPrefix(fileOrID, contract.PrefixDataset) {
+		return a.ingest(ctx, c, fileOrID, apiclient.Upload{Name: name, Options: options})
+	}
+	ds, err := apiclient.Get[apigen.Dataset](ctx, c, "/api/datasets/"+url.PathEscape(fileOrID), nil)
+	if err != nil || len(mapping) == 0 || maps.Equal(mapping, ds.Options.Mapping) {
 		return ds, err
 	}
-	if ds, err = apiclient.Post[apigen.Dataset](ctx, c, "/api/datasets/"+url.PathEscape(ds.ID)+"/process",
-		apigen.ProcessOptions{Mapping: mapping, Deduplicate: true}); err != nil {
-		return ds, err
-	}
-	return a.awaitDataset(ctx, c, ds.ID)
+	return a.process(ctx, c, ds.ID, options)
 }
 
 // runPipeline starts a pipeline and shows its stages until it has ended.

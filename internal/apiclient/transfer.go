@@ -20,8 +20,15 @@ import (
 	"github.com/vibeflow/vibeflow/contract"
 )
 
+// Upload says what is to become of an uploaded file.
+type Upload struct {
+	Name string // empty: the file's
+	// Options are fields of apigen.ProcessOptions; what is absent is the default's.
+	Options map[string]any
+}
+
 // UploadDataset streams a file to the server; progress is called with the bytes sent so far.
-func (c *Client) UploadDataset(ctx context.Context, path, name string, progress func(sent, total int64)) (apigen.Dataset, error) {
+func (c *Client) UploadDataset(ctx context.Context, path string, as Upload, progress func(sent, total int64)) (apigen.Dataset, error) {
 	file, err := os.Open(path) //nolint:gosec // the user's own choice of file
 	if err != nil {
 		return apigen.Dataset{}, contract.Errorf(contract.CodeNotFound, "cannot open %s: %w", path, rootPathErr(err)).On("file")
@@ -31,19 +38,19 @@ func (c *Client) UploadDataset(ctx context.Context, path, name string, progress 
 	if err != nil || !info.Mode().IsRegular() {
 		return apigen.Dataset{}, contract.Errorf(contract.CodeInvalid, "%s is not a file", path).On("file")
 	}
-	return c.upload(ctx, &meter{r: file, total: info.Size(), tell: progress}, info.Size(), filepath.Base(path), name)
+	return c.upload(ctx, &meter{r: file, total: info.Size(), tell: progress}, info.Size(), filepath.Base(path), as)
 }
 
 // UploadDatasetFrom streams content of unknown length under a file name.
-func (c *Client) UploadDatasetFrom(ctx context.Context, content io.Reader, fileName, name string) (apigen.Dataset, error) {
-	return c.upload(ctx, content, -1, fileName, name)
+func (c *Client) UploadDatasetFrom(ctx context.Context, content io.Reader, fileName string, as Upload) (apigen.Dataset, error) {
+	return c.upload(ctx, content, -1, fileName, as)
 }
 
 // upload sends a form with one file. Its length is told where it is known, and the server is asked first (100-continue),
 // so that a refusal comes before the file is sent.
-func (c *Client) upload(ctx context.Context, content io.Reader, size int64, fileName, name string) (apigen.Dataset, error) {
+func (c *Client) upload(ctx context.Context, content io.Reader, size int64, fileName string, as Upload) (apigen.Dataset, error) {
 	var out apigen.Dataset
-	head, tail, contentType, err := formAround(fileName, name)
+	head, tail, contentType, err := formAround(fileName, as)
 	if err != nil {
 		return out, err
 	}
@@ -65,13 +72,11 @@ func (c *Client) upload(ctx context.Context, content io.Reader, size int64, file
 }
 
 // formAround returns what stands in a form before and after the file's content.
-func formAround(fileName, name string) (head, tail []byte, contentType string, err error) {
+func formAround(fileName string, as Upload) (head, tail []byte, contentType string, err error) {
 	var form bytes.Buffer
 	writer := multipart.NewWriter(&form)
-	if name != "" {
-		if err := writer.WriteField("name", name); err != nil {
-			return nil, nil, "", err
-		}
+	if err := as.write(writer); err != nil {
+		return nil, nil, "", err
 	}
 	if _, err := writer.CreateFormFile("file", fileName); err != nil {
 		return nil, nil, "", err
@@ -81,6 +86,22 @@ func formAround(fileName, name string) (head, tail []byte, contentType string, e
 		return nil, nil, "", err
 	}
 	return form.Bytes()[:before], form.Bytes()[before:], writer.FormDataContentType(), nil
+}
+
+func (u Upload) write(form *multipart.Writer) error {
+	if u.Name != "" {
+		if err := form.WriteField("name", u.Name); err != nil {
+			return err
+		}
+	}
+	if len(u.Options) == 0 {
+		return nil
+	}
+	options, err := json.Marshal(u.Options)
+	if err != nil {
+		return err
+	}
+	return form.WriteField("options", string(options))
 }
 
 func rootPathErr(err error) error {

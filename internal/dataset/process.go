@@ -34,6 +34,19 @@ type Filter struct {
 	MaxTurns           int
 }
 
+// OptionsOf are the options as the API writes them.
+func OptionsOf(o contract.ProcessOptions) ProcessOptions {
+	mapping := Mapping{}
+	for role, column := range o.Mapping {
+		mapping[Role(role)] = column
+	}
+	return ProcessOptions{
+		Mapping: mapping, Deduplicate: o.Deduplicate, MaxRows: o.MaxRows, TextChunkChars: o.TextChunkChars,
+		Filter: Filter{MinChars: o.MinChars, MaxChars: o.MaxChars, MinCompletionChars: o.MinCompletionChars, MaxTurns: o.MaxTurns},
+		Split:  Split{EvalRows: o.EvalRows, EvalShare: o.EvalShare, None: o.NoEval, Seed: o.Seed},
+	}
+}
+
 // Reasons for which an example is dropped, the keys of Stats.Dropped.
 const (
 	DroppedInvalid   = "invalid"
@@ -73,7 +86,7 @@ type Output struct {
 //
 // Errors are those of Inspect, and CodeInvalid for options that cannot be met (the field is named).
 func (f *File) Process(ctx context.Context, options ProcessOptions, train, eval io.Writer, progress Progress) (*Stats, error) {
-	if err := options.validate(); err != nil {
+	if err := options.Validate(); err != nil {
 		return nil, err
 	}
 	l, err := f.layout(ctx, options.Mapping)
@@ -87,7 +100,8 @@ func (f *File) Process(ctx context.Context, options ProcessOptions, train, eval 
 	return f.write(ctx, l, options, plan, newOutput(train), newOutput(eval), progress)
 }
 
-func (o *ProcessOptions) validate() error {
+// Validate refuses (CodeInvalid) what no file could be processed with, naming the field as the API does.
+func (o *ProcessOptions) Validate() error {
 	negative := func(field string, n int) error {
 		if n < 0 {
 			return contract.Errorf(contract.CodeInvalid, "%s is negative", field).On(field)
@@ -95,15 +109,15 @@ func (o *ProcessOptions) validate() error {
 		return nil
 	}
 	for field, n := range map[string]int{
-		"filter.min_chars": o.Filter.MinChars, "filter.max_chars": o.Filter.MaxChars,
-		"filter.min_completion_chars": o.Filter.MinCompletionChars, "filter.max_turns": o.Filter.MaxTurns, "max_rows": int(o.MaxRows),
+		"min_chars": o.Filter.MinChars, "max_chars": o.Filter.MaxChars,
+		"min_completion_chars": o.Filter.MinCompletionChars, "max_turns": o.Filter.MaxTurns, "max_rows": int(o.MaxRows),
 	} {
 		if err := negative(field, n); err != nil {
 			return err
 		}
 	}
 	if o.Filter.MaxChars > 0 && o.Filter.MinChars > o.Filter.MaxChars {
-		return contract.Errorf(contract.CodeInvalid, "filter.min_chars is larger than filter.max_chars").On("filter.min_chars")
+		return contract.Errorf(contract.CodeInvalid, "min_chars is larger than max_chars").On("min_chars").Mend("choose a smaller min_chars, or no max_chars")
 	}
 	if o.TextChunkChars > 0 && o.TextChunkChars < minTextChunkChars {
 		return contract.Errorf(contract.CodeInvalid, "text_chunk_chars is %d", o.TextChunkChars).On("text_chunk_chars").

@@ -148,12 +148,12 @@ func TestImpossibleOptions(t *testing.T) {
 		code    contract.Code
 		field   string
 	}{
-		{ProcessOptions{Split: Split{EvalRows: 10}}, contract.CodeInvalid, "split.eval_rows"},
-		{ProcessOptions{Split: Split{EvalRows: -1}}, contract.CodeInvalid, "split.eval_rows"},
-		{ProcessOptions{Split: Split{EvalShare: 1}}, contract.CodeInvalid, "split.eval_share"},
-		{ProcessOptions{Split: Split{EvalShare: 0.5, EvalRows: 2}}, contract.CodeInvalid, "split"},
-		{ProcessOptions{Filter: Filter{MinChars: -1}}, contract.CodeInvalid, "filter.min_chars"},
-		{ProcessOptions{Filter: Filter{MinChars: 5, MaxChars: 4}}, contract.CodeInvalid, "filter.min_chars"},
+		{ProcessOptions{Split: Split{EvalRows: 10}}, contract.CodeInvalid, "eval_rows"},
+		{ProcessOptions{Split: Split{EvalRows: -1}}, contract.CodeInvalid, "eval_rows"},
+		{ProcessOptions{Split: Split{EvalShare: 1}}, contract.CodeInvalid, "eval_share"},
+		{ProcessOptions{Split: Split{EvalShare: 0.5, EvalRows: 2}}, contract.CodeInvalid, "eval_rows"},
+		{ProcessOptions{Filter: Filter{MinChars: -1}}, contract.CodeInvalid, "min_chars"},
+		{ProcessOptions{Filter: Filter{MinChars: 5, MaxChars: 4}}, contract.CodeInvalid, "min_chars"},
 		{ProcessOptions{MaxRows: -1}, contract.CodeInvalid, "max_rows"},
 		{ProcessOptions{TextChunkChars: 3}, contract.CodeInvalid, "text_chunk_chars"},
 		{ProcessOptions{Filter: Filter{MinChars: 1000}}, contract.CodeBadData, ""},

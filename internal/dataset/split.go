@@ -50,11 +50,11 @@ func (s Split) validate() error {
 	}
 	switch {
 	case set > 1:
-		return contract.Errorf(contract.CodeInvalid, "the split is given twice").On("split").Mend("give a number of rows or a share, not both")
+		return contract.Errorf(contract.CodeInvalid, "what is held out is said twice").On("eval_rows").Mend("give one of eval_rows, eval_share and no_eval")
 	case s.EvalRows < 0 || s.EvalRows > MaxEvalRows:
-		return contract.Errorf(contract.CodeInvalid, "eval_rows is %d", s.EvalRows).On("split.eval_rows").Mend("choose 1 to %d", MaxEvalRows)
+		return contract.Errorf(contract.CodeInvalid, "eval_rows is %d", s.EvalRows).On("eval_rows").Mend("choose 1 to %d", MaxEvalRows)
 	case s.EvalShare != 0 && !(s.EvalShare > 0 && s.EvalShare < 1):
-		return contract.Errorf(contract.CodeInvalid, "eval_share is %v", s.EvalShare).On("split.eval_share").Mend("choose a share between 0 and 1, for example 0.1")
+		return contract.Errorf(contract.CodeInvalid, "eval_share is %v", s.EvalShare).On("eval_share").Mend("choose a share between 0 and 1, for example 0.1")
 	}
 	return nil
 }
@@ -71,7 +71,7 @@ func (s Split) evalRows(n int64) (int64, string, error) {
 		return 0, splitByNone, nil
 	case s.EvalRows >= n:
 		return 0, "", contract.Errorf(contract.CodeInvalid, "eval_rows is %d, but only %d rows are left after filtering", s.EvalRows, n).
-			On("split.eval_rows").Mend("hold out fewer rows: something must be left to train on")
+			On("eval_rows").Mend("hold out fewer rows: something must be left to train on")
 	case s.EvalRows > 0:
 		return s.EvalRows, splitByRows, nil
 	case s.EvalShare > 0:

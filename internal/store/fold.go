@@ -16,13 +16,12 @@ func foldDataset(d *Dataset, e contract.Event) error {
 		c, err := decode[contract.DatasetCreated](e)
 		d.begin(e)
 		d.ID, d.ProjectID, d.Name, d.FileName = idOf(e), c.ProjectID, c.Name, c.FileName
-		d.ObjectID, d.SHA256, d.Size = c.ObjectID, c.SHA256, c.Size
+		d.ObjectID, d.SHA256, d.Size, d.Options = c.ObjectID, c.SHA256, c.Size, c.Options
 		return err
-	case contract.EventQueued, contract.EventStarted: // also: a ready dataset is processed anew
+	case contract.EventQueued: // a ready dataset, too, is processed anew
+		return d.again(e)
+	case contract.EventStarted:
 		d.Status, d.Error, d.CompletedAt = contract.StatusRunning, nil, time.Time{}
-		if suffix(contract.KindDataset, e) == contract.EventQueued {
-			d.Status = contract.StatusQueued
-		}
 	case contract.EventProgress:
 		d.report(e)
 	case contract.EventProfiled:
@@ -41,6 +40,17 @@ func foldDataset(d *Dataset, e contract.Event) error {
 		return d.failed(e)
 	}
 	return nil
+}
+
+// again takes the options of a dataset that has never been ready; those of one that has are told once its new splits are
+// there.
+func (d *Dataset) again(e contract.Event) error {
+	q, err := decode[contract.DatasetQueued](e)
+	d.Status, d.Error, d.CompletedAt = contract.StatusQueued, nil, time.Time{}
+	if d.Train == nil && q.Options != nil {
+		d.Options = q.Options
+	}
+	return err
 }
 
 // failed ends a dataset that has never been ready. One that was processed before stays as it was, with the error of the
@@ -69,6 +79,7 @@ func (d *Dataset) processed(e contract.Event) error {
 	if e.Type != contract.EventType(contract.KindDataset, contract.EventProfiled) {
 		setField(fields, "train", &d.Train)
 		setField(fields, "eval", &d.Eval)
+		setField(fields, "options", &d.Options)
 	}
 	return nil
 }

@@ -83,6 +83,31 @@ func TestADatasetsStory(t *testing.T) {
 	require.Equal(t, contract.StatusQueued, d.Status, "a ready dataset can be processed anew")
 }
 
+func TestADatasetKeepsTheOptionsOfItsSplits(t *testing.T) {
+	s := open(t)
+	options := func(evs ...contract.NewEvent) *contract.ProcessOptions {
+		t.Helper()
+		add(t, s, "dataset/ds_1", evs...)
+		d, err := s.GetDataset(t.Context(), "ds_1")
+		require.NoError(t, err)
+		return d.Options
+	}
+	with := func(seed int64) *contract.ProcessOptions { return &contract.ProcessOptions{Seed: seed} }
+	queued := func(seed int64) contract.NewEvent {
+		return ev("dataset.queued", contract.DatasetQueued{Queued: contract.Queued{Queue: "control"}, Options: with(seed)})
+	}
+	failed := ev("dataset.failed", contract.Errorf(contract.CodeInvalid, "the mapping names a column that is not there"))
+	processed := func(seed int64) contract.NewEvent {
+		return ev("dataset.processed", contract.DatasetProcessed{Train: &contract.ObjectRef{ObjectID: "t"}, Options: with(seed)})
+	}
+	create(t, s, contract.KindDataset, "ds_1", contract.DatasetCreated{Options: with(1)})
+	require.Equal(t, with(1), options(failed), "a file that was not understood is tried again with one thing changed")
+	require.Equal(t, with(2), options(queued(2), failed))
+	require.Equal(t, with(3), options(queued(3), processed(3), ev("dataset.completed", contract.DatasetOutput{})))
+	require.Equal(t, with(3), options(queued(4), failed), "a try in vain leaves the splits, and with what they were made")
+	require.Equal(t, with(5), options(queued(5), processed(5)))
+}
+
 func TestADeploymentsStory(t *testing.T) {
 	s := open(t)
 	create(t, s, contract.KindDeployment, "dep_1", contract.DeploymentCreated{ModelID: "m"})

@@ -51,6 +51,8 @@ type Dataset struct {
 	Train     *contract.ObjectRef `bun:"train,type:json,nullzero" json:"-"`
 	Eval      *contract.ObjectRef `bun:"eval,type:json,nullzero" json:"-"`
 	Profile   json.RawMessage     `bun:"profile,nullzero" json:"profile,omitempty"`
+	// Options are those that the splits were made with, or are to be made with while there are none. Nil: not known.
+	Options *contract.ProcessOptions `bun:"options,type:json,nullzero" json:"options,omitempty"`
 	Lifecycle
 }
 

@@ -24,7 +24,7 @@ type Job struct {
 
 // Upload ingests a file's content and returns the dataset once it is ready.
 func (p *Platform) Upload(ctx context.Context, name string, content []byte) (apigen.Dataset, error) {
-	ds, err := p.Client.UploadDatasetFrom(ctx, bytes.NewReader(content), name, "")
+	ds, err := p.Client.UploadDatasetFrom(ctx, bytes.NewReader(content), name, apiclient.Upload{})
 	if err != nil {
 		return ds, err
 	}
