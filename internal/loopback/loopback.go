@@ -2,26 +2,30 @@
 package loopback
 
 import (
-	"crypto/rand"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// FreeAddress returns a HOST:PORT on which nothing listens. A port that was just given back may be handed to the next
-// process that asks for any; on Linux, where all of 127.0.0.0/8 is loopback, each call therefore gets a host of its own.
+// Below every ephemeral range and Temporal's inner services, above what systems commonly run.
+const firstPort, ports = 10000, 10000
+
+// FreeAddress returns a HOST:PORT on which nothing listens. A port that was listened on and given back can be taken
+// again at once: by the next process that asks for any, or by a child that this process is just forking, which holds
+// all open sockets until it has become another program. On Linux, where all of 127.0.0.0/8 is loopback, each call
+// therefore draws a host and a port that nobody has touched.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	host := "127.0.0.1"
 	if runtime.GOOS == "linux" {
-		var b [3]byte
-		_, _ = rand.Read(b[:]) // never fails since Go 1.24
-		host = fmt.Sprintf("127.%d.%d.%d", 1+b[0]%254, b[1], 1+b[2]%254)
+		host := fmt.Sprintf("127.%d.%d.%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
+		return net.JoinHostPort(host, strconv.Itoa(firstPort+rand.IntN(ports)))
 	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { require.NoError(t, listener.Close()) }()
 	return listener.Addr().String()
