@@ -55,7 +55,7 @@ func viewModel(m store.Model) apigen.Model {
 func (s *Server) viewJob(ctx context.Context, j store.Job) (apigen.Job, error) {
 	view := apigen.Job{ID: j.ID, ProjectID: j.ProjectID, Name: j.Name, DatasetID: j.DatasetID, ModelID: j.ModelID,
 		TunedModelID: j.TunedModelID, PipelineID: j.PipelineID, Queue: j.Queue, Worker: j.Worker, Epoch: j.Epoch,
-		Status: apigen.Status(j.Status), Config: j.Config, Step: j.Step, TotalSteps: j.TotalSteps, Loss: value(j.Loss),
+		Progress: viewProgress(j.Progress), Status: apigen.Status(j.Status), Config: j.Config, Step: j.Step, TotalSteps: j.TotalSteps, Loss: value(j.Loss),
 		EvalLoss: value(j.EvalLoss), BestEvalLoss: value(j.BestEvalLoss), LearningRate: value(j.LearningRate), GradNorm: value(j.GradNorm),
 		TokensPerSecond: value(j.TokensPerSecond), EtaSeconds: value(j.ETASeconds), MemoryBytes: value(j.MemoryBytes),
 		Device: j.Device, Precision: j.Precision, LossPath: j.LossPath, Checkpoint: j.Checkpoint, CheckpointStep: j.CheckpointStep,

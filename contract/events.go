@@ -68,6 +68,9 @@ const (
 	RunnerFinished    = "runner.finished"
 )
 
+// PhaseHeldOutLoss is the phase of a training's Progress while the loss on its held-out rows is measured.
+const PhaseHeldOutLoss = "held_out_loss"
+
 // Status of a resource, as its projection shows it. docs/state-machine.md draws the transitions.
 type Status string
 

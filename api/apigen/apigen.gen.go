@@ -363,8 +363,11 @@ type Job struct {
 	Name       string `json:"name,omitempty,omitzero"`
 	PipelineID string `json:"pipeline_id,omitempty,omitzero"`
 	Precision  string `json:"precision,omitempty,omitzero"`
-	ProjectID  string `json:"project_id"`
-	Queue      string `json:"queue,omitempty,omitzero"`
+
+	// Progress Of a stage beside the steps, e.g. held_out_loss, in rows; absent while it trains.
+	Progress  Progress `json:"progress,omitempty,omitzero"`
+	ProjectID string   `json:"project_id"`
+	Queue     string   `json:"queue,omitempty,omitzero"`
 
 	// QueuePosition 1 is next; absent unless queued.
 	QueuePosition int       `json:"queue_position,omitempty,omitzero"`

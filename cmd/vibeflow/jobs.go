@@ -92,6 +92,9 @@ func printJob(w io.Writer, j apigen.Job) {
 	row(t, "status", j.Status)
 	row(t, "dataset / base", j.DatasetID+" / "+j.ModelID)
 	row(t, "step", fmt.Sprintf("%d of %d", j.Step, j.TotalSteps))
+	if p := j.Progress; p.Phase != "" {
+		row(t, "at work on", fmt.Sprintf("%s, row %d of %d", phaseText(p.Phase), p.Done, p.Total))
+	}
 	row(t, "loss", fmt.Sprintf("%.4f", j.Loss))
 	row(t, "machine", fmt.Sprintf("%s %s, %.0f tokens/s", j.Device, j.Precision, j.TokensPerSecond))
 	row(t, "checkpoint", j.Checkpoint)
@@ -153,6 +156,11 @@ func (v *trainingView) event(e contract.Event) error {
 		}
 		v.step = m.Step
 		v.bar.update("training", m.Step, v.total, fmt.Sprintf("step %.0f/%.0f  loss %.3f  %.0f tok/s  %s", m.Step, v.total, m.Loss, m.TokensPerSecond, eta(m.ETASeconds)))
+	case contract.RunnerProgress:
+		var p contract.Progress
+		if err := json.Unmarshal(e.Payload, &p); err == nil {
+			v.bar.update(phaseText(p.Phase), float64(p.Done), float64(p.Total), fmt.Sprintf("row %d/%d", p.Done, p.Total))
+		}
 	default:
 		if text := stateText[e.Type]; text != "" {
 			v.bar.update(text, v.step, v.total, "")

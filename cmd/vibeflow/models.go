@@ -98,7 +98,7 @@ func (a *app) watchEvaluation(ctx context.Context, c *apiclient.Client, id strin
 	err := c.Follow(ctx, path+"/events", 0, func(e contract.Event) error {
 		var p contract.Progress
 		if e.Type == contract.RunnerProgress && json.Unmarshal(e.Payload, &p) == nil {
-			bar.update("evaluating", float64(p.Done), float64(p.Total), p.Phase)
+			bar.update("evaluating", float64(p.Done), float64(p.Total), phaseText(p.Phase))
 		}
 		return nil
 	}, a.reconnecting)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/vibeflow/vibeflow/contract"
 )
 
 // line shows one step's progress: a bar that is redrawn on a terminal, a plain line now and then elsewhere.
@@ -116,6 +118,22 @@ func eta(left float64) string {
 		return ""
 	}
 	return seconds(time.Duration(left*float64(time.Second))) + " left"
+}
+
+// phaseText says a runner's phase (contract.Progress) as people do.
+func phaseText(phase string) string {
+	if text := phases[phase]; text != "" {
+		return text
+	}
+	return phase
+}
+
+var phases = map[string]string{
+	contract.PhaseHeldOutLoss: "held-out loss",
+	"loss_base":               "loss of the base",
+	"loss_tuned":              "loss of the tuned model",
+	"answers_base":            "answers of the base",
+	"answers_tuned":           "answers of the tuned model",
 }
 
 // size says bytes in decimal units.

@@ -197,6 +197,7 @@ func (j *Job) foldRunner(e contract.Event) {
 			j.ETASeconds = nil
 		}
 	case contract.RunnerEvalMetrics:
+		j.Progress = nil
 		j.foldEvalLoss(l.evalLoss())
 	}
 }

@@ -59,6 +59,23 @@ func TestAJobsStory(t *testing.T) {
 	require.Nil(t, status(contract.StatusStopped).Error, "what has ended stays as it ended")
 }
 
+func TestAJobsHeldOutLossShowsItsProgress(t *testing.T) {
+	s := open(t)
+	create(t, s, contract.KindJob, "job_1", contract.JobCreated{})
+	progress := func() *contract.Progress {
+		t.Helper()
+		job, err := s.GetJob(t.Context(), "job_1")
+		require.NoError(t, err)
+		return job.Progress
+	}
+	add(t, s, "job/job_1", ev("job.started", contract.Claimed{Epoch: 1}), ev("runner.metrics", map[string]any{"step": 40, "loss": 2}))
+	require.Nil(t, progress())
+	add(t, s, "job/job_1", ev("runner.progress", contract.Progress{Phase: contract.PhaseHeldOutLoss, Done: 40, Total: 100}))
+	require.Equal(t, &contract.Progress{Phase: contract.PhaseHeldOutLoss, Done: 40, Total: 100}, progress())
+	add(t, s, "job/job_1", ev("runner.eval_metrics", map[string]any{"step": 40, "eval_loss": 2}))
+	require.Nil(t, progress(), "it has been measured")
+}
+
 func TestADatasetsStory(t *testing.T) {
 	s := open(t)
 	create(t, s, contract.KindDataset, "ds_1", contract.DatasetCreated{Name: "d", ObjectID: "o", Size: 9})

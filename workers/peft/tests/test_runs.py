@@ -122,6 +122,30 @@ def test_evaluations_on_the_way_need_a_row_to_score(runs: Factory) -> None:
     assert result["outcome"] == "completed" and result["metrics"]["eval_loss"] is None
 
 
+def test_the_held_out_loss_shows_how_far_it_is(runs: Factory) -> None:
+    run = runs.launch(training={"max_steps": 2}, held_out=rows(30, 200))
+    run.result()
+    told = run.of("progress")
+    assert {(e["phase"], e["total"]) for e in told} == {("held_out_loss", 30)}
+    assert told[0]["done"] == 0 and told[-1]["done"] == 30
+    assert [e["done"] for e in told] == sorted(e["done"] for e in told)
+    types = [e["type"] for e in run.events]
+    assert types.index("checkpoint") < types.index("progress") < types.index("eval_metrics") < types.index("finished")
+
+
+def test_a_pause_need_not_wait_for_the_last_held_out_loss(runs: Factory) -> None:
+    options = {"training": {"max_steps": 2}, "held_out": rows(4000, 200)}
+    run = runs.launch(**options)
+    run._await(lambda: run.of("progress") != [], "the held-out loss")
+    result = run.signal(signal.SIGTERM).result()
+    assert (result["outcome"], result["step"], result["checkpoint"]) == ("paused", 2, "step-00000002")
+    assert run.of("eval_metrics") == [] and "artifacts" not in result
+    resumed = runs.resume(run, **options)
+    resumed._await(lambda: resumed.of("progress") != [], "the held-out loss")
+    assert resumed.of("metrics") == [], "no step more is trained"
+    resumed.signal(signal.SIGTERM).result()
+
+
 def test_a_later_launch_does_not_introduce_itself_again(runs: Factory, paused: Launched) -> None:
     assert paused.log("info")[-1].startswith("Paused at step")
     resumed = runs.resume(paused, training={"epochs": 30.0}).reaches(paused.result()["step"] + 1)

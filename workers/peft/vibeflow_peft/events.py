@@ -11,6 +11,7 @@ import json
 import math
 import os
 import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +56,24 @@ class EventWriter:
         """Flushes the file to the disk and closes it."""
         os.fsync(self._file)
         os.close(self._file)
+
+
+class Progress:
+    """Tells how far a long stage has come: where it begins and ends, and at most once a second in between."""
+
+    _EVERY_SECONDS = 1.0
+
+    def __init__(self, events: EventWriter, phase: str, total: int) -> None:
+        self._events, self._phase, self._total = events, phase, total
+        self._told_at = -math.inf
+
+    def at(self, done: int) -> None:
+        """Reports that done of the total are done."""
+        now = time.monotonic()
+        if 0 < done < self._total and now - self._told_at < self._EVERY_SECONDS:
+            return
+        self._told_at = now
+        self._events.emit("progress", phase=self._phase, done=done, total=self._total)
 
 
 def _complete_lines(path: Path) -> tuple[int, int]:

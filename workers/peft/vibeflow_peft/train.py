@@ -486,7 +486,10 @@ def _complete(run: Run, setup: _Setup) -> Ending:
     trainer, training = setup.trainer, run.spec.training
     assert training is not None
     if trainer.eval_dataset is not None and (trainer.best is None or not _evaluated_last(trainer, training)):
-        trainer.evaluate()
+        try:
+            trainer.evaluate()
+        except Stopped as stopped:  # the last step is saved: the next launch measures, and trains nothing more
+            return _ending(setup, stopped.reason)
     ending = _ending(setup, "completed")
     ending.artifacts = [_save_artifact(run, setup)]
     _tell_end(run, setup, ending.artifacts[0])

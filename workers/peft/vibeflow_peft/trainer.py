@@ -28,11 +28,14 @@ from trl import SFTTrainer
 from . import checkpoint, wording
 from .device import Precision
 from .errors import RunnerError
-from .events import EventWriter
+from .events import EventWriter, Progress
 from .lease import Lease
 from .loss import IGNORED, LabelledLoss
 from .spec import CheckpointPolicy
 from .stop import SUPERSEDED, StopRequest
+
+HELD_OUT = "held_out_loss"
+"""The phase that progress events name while the held-out loss is measured."""
 
 _TOTALS = "totals.json"
 # fp16's scaler starts too high and skips a few steps by design; this many in a row is divergence.
@@ -174,30 +177,42 @@ class RunTrainer(SFTTrainer):
     # -- evaluation ----------------------------------------------------------------------------------------------------
 
     def evaluate(self, eval_dataset: Any = None, ignore_keys: Any = None, metric_key_prefix: str = "eval") -> dict:
-        """The mean negative log-likelihood of a labelled token over the held-out rows, as eval_loss."""
-        began, dataset = time.perf_counter(), self.eval_dataset
+        """The mean negative log-likelihood of a labelled token over the held-out rows, as eval_loss.
+
+        Raises Stopped if the run is asked to stop and this step is saved: the next launch does the rest.
+        """
+        began, step, events = time.perf_counter(), self.state.global_step, self.control_of_run.events
+        loss = self.totals.last_eval_loss = self._held_out_loss()
+        seconds = time.perf_counter() - began
+        events.emit("eval_metrics", step=step, eval_loss=loss)
+        events.log(wording.held_out(step=step, loss=loss, rows_=len(self.eval_dataset), seconds=seconds))
+        if self.best is None or loss < self.best[0]:
+            self.best = (loss, step)
+        metrics = {"eval_loss": loss}
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _held_out_loss(self) -> float:
+        dataset, size, total, items = self.eval_dataset, self.args.per_device_eval_batch_size, 0.0, 0
         order = sorted(range(len(dataset)), key=lambda i: len(dataset[i]["input_ids"]))
-        size, total, items = self.args.per_device_eval_batch_size, 0.0, 0
+        progress = Progress(self.control_of_run.events, HELD_OUT, len(order))
+        saved = self.saved == checkpoint.name_of(self.state.global_step)
         self.model.eval()
         with torch.no_grad(), self.autocast():
             for start in range(0, len(order), size):
+                progress.at(start)
+                if saved:
+                    self.control_of_run.stop.check()
                 batch = self.data_collator([dataset[i] for i in order[start : start + size]])
                 batch.pop("rows")
                 items += int((batch["labels"][:, 1:] != IGNORED).sum())
                 total += self.compute_loss(
                     self.model, self._prepare_inputs(batch), num_items_in_batch=torch.tensor(1, device=self.args.device)
                 ).item()
+        progress.at(len(order))
         self.model.train()
         self._metrics["eval"].clear()
-        loss = self.totals.last_eval_loss = total / max(items, 1)
-        events, step = self.control_of_run.events, self.state.global_step
-        events.emit("eval_metrics", step=step, eval_loss=loss)
-        events.log(wording.held_out(step=step, loss=loss, rows_=len(order), seconds=time.perf_counter() - began))
-        if self.best is None or loss < self.best[0]:
-            self.best = (loss, self.state.global_step)
-        metrics = {"eval_loss": loss}
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+        return total / max(items, 1)
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
