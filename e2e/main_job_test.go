@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -160,6 +161,24 @@ func TestOddColumns(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(stdout), &again))
 	require.EqualValues(t, 5, again.EvalRows)
 	require.Equal(t, map[string]string{"prompt": "Frage des Kunden", "completion": "Antwort"}, again.Options.Mapping, "what is not named stays")
+}
+
+// TestClientsMakeNothing: a command that asks a server leaves nothing where none has ever been.
+func TestClientsMakeNothing(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	for _, args := range [][]string{{"jobs", "list"}, {"models", "add", "hub:a/b"}, {"chat", "model_1", "hi"}, {"open"}, {"run", "x.jsonl"},
+		{"jobs", "list", "--server", "http://127.0.0.1:1"}, {"demo", "--server", "http://127.0.0.1:1"}} {
+		_, stderr, code := runCLI(t, append(args, "--data", data)...)
+		want := 5
+		if slices.Contains(args, "--server") {
+			want = 6 // there is no token to sign in with
+		}
+		require.Equal(t, want, code, "%v: %s", args, stderr)
+		require.NoDirExists(t, data, args)
+	}
+	_, stderr, _ := runCLI(t, "jobs", "list", "--data", data)
+	require.Contains(t, stderr, data)
+	require.Contains(t, stderr, "vibeflow up")
 }
 
 // TestRefusals reads each refusal as the person who gets it: what is wrong, where, and what to do.

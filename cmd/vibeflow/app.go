@@ -41,17 +41,26 @@ func (a *app) dataDir() (*datadir.Dir, error) {
 	return datadir.Open(path)
 }
 
-// client signs in with the data folder's token; with --server the token may also come from $VIBEFLOW_TOKEN.
+// client signs in with the data folder's token; with --server the token may also come from $VIBEFLOW_TOKEN. It makes no
+// data folder: what has never been started has nothing to tell.
 func (a *app) client() (*apiclient.Client, error) {
 	base, token := a.server, os.Getenv("VIBEFLOW_TOKEN")
 	if base != "" && token != "" {
 		return &apiclient.Client{Base: base, Token: token}, nil
 	}
-	dir, err := a.dataDir()
+	path, err := a.dataPath()
 	if err != nil {
 		return nil, err
 	}
-	if token, err = dir.Token(datadir.SecretCLIToken); err != nil {
+	dir, err := datadir.Find(path)
+	if err == nil {
+		token, err = dir.Existing(datadir.SecretCLIToken)
+	}
+	switch {
+	case base != "" && contract.CodeOf(err) == contract.CodeUnavailable:
+		return nil, contract.Errorf(contract.CodeUnauthenticated, "there is no token to sign in to %s with", base).
+			Mend("put the text of secrets/cli.token of its data folder into $VIBEFLOW_TOKEN, or name that folder with --data")
+	case err != nil:
 		return nil, err
 	}
 	var patience time.Duration
@@ -61,8 +70,7 @@ func (a *app) client() (*apiclient.Client, error) {
 	if base == "" {
 		at, _, ok := dir.Published(datadir.ProcessServer)
 		if !ok {
-			return nil, contract.Errorf(contract.CodeUnavailable, "VibeFlow is not running on %s", dir.Root()).
-				Mend("start it with `vibeflow up --data %s`", dir.Root())
+			return nil, dir.NotRunning()
 		}
 		base = at.Server
 	}

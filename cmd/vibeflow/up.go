@@ -94,7 +94,11 @@ func (a *app) supervision(dir *datadir.Dir, listen string, verbose bool, hurry <
 // withServer calls work with a client of the running server, or starts one for as long as the work takes (with keep:
 // until Ctrl-C).
 func (a *app) withServer(parent context.Context, keep bool, work func(context.Context, *apiclient.Client) error) error {
-	if c, err := a.client(); err == nil {
+	c, err := a.client()
+	switch {
+	case a.server != "" && err != nil:
+		return err
+	case err == nil:
 		ready, err := apiclient.Get[apigen.Health](parent, c, "/readyz", nil)
 		if a.server != "" || (err == nil && ready.Status == "ready") {
 			return work(parent, c)

@@ -78,6 +78,12 @@ func Open(path string) (*Dir, error) {
 	return &Dir{root: root}, nil
 }
 
+// NotRunning is what a client is told where no server has published its address.
+func (d *Dir) NotRunning() error {
+	return contract.Errorf(contract.CodeUnavailable, "VibeFlow is not running on %s", d.root).
+		Mend("start it with `%s`", startCommand(d.root))
+}
+
 // Root is the folder's absolute path.
 func (d *Dir) Root() string { return d.root }
 
@@ -116,29 +122,72 @@ func (d *Dir) join(elem ...string) string {
 	return filepath.Join(append([]string{d.root}, elem...)...)
 }
 
-// claim marks an empty folder as a data folder, and refuses to take over one that something else lives in.
-func claim(root string) error {
-	entries, err := os.ReadDir(root)
+// Find opens a data folder that is there, and makes and changes nothing. Errors: CodeUnavailable where VibeFlow has never
+// been started, CodePrerequisite as Open.
+func Find(path string) (*Dir, error) {
+	root, err := filepath.Abs(path)
 	if err != nil {
-		return unusable(root, err)
+		return nil, contract.Errorf(contract.CodeInvalid, "data folder %q: %w", path, err).On("data")
+	}
+	claimed, err := Examine(root)
+	if err != nil {
+		return nil, err
+	}
+	if !claimed {
+		return nil, neverStarted(root)
+	}
+	return &Dir{root: root}, nil
+}
+
+func neverStarted(root string) error {
+	return contract.Errorf(contract.CodeUnavailable, "there is no VibeFlow in %s yet", root).
+		Mend("start it with `%s` and use another terminal for this command, or see it work first with `vibeflow demo`; "+
+			"one that is elsewhere is named with --data", startCommand(root))
+}
+
+// startCommand is how a user starts VibeFlow on a folder.
+func startCommand(root string) string {
+	if usual, err := Default(); err == nil && usual == root {
+		return "vibeflow up"
+	}
+	return "vibeflow up --data " + root
+}
+
+// Examine tells whether a folder has been marked as a data folder, changing nothing. It refuses (CodePrerequisite) what
+// Open would not take: a folder that something else lives in, one of a newer layout, one that cannot be read.
+func Examine(root string) (claimed bool, err error) {
+	entries, err := os.ReadDir(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, unusable(root, err)
 	}
 	// The marker is read after the listing: another process may be creating the folder at this moment, and it
 	// writes its marker before anything else.
 	content, err := os.ReadFile(filepath.Join(root, marker))
 	switch {
 	case err == nil:
-		return checkLayout(root, content)
+		return true, checkLayout(root, content)
 	case !errors.Is(err, fs.ErrNotExist):
-		return unusable(root, err)
+		return false, unusable(root, err)
 	}
 	for _, entry := range entries {
 		if !strings.HasPrefix(entry.Name(), ".vibeflow-") {
-			return contract.Errorf(contract.CodePrerequisite,
+			return false, contract.Errorf(contract.CodePrerequisite,
 				"%s holds other files (%s) and is not a VibeFlow data folder", root, entry.Name()).On("data").
 				Mend("name an empty or a new folder with --data")
 		}
 	}
-	content, err = json.Marshal(map[string]int{"layout": layout})
+	return false, nil
+}
+
+// claim marks an empty folder as a data folder, and refuses to take over one that something else lives in.
+func claim(root string) error {
+	if claimed, err := Examine(root); claimed || err != nil {
+		return err
+	}
+	content, err := json.Marshal(map[string]int{"layout": layout})
 	if err != nil {
 		return fmt.Errorf("encode the data folder's marker: %w", err)
 	}

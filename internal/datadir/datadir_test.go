@@ -103,6 +103,35 @@ func TestOpenRefusesWhatIsNotOurs(t *testing.T) {
 	}
 }
 
+func TestFindMakesNothing(t *testing.T) {
+	t.Parallel()
+	empty, missing := t.TempDir(), filepath.Join(t.TempDir(), "data")
+	for _, path := range []string{empty, missing} {
+		_, err := Find(path)
+		require.Equal(t, contract.CodeUnavailable, contract.CodeOf(err))
+		require.ErrorContains(t, err, path)
+		require.ErrorContains(t, err, "vibeflow up")
+	}
+	require.NoDirExists(t, missing)
+	require.NoError(t, os.WriteFile(filepath.Join(empty, "thesis.tex"), nil, 0o600))
+	_, err := Find(empty)
+	require.Equal(t, contract.CodePrerequisite, contract.CodeOf(err))
+	require.ErrorContains(t, err, "thesis.tex")
+
+	made := open(t)
+	found, err := Find(made.Root())
+	require.NoError(t, err)
+	require.Equal(t, made.Root(), found.Root())
+	_, err = found.Existing(SecretCLIToken)
+	require.Equal(t, contract.CodeUnavailable, contract.CodeOf(err), "made, and never started")
+	require.NoFileExists(t, filepath.Join(made.Root(), "secrets", "cli.token"))
+	token, err := made.Token(SecretCLIToken)
+	require.NoError(t, err)
+	existing, err := found.Existing(SecretCLIToken)
+	require.NoError(t, err)
+	require.Equal(t, token, existing)
+}
+
 func TestConcurrentFirstOpens(t *testing.T) {
 	t.Parallel()
 	root := filepath.Join(t.TempDir(), "data")

@@ -75,8 +75,7 @@ func (d *Dir) Endpoints() (Endpoints, error) {
 	server, _, serverOK := d.Published(ProcessServer)
 	temporal, _, temporalOK := d.Published(ProcessTemporal)
 	if !serverOK && !temporalOK {
-		return all, contract.Errorf(contract.CodeUnavailable, "VibeFlow is not running on %s", d.root).
-			Mend("start it: vibeflow up --data %s", d.root)
+		return all, d.NotRunning()
 	}
 	all.Server = server.Server
 	all.TemporalAddress, all.TemporalUI = temporal.TemporalAddress, temporal.TemporalUI
@@ -95,7 +94,7 @@ func (d *Dir) AwaitPublished(ctx context.Context, process Process) (Endpoints, e
 		select {
 		case <-ctx.Done():
 			return Endpoints{}, contract.Errorf(contract.CodeUnavailable, "`vibeflow %s` is not running on %s: %w",
-				process, d.root, ctx.Err()).Mend("start it, or start all of VibeFlow: vibeflow up --data %s", d.root)
+				process, d.root, ctx.Err()).Mend("start it, or start all of VibeFlow with `%s`", startCommand(d.root))
 		case <-time.After(awaitPoll):
 		}
 	}

@@ -43,6 +43,15 @@ func (d *Dir) Token(name Secret) (string, error) {
 	return readSecret(path)
 }
 
+// Existing is Token for clients: a secret that is not there (CodeUnavailable) is not made.
+func (d *Dir) Existing(name Secret) (string, error) {
+	token, err := readSecret(d.join("secrets", string(name)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", neverStarted(d.root)
+	}
+	return token, err
+}
+
 // Key returns a secret's 32 bytes.
 func (d *Dir) Key(name Secret) ([]byte, error) {
 	token, err := d.Token(name)
@@ -54,8 +63,11 @@ func (d *Dir) Key(name Secret) ([]byte, error) {
 
 func readSecret(path string) (string, error) {
 	info, err := os.Stat(path)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return "", err
+	}
+	if err != nil {
+		return "", unreadable(path, err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return "", contract.Errorf(contract.CodePrerequisite, "other users of this machine may read %s", path).
@@ -63,7 +75,7 @@ func readSecret(path string) (string, error) {
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return "", unusable(path, err)
+		return "", unreadable(path, err)
 	}
 	token := strings.TrimSpace(string(content))
 	if key, err := base64.RawURLEncoding.DecodeString(token); err != nil || len(key) != secretBytes {
@@ -71,6 +83,11 @@ func readSecret(path string) (string, error) {
 			Mend("restore it from a backup; VibeFlow never overwrites a secret")
 	}
 	return token, nil
+}
+
+func unreadable(path string, err error) error {
+	return contract.Errorf(contract.CodePrerequisite, "the data folder's secrets cannot be read: %w", err).On("data").
+		Mend("run this as the user who runs `vibeflow up`, or make %s readable for you alone", path)
 }
 
 // createSecret publishes a complete file by a hard link, which fails if another process was first: its secret stands.

@@ -6,13 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/vibeflow/vibeflow/contract"
@@ -48,6 +46,8 @@ type Options struct {
 	Deep bool
 
 	probe *hardware.Probe // nil: this machine
+	disk  func(path string) hardware.Disk
+	uid   func() int
 	now   func() time.Time
 }
 
@@ -59,6 +59,7 @@ const (
 	leastMemory    = 2 * gib // for the smallest model
 	comfortable    = 8 * gib // for the bundled model beside everything else: 4 GiB at its peak
 	dataNeeds      = 2 * gib // datasets, checkpoints and models of a first project
+	dataComfort    = 8 * gib
 	staleAfter     = 30 * 24 * time.Hour
 	toleratedDrift = 2 * time.Minute
 )
@@ -73,7 +74,7 @@ func Run(ctx context.Context, options Options) []Check {
 		options.Listen = DefaultListen
 	}
 	if options.now == nil {
-		options.now = time.Now
+		options.now, options.uid, options.disk = time.Now, os.Geteuid, hardware.DiskOf
 	}
 	machine := options.probe.Detect(ctx, options.DataDir)
 	checks := []Check{
@@ -128,17 +129,21 @@ func checkMemory(machine hardware.Hardware) Check {
 }
 
 func checkDisk(ctx context.Context, options Options) Check {
-	data := hardware.DiskOf(options.DataDir)
-	check := Check{Name: "disk", Status: OK, Found: fmt.Sprintf("%s free for data (%s)", bytes(data.Free), options.DataDir)}
-	if data.Total != 0 && data.Free < dataNeeds {
-		check.Status, check.Remedy = Fail, "free some, or name a folder on a larger disk with --data"
+	data := options.disk(options.DataDir)
+	check := Check{Name: "disk", Status: OK, Found: fmt.Sprintf("%s for data (%s)", free(data), options.DataDir)}
+	switch {
+	case data.Total == 0:
+	case data.Free < dataNeeds:
+		check.Status, check.Remedy = Fail, "nearly full: free some, or name a folder on a larger disk with --data"
+	case data.Free < dataComfort:
+		check.Status, check.Remedy = Warn, "enough for small models; checkpoints of larger ones pause when the disk is full"
 	}
 	cache, err := cacheDir(options)
 	if err != nil {
 		return Check{Name: "disk", Status: Fail, Found: err.Error(), Remedy: "set HOME or XDG_CACHE_HOME"}
 	}
-	disk := hardware.DiskOf(cache)
-	check.Found += fmt.Sprintf(", %s for the runner's environment (%s)", bytes(disk.Free), cache)
+	disk := options.disk(cache)
+	check.Found += fmt.Sprintf(", %s for the runner's environment (%s)", free(disk), cache)
 	env, _, err := pyenv.Inspect(ctx, options.Python)
 	if missing := err != nil || env == nil; missing && disk.Total != 0 && disk.Free < pyenv.NeedBytes {
 		check.Status = Fail
@@ -147,59 +152,18 @@ func checkDisk(ctx context.Context, options Options) Check {
 	return check
 }
 
+func free(disk hardware.Disk) string {
+	if disk.Total == 0 {
+		return "unknown space"
+	}
+	return bytes(disk.Free) + " free"
+}
+
 func cacheDir(options Options) (string, error) {
 	if options.Python.CacheDir != "" {
 		return options.Python.CacheDir, nil
 	}
 	return pyenv.DefaultCacheDir()
-}
-
-// checkDataFolder looks at permissions: everything in the folder is its user's alone.
-func checkDataFolder(options Options) Check {
-	root := options.DataDir
-	check := Check{Name: "data folder", Status: OK, Found: root}
-	info, err := os.Stat(root)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		check.Found += " (will be made)"
-		return check
-	case err != nil:
-		check.Status, check.Found, check.Remedy = Fail, err.Error(), "name another folder with --data"
-		return check
-	case !info.IsDir():
-		check.Status, check.Found, check.Remedy = Fail, root+" is not a folder", "name another one with --data"
-		return check
-	}
-	if err := writable(root); err != nil {
-		check.Status, check.Found, check.Remedy = Fail, err.Error(), "make it writable for this user, or name another folder with --data"
-		return check
-	}
-	if open := openToOthers(root); len(open) > 0 {
-		check.Status = Fail
-		check.Found = "other users of this machine may read " + strings.Join(open, ", ")
-		check.Remedy = "chmod go-rwx " + strings.Join(open, " ")
-	}
-	return check
-}
-
-// writable asks the system rather than trying, so that nothing is changed.
-func writable(dir string) error {
-	const writeAndSearch = 0x2 | 0x1
-	if err := syscall.Access(dir, writeAndSearch); err != nil {
-		return fmt.Errorf("%s cannot be written: %w", dir, err)
-	}
-	return nil
-}
-
-func openToOthers(root string) (open []string) {
-	paths := []string{root}
-	secrets, _ := filepath.Glob(filepath.Join(root, "secrets", "*")) // the pattern is valid
-	for _, path := range append(paths, secrets...) {
-		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
-			open = append(open, path)
-		}
-	}
-	return open
 }
 
 // checkClock compares the clock with the newest file that VibeFlow has written: leases and tokens go by it.

@@ -28,6 +28,8 @@ func healthy(t *testing.T) Options {
 		DataDir: dir.Root(), Listen: loopback.FreeAddress(t),
 		Python: pyenv.Options{Files: fstest.MapFS{"cpu.lock": {Data: []byte("none")}}, Kind: pyenv.KindCPU, CacheDir: filepath.Join(t.TempDir(), "cache")},
 		probe:  machine("16777216", "12582912", "avx2 avx512_bf16", ""),
+		disk:   func(path string) hardware.Disk { return hardware.Disk{Path: path, Total: 100 * gib, Free: 50 * gib} },
+		uid:    os.Geteuid, now: time.Now,
 	}
 }
 
@@ -66,7 +68,7 @@ func TestAHealthyMachine(t *testing.T) {
 		if check.Status != OK {
 			require.NotEmpty(t, check.Remedy, check.Name)
 		}
-		if check.Name != "runner environment" && check.Name != "disk" {
+		if check.Name != "runner environment" {
 			require.Equal(t, OK, check.Status, "%+v", check)
 		}
 	}
@@ -91,6 +93,29 @@ func TestWhatIsWrongIsFoundAndHasARemedy(t *testing.T) {
 			require.NoError(t, os.WriteFile(filepath.Join(o.DataDir, "secrets", "jwt.key"), nil, 0o600))
 			require.NoError(t, os.Chmod(filepath.Join(o.DataDir, "secrets", "jwt.key"), 0o644))
 		}, "data folder", Fail, "chmod go-rwx"},
+		"a disk that is nearly full": {func(_ *testing.T, o *Options) {
+			o.disk = func(string) hardware.Disk { return hardware.Disk{Total: 100 * gib, Free: gib} }
+		}, "disk", Fail, "free some"},
+		"no room for the environment": {func(_ *testing.T, o *Options) {
+			o.disk = func(path string) hardware.Disk {
+				if path == o.DataDir {
+					return hardware.Disk{Total: 100 * gib, Free: 50 * gib}
+				}
+				return hardware.Disk{Total: 100 * gib, Free: gib}
+			}
+		}, "disk", Fail, "XDG_CACHE_HOME"},
+		"a folder of other files": {func(t *testing.T, o *Options) {
+			o.DataDir = t.TempDir()
+			require.NoError(t, os.WriteFile(filepath.Join(o.DataDir, "thesis.tex"), nil, 0o600))
+		}, "data folder", Fail, "empty or a new folder"},
+		"a folder of another user": {func(_ *testing.T, o *Options) {
+			o.uid = func() int { return os.Geteuid() + 1 }
+		}, "data folder", Fail, "run VibeFlow as"},
+		"a folder below a file": {func(t *testing.T, o *Options) {
+			file := filepath.Join(t.TempDir(), "file")
+			require.NoError(t, os.WriteFile(file, nil, 0o600))
+			o.DataDir = filepath.Join(file, "data")
+		}, "data folder", Fail, "--data"},
 		"a file for a folder": {func(t *testing.T, o *Options) {
 			o.DataDir = filepath.Join(t.TempDir(), "file")
 			require.NoError(t, os.WriteFile(o.DataDir, nil, 0o600))
