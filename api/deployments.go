@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"net/http"
 
 	"github.com/labstack/echo/v5"
@@ -46,7 +45,11 @@ func (s *Server) deploy(ctx ctx, model *store.Model, queue string) (id string, i
 	if queue, err = s.queueOr(ctx, queue); err != nil {
 		return "", false, err
 	}
-	created := contract.DeploymentCreated{ProjectID: cmp.Or(model.ProjectID, store.DefaultProject), ModelID: model.ID,
+	project, err := s.project(ctx, model.ProjectID)
+	if err != nil {
+		return "", false, err
+	}
+	created := contract.DeploymentCreated{ProjectID: project.ID, ModelID: model.ID,
 		Queue: contract.ServeQueue(queue)}
 	id = contract.NewID(contract.PrefixDeployment)
 	err = s.start(ctx, contract.KindDeployment, id, created, contract.Start{Workflow: contract.WorkflowDeploy,

@@ -66,10 +66,11 @@ func (s *Server) sse(c *echo.Context, kind contract.Kind, id string, after int64
 
 // startAfter is where a watcher goes on. One that claims to have seen more than there is would wait for ever.
 func (s *Server) startAfter(c *echo.Context, kind contract.Kind, id string, after int64) (int64, error) {
-	last, err := s.Store.LastSeq(c.Request().Context(), contract.Stream(kind, id))
-	if err == nil && last == 0 {
-		err = contract.Errorf(contract.CodeNotFound, "there is no %s %q", kind, id).On("id")
+	ctx := c.Request().Context()
+	if err := s.Store.Reaches(ctx, kind, id); err != nil {
+		return 0, err
 	}
+	last, err := s.Store.LastSeq(ctx, contract.Stream(kind, id))
 	return min(after, last), err
 }
 

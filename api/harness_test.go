@@ -21,6 +21,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/vibeflow/vibeflow/api"
 	"github.com/vibeflow/vibeflow/api/apigen"
@@ -61,7 +62,7 @@ func newWorld(t *testing.T, changes ...func(*api.Options)) *world {
 		MasterKey: signingKey, Index: w.store, SpoolDir: filepath.Join(w.dir, "spool"), Logger: quiet})
 	require.NoError(t, err)
 	w.options = api.Options{Store: w.store, Artifacts: w.artifacts, CLIToken: ownerToken, SigningKey: signingKey, Advise: w.advise,
-		DataRoot: w.dir, Version: "test", MaxUploadBytes: maxUpload, Logger: quiet}
+		DataRoot: w.dir, Version: "test", MaxUploadBytes: maxUpload, Logger: quiet, BcryptCost: bcrypt.MinCost}
 	for _, change := range changes {
 		change(&w.options)
 	}

@@ -24,10 +24,14 @@ func (s *Server) GenerateKey(c *echo.Context) error {
 	if !request.ExpiresAt.IsZero() && request.ExpiresAt.Before(time.Now()) {
 		return contract.Errorf(contract.CodeInvalid, "the key would have expired already").On("expires_at").Mend("name a time to come")
 	}
-	secret := auth.NewKey()
-	key := store.APIKey{ID: contract.NewID(contract.PrefixKey), ProjectID: store.DefaultProject, Name: request.Name,
-		KeyHash: auth.HashKey(s.SigningKey, secret), Prefix: auth.KeyPrefix(secret), ExpiresAt: request.ExpiresAt}
 	ctx := c.Request().Context()
+	project, err := s.project(ctx, request.ProjectID)
+	if err != nil {
+		return err
+	}
+	secret := auth.NewKey()
+	key := store.APIKey{ID: contract.NewID(contract.PrefixKey), UserID: auth.PrincipalOf(ctx).UserID, ProjectID: project.ID, Name: request.Name,
+		Scopes: scopesOf(request), KeyHash: auth.HashKey(s.SigningKey, secret), Prefix: auth.KeyPrefix(secret), ExpiresAt: request.ExpiresAt}
 	if err := s.Store.CreateAPIKey(ctx, key); err != nil {
 		return err
 	}
@@ -36,6 +40,24 @@ func (s *Server) GenerateKey(c *echo.Context) error {
 		return err
 	}
 	return c.JSON(http.StatusCreated, apigen.CreatedKey{Key: viewKey(*stored), Secret: secret})
+}
+
+// scopesOf is what a key may do: ask deployed models, unless it says more.
+func scopesOf(request apigen.CreateKey) []contract.Scope {
+	if len(request.Scopes) == 0 {
+		return []contract.Scope{contract.ScopeInference}
+	}
+	return mapped(request.Scopes, func(s apigen.Scope) contract.Scope { return contract.Scope(s) })
+}
+
+// countUse counts the uses of keys.
+func (s *Server) countUse(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c *echo.Context) error {
+		if key := auth.PrincipalOf(c.Request().Context()).KeyID; key != "" {
+			s.usage.add(key, 1, time.Now())
+		}
+		return next(c)
+	}
 }
 
 // ListKeys lists keys, without their secrets.

@@ -16,53 +16,7 @@ import (
 	"github.com/labstack/echo/v5"
 
 	"github.com/vibeflow/vibeflow/contract"
-	"github.com/vibeflow/vibeflow/internal/auth"
 )
-
-const sessionCookie = "vibeflow_session"
-
-// owner lets the data folder's token and a signed-in browser in. A browser's writes must come from our own pages.
-func (s *Server) owner(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c *echo.Context) error {
-		if isProbe(c.Request().URL.Path) {
-			return next(c)
-		}
-		if err := s.authenticate(c.Request()); err != nil {
-			return err
-		}
-		return next(c)
-	}
-}
-
-func isProbe(path string) bool { return path == "/healthz" || path == "/readyz" }
-
-func (s *Server) authenticate(r *http.Request) error {
-	if token, ok := bearer(r); ok {
-		if auth.SameToken(token, s.CLIToken) {
-			return nil
-		}
-		if auth.ParseKey(token) == nil {
-			return contract.Errorf(contract.CodeForbidden, "API keys reach /v1 only").
-				Mend("use the token in secrets/cli.token of the server's data folder")
-		}
-		return contract.Errorf(contract.CodeUnauthenticated, "the token is not this server's").
-			Mend("use the token in secrets/cli.token of the server's data folder")
-	}
-	cookie, err := r.Cookie(sessionCookie)
-	if err != nil {
-		return contract.Errorf(contract.CodeUnauthenticated, "you are not signed in").
-			Mend("send the token in secrets/cli.token as a bearer token, or sign a browser in with `vibeflow open`")
-	}
-	if crossSite(r) {
-		return contract.Errorf(contract.CodeForbidden, "this request comes from another site")
-	}
-	return s.sessions.Check(cookie.Value)
-}
-
-func bearer(r *http.Request) (string, bool) {
-	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
-	return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "Bearer")
-}
 
 // crossSite tells a request that a browser made for a page of another site (forged with the user's cookie).
 func crossSite(r *http.Request) bool {
@@ -135,10 +89,24 @@ func newValidator(doc *openapi3.T) (*validator, error) {
 	return &validator{router: router}, err
 }
 
+func (v *validator) find(r *http.Request) (*routers.Route, map[string]string, error) {
+	return v.router.FindRoute(r)
+}
+
+// access is what the document says that an operation asks of its caller. What it does not know asks for somebody who is
+// signed in, so that strangers learn nothing.
+func (v *validator) access(r *http.Request) access {
+	route, _, err := v.find(r)
+	if err != nil {
+		return accessRead
+	}
+	return accessOf(r.Method, route.Operation)
+}
+
 func (v *validator) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c *echo.Context) error {
 		r := c.Request()
-		route, params, err := v.router.FindRoute(r)
+		route, params, err := v.find(r)
 		if errors.Is(err, routers.ErrMethodNotAllowed) {
 			return echo.NewHTTPError(http.StatusMethodNotAllowed, fmt.Sprintf("%s cannot be asked for by %s", r.URL.Path, r.Method))
 		}

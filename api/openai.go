@@ -6,55 +6,34 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v5"
 
 	"github.com/vibeflow/vibeflow/contract"
-	"github.com/vibeflow/vibeflow/internal/auth"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
 
 // openAI serves the surface that OpenAI's SDKs know, as far as deployed models need it. A request goes to the engine
 // that serves its model; what the engine answers is passed on as it comes.
 func (s *Server) openAI() {
-	v1 := s.echo.Group("/v1", limitBody, s.keyHolder)
+	v1 := s.echo.Group("/v1", limitBody, s.requires(openAIAccess), s.countUse)
 	v1.GET("/models", s.openAIModels)
 	v1.GET("/models/:model", s.openAIModel)
 	v1.POST("/chat/completions", s.chatCompletions)
 }
 
-// keyHolder lets API keys and the owner in.
-func (s *Server) keyHolder(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c *echo.Context) error {
-		token, ok := bearer(c.Request())
-		if !ok {
-			return contract.Errorf(contract.CodeUnauthenticated, "there is no API key in the request").
-				Mend("send `Authorization: Bearer KEY`; make a key with `vibeflow keys create NAME`")
-		}
-		if auth.SameToken(token, s.CLIToken) {
-			return next(c)
-		}
-		if err := s.checkKey(c.Request().Context(), token); err != nil {
-			return err
-		}
-		return next(c)
+// openAIAccess is what a route of /v1 asks for: a key with the scope, or a person.
+func openAIAccess(r *http.Request) access {
+	switch {
+	case !strings.HasPrefix(r.URL.Path, "/v1/files") && !strings.HasPrefix(r.URL.Path, "/v1/fine_tuning"):
+		return accessInference
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+		return accessRead
+	default:
+		return accessWrite
 	}
-}
-
-func (s *Server) checkKey(ctx context.Context, token string) error {
-	if err := auth.ParseKey(token); err != nil {
-		return err
-	}
-	key, err := s.Store.GetAPIKeyByHash(ctx, auth.HashKey(s.SigningKey, token))
-	if contract.CodeOf(err) == contract.CodeNotFound || (err == nil && !key.Valid(time.Now())) {
-		return contract.Errorf(contract.CodeUnauthenticated, "this API key is unknown, revoked or expired").Mend("make another one")
-	}
-	if err != nil {
-		return err
-	}
-	s.usage.add(key.ID, 1, time.Now())
-	return nil
 }
 
 type openAIModel struct {

@@ -19,8 +19,8 @@ import (
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/api/stream"
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/account"
 	"github.com/vibeflow/vibeflow/internal/artifact"
-	"github.com/vibeflow/vibeflow/internal/auth"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
 
@@ -30,7 +30,7 @@ type Options struct {
 	Artifacts *artifact.Store
 	// Gateway serves workers under /internal.
 	Gateway interface{ Register(g *echo.Group) }
-	// CLIToken signs the owner's CLI in; SigningKey (≥ 32 bytes) signs sessions and is the pepper of API keys.
+	// CLIToken signs the owner's CLI in; SigningKey (≥ 32 bytes) signs access tokens and is the pepper of API keys.
 	CLIToken   string
 	SigningKey []byte
 	// Advise proposes a configuration; fixed choices of the input are kept. It refuses what cannot be trained.
@@ -45,8 +45,12 @@ type Options struct {
 	// MaxUploadBytes bounds a dataset's file; 0 means 20 GB.
 	MaxUploadBytes int64
 	// Hosts are the names under which browsers may call, beside loopback ones (DNS rebinding).
-	Hosts  []string
-	Logger *slog.Logger
+	Hosts []string
+	// Exposed says that others than this machine's users can reach the server: sign-up is closed until an owner opens it.
+	Exposed bool
+	// BcryptCost is the work factor of passwords; 0 means auth.DefaultCost.
+	BcryptCost int
+	Logger     *slog.Logger
 }
 
 const (
@@ -63,7 +67,7 @@ type Server struct {
 	Options
 	echo     *echo.Echo
 	document *openapi3.T
-	sessions *auth.Sessions
+	accounts *account.Accounts
 	sockets  *stream.WebSocket
 	usage    *keyUsage
 	metrics  *prometheus.Registry
@@ -84,7 +88,11 @@ func New(opts Options) (*Server, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	s := &Server{Options: opts, echo: echo.New(), sessions: auth.NewSessions(opts.SigningKey),
+	accounts, err := account.New(account.Options{Store: opts.Store, SigningKey: opts.SigningKey, BcryptCost: opts.BcryptCost, Logger: opts.Logger})
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{Options: opts, echo: echo.New(), accounts: accounts,
 		sockets: stream.NewWebSocket(publicLog{opts.Store}), usage: newKeyUsage(opts.Store, opts.Logger)}
 	s.watching, s.endWatching = context.WithCancel(context.Background())
 	doc, err := openapi3.NewLoader().LoadFromData(document)
@@ -102,15 +110,15 @@ func (s *Server) routes(doc *openapi3.T) error {
 	if err != nil {
 		return err
 	}
-	s.echo.Use(requestID, s.measured(), middleware.Recover(), secureHeaders, s.knownHost)
+	s.echo.Use(requestID, s.measured(), middleware.Recover(), secureHeaders, s.knownHost, showNothing)
 	s.probes()
 	s.signIn()
 	s.temporalUI()
 	s.openAI()
 	if s.Gateway != nil {
-		s.Gateway.Register(s.echo.Group("/internal"))
+		s.Gateway.Register(s.echo.Group("/internal", showAll))
 	}
-	native := s.echo.Group("", limitBody, s.owner, validate.middleware)
+	native := s.echo.Group("", limitBody, s.audited(validate), s.requires(validate.access), validate.middleware)
 	apigen.RegisterHandlers(native, s)
 	return nil
 }
@@ -126,6 +134,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	go s.usage.run(ctx)
+	go s.housekeeping(ctx)
 	select {
 	case err := <-failed:
 		return err

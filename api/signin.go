@@ -1,41 +1,66 @@
 package api
 
 import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
 	"log/slog"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"regexp"
 	"time"
 
 	"github.com/labstack/echo/v5"
 
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
-	"github.com/vibeflow/vibeflow/internal/auth"
 )
 
-// signIn serves the one-time link and the page that a signed-in browser lands on.
+// signIn serves the pages that one-time links open.
 func (s *Server) signIn() {
-	s.echo.GET("/signin", s.redeem)
+	s.echo.GET(signInPage, page(signInHTML))
+	s.echo.GET(passwordPage, page(passwordHTML))
 	s.echo.GET("/", s.front)
 }
 
-// CreateSignInLink makes a link that signs a browser in, once.
-func (s *Server) CreateSignInLink(c *echo.Context) error {
-	code, expires := s.sessions.Link()
-	link := url.URL{Scheme: c.Scheme(), Host: c.Request().Host, Path: "/signin", RawQuery: url.Values{"code": {code}}.Encode()}
-	return c.JSON(http.StatusOK, apigen.SignInLink{URL: link.String(), ExpiresAt: expires})
-}
+// Where links lead. The code stands behind #, so that it is in nobody's log: browsers keep that part to themselves.
+const (
+	signInPage   = "/signin"
+	passwordPage = "/password"
+)
 
-func (s *Server) redeem(c *echo.Context) error {
-	token, err := s.sessions.Redeem(c.QueryParam("code"))
+// CreateSignInLink makes a link that signs a browser in as the owner, once.
+func (s *Server) CreateSignInLink(c *echo.Context) error {
+	code, expires, err := s.accounts.Link(c.Request().Context())
 	if err != nil {
 		return err
 	}
-	c.SetCookie(&http.Cookie{Name: sessionCookie, Value: token, Path: "/", HttpOnly: true, Secure: c.IsTLS(),
-		SameSite: http.SameSiteStrictMode, MaxAge: int(auth.SessionLife / time.Second)})
-	// Not a redirect: a browser that came from elsewhere would not send a strict cookie along with it.
-	return c.HTML(http.StatusOK, `<!doctype html><title>VibeFlow</title><meta http-equiv="refresh" content="0;url=/">Signed in. <a href="/">Go on</a>`)
+	return c.JSON(http.StatusOK, link(c, signInPage, code, expires))
+}
+
+func link(c *echo.Context, page, code string, expires time.Time) apigen.SignInLink {
+	to := url.URL{Scheme: c.Scheme(), Host: c.Request().Host, Path: page, Fragment: code}
+	return apigen.SignInLink{URL: to.String(), ExpiresAt: expires}
+}
+
+//go:embed pages/signin.html
+var signInHTML string
+
+//go:embed pages/password.html
+var passwordHTML string
+
+var pageScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
+
+// page serves a page with one script, which alone may run, and ask this server alone.
+func page(html string) echo.HandlerFunc {
+	sum := sha256.Sum256([]byte(pageScript.FindStringSubmatch(html)[1]))
+	policy := "default-src 'none'; style-src 'unsafe-inline'; connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'; script-src 'sha256-" +
+		base64.StdEncoding.EncodeToString(sum[:]) + "'"
+	return func(c *echo.Context) error {
+		c.Response().Header().Set("Content-Security-Policy", policy)
+		return c.HTML(http.StatusOK, html)
+	}
 }
 
 const frontPage = `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -67,8 +92,9 @@ func (s *Server) temporalUI() {
 		}
 		return nil
 	}
-	s.echo.Any("/temporal", serve, s.owner)
-	s.echo.Any("/temporal/*", serve, s.owner)
+	owner := s.requires(always(accessOwner))
+	s.echo.Any("/temporal", serve, owner)
+	s.echo.Any("/temporal/*", serve, owner)
 }
 
 // temporalURL is nil while there is no UI.
@@ -90,7 +116,7 @@ func (s *Server) towards(target *url.URL, r *httputil.ProxyRequest) {
 	r.Out.Host = target.Host
 	r.Out.Header.Del("Cookie")
 	for _, cookie := range r.In.Cookies() {
-		if cookie.Name != sessionCookie {
+		if cookie.Name != accessCookie && cookie.Name != refreshCookie {
 			r.Out.AddCookie(cookie)
 		}
 	}

@@ -29,7 +29,7 @@ func (s *Server) probes() {
 	s.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		requests, latency, newStateCollector(s.Store))
 	handler := echo.WrapHandler(promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}))
-	s.echo.GET("/metrics", handler, s.owner)
+	s.echo.GET("/metrics", handler, s.requires(always(accessOwner)))
 	s.echo.GET("/api/openapi.yaml", func(c *echo.Context) error { return c.Blob(http.StatusOK, "application/yaml", document) })
 }
 

@@ -17,7 +17,6 @@ import (
 
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/artifact"
-	"github.com/vibeflow/vibeflow/internal/store"
 )
 
 const (
@@ -160,14 +159,12 @@ func (s *Server) describe(ctx context.Context, fileName string, form *upload) er
 	if form.name == "" {
 		form.name = cmp.Or(strings.TrimSuffix(form.fileName, path.Ext(form.fileName)), form.fileName)
 	}
-	if form.project == "" {
-		form.project = store.DefaultProject
+	project, err := s.project(ctx, form.project)
+	if err != nil {
+		return err
 	}
-	_, err := s.Store.GetProject(ctx, form.project)
-	if contract.CodeOf(err) == contract.CodeNotFound {
-		return contract.Errorf(contract.CodeNotFound, "there is no project %q", form.project).On("project_id")
-	}
-	return err
+	form.project = project.ID
+	return nil
 }
 
 func checkName(field, name string) error {

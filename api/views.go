@@ -119,7 +119,7 @@ func viewPipeline(p store.Pipeline) apigen.Pipeline {
 }
 
 func viewKey(k store.APIKey) apigen.Key {
-	return apigen.Key{ID: k.ID, Name: k.Name, Prefix: k.Prefix, UsageCount: k.UsageCount, CreatedAt: k.CreatedAt,
+	return apigen.Key{ID: k.ID, ProjectID: k.ProjectID, UserID: k.UserID, Scopes: mapped(k.Grants(), func(s contract.Scope) apigen.Scope { return apigen.Scope(s) }), Name: k.Name, Prefix: k.Prefix, UsageCount: k.UsageCount, CreatedAt: k.CreatedAt,
 		LastUsedAt: k.LastUsedAt, ExpiresAt: k.ExpiresAt, RevokedAt: k.RevokedAt}
 }
 

@@ -19,6 +19,9 @@ const (
 	CodeTooLarge        Code = "too_large"        // over a size limit
 	CodeUnsupported     Code = "unsupported"      // not a format or method that VibeFlow has
 	CodeUnavailable     Code = "unavailable"      // something needed is not running: try again
+	CodeRateLimited     Code = "rate_limited"     // too many requests: try again later
+	CodePrecondition    Code = "precondition"     // the resource has changed since the caller read it
+	CodeNoPrecondition  Code = "no_precondition"  // a change that does not say which version it is meant for
 	CodeEpochSuperseded Code = "epoch_superseded" // a newer launch owns this run
 	CodeInUse           Code = "in_use"           // a port or a data folder has an owner
 	CodePrerequisite    Code = "prerequisite"     // the machine lacks something (Python, disk, a driver)

@@ -18,6 +18,8 @@ const (
 	PrefixExport     = "exp_"
 	PrefixPipeline   = "pipe_"
 	PrefixKey        = "key_"
+	PrefixUser       = "user_"
+	PrefixSession    = "sess_"
 )
 
 // NewID returns prefix + 24 random hexadecimal digits (96 bits).

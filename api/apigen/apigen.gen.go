@@ -14,6 +14,66 @@ import (
 	"github.com/vibeflow/vibeflow/contract"
 )
 
+// Defines values for AuditActorKind.
+const (
+	AuditActorKindAPIKey   AuditActorKind = "api_key"
+	AuditActorKindCliToken AuditActorKind = "cli_token"
+	AuditActorKindNobody   AuditActorKind = "nobody"
+	AuditActorKindSession  AuditActorKind = "session"
+)
+
+// Valid indicates whether the value is a known member of the AuditActorKind enum.
+func (e AuditActorKind) Valid() bool {
+	switch e {
+	case AuditActorKindAPIKey:
+		return true
+	case AuditActorKindCliToken:
+		return true
+	case AuditActorKindNobody:
+		return true
+	case AuditActorKindSession:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AuthStatusSignup.
+const (
+	Closed AuthStatusSignup = "closed"
+	Open   AuthStatusSignup = "open"
+)
+
+// Valid indicates whether the value is a known member of the AuthStatusSignup enum.
+func (e AuthStatusSignup) Valid() bool {
+	switch e {
+	case Closed:
+		return true
+	case Open:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MeBy.
+const (
+	MeByCliToken MeBy = "cli_token"
+	MeBySession  MeBy = "session"
+)
+
+// Valid indicates whether the value is a known member of the MeBy enum.
+func (e MeBy) Valid() bool {
+	switch e {
+	case MeByCliToken:
+		return true
+	case MeBySession:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ModelKind.
 const (
 	ModelKindBase  ModelKind = "base"
@@ -26,6 +86,99 @@ func (e ModelKind) Valid() bool {
 	case ModelKindBase:
 		return true
 	case ModelKindTuned:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ProjectStatus.
+const (
+	Active   ProjectStatus = "active"
+	Archived ProjectStatus = "archived"
+	Deleted  ProjectStatus = "deleted"
+)
+
+// Valid indicates whether the value is a known member of the ProjectStatus enum.
+func (e ProjectStatus) Valid() bool {
+	switch e {
+	case Active:
+		return true
+	case Archived:
+		return true
+	case Deleted:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Role.
+const (
+	Member Role = "member"
+	Owner  Role = "owner"
+)
+
+// Valid indicates whether the value is a known member of the Role enum.
+func (e Role) Valid() bool {
+	switch e {
+	case Member:
+		return true
+	case Owner:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for Scope.
+const (
+	Inference Scope = "inference"
+	Read      Scope = "read"
+	Write     Scope = "write"
+)
+
+// Valid indicates whether the value is a known member of the Scope enum.
+func (e Scope) Valid() bool {
+	switch e {
+	case Inference:
+		return true
+	case Read:
+		return true
+	case Write:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SessionTokenType.
+const (
+	Bearer SessionTokenType = "Bearer"
+)
+
+// Valid indicates whether the value is a known member of the SessionTokenType enum.
+func (e SessionTokenType) Valid() bool {
+	switch e {
+	case Bearer:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SettingLevel.
+const (
+	SettingLevelSystem SettingLevel = "system"
+	SettingLevelUser   SettingLevel = "user"
+)
+
+// Valid indicates whether the value is a known member of the SettingLevel enum.
+func (e SettingLevel) Valid() bool {
+	switch e {
+	case SettingLevelSystem:
+		return true
+	case SettingLevelUser:
 		return true
 	default:
 		return false
@@ -101,6 +254,24 @@ func (e Status) Valid() bool {
 	}
 }
 
+// Defines values for ListAuditParamsOutcome.
+const (
+	Done    ListAuditParamsOutcome = "done"
+	Refused ListAuditParamsOutcome = "refused"
+)
+
+// Valid indicates whether the value is a known member of the ListAuditParamsOutcome enum.
+func (e ListAuditParamsOutcome) Valid() bool {
+	switch e {
+	case Done:
+		return true
+	case Refused:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PreviewDatasetParamsSplit.
 const (
 	Eval  PreviewDatasetParamsSplit = "eval"
@@ -152,10 +323,72 @@ type AddModel struct {
 	Source string `json:"source"`
 }
 
+// AuditActor defines model for AuditActor.
+type AuditActor struct {
+	ID   string         `json:"id,omitempty,omitzero"`
+	Kind AuditActorKind `json:"kind"`
+
+	// Name The e-mail address, or the key's name, at that time.
+	Name string `json:"name,omitempty,omitzero"`
+}
+
+// AuditActorKind defines model for AuditActor.Kind.
+type AuditActorKind string
+
+// AuditEvent defines model for AuditEvent.
+type AuditEvent struct {
+	// Action The operation, by its operationId.
+	Action string     `json:"action"`
+	Actor  AuditActor `json:"actor"`
+
+	// Address Where the request came from.
+	Address string    `json:"address,omitempty,omitzero"`
+	At      time.Time `json:"at"`
+
+	// Code Why it was refused (contract.Code).
+	Code      string `json:"code,omitempty,omitzero"`
+	ID        int64  `json:"id"`
+	ProjectID string `json:"project_id,omitempty,omitzero"`
+	RequestID string `json:"request_id,omitempty,omitzero"`
+
+	// Resource The id that the operation was asked for.
+	Resource string `json:"resource,omitempty,omitzero"`
+
+	// Status The HTTP status that it got.
+	Status int `json:"status"`
+}
+
+// AuditPage defines model for AuditPage.
+type AuditPage struct {
+	Items []AuditEvent `json:"items"`
+
+	// NextCursor Absent on the last page.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
+// AuthStatus defines model for AuthStatus.
+type AuthStatus struct {
+	// NeedsOwner Nobody has an account yet: the first-start link (`vibeflow open`) lets its holder make the owner's.
+	NeedsOwner bool `json:"needs_owner"`
+	SignedIn   bool `json:"signed_in"`
+
+	// Signup Whether anybody may register.
+	Signup AuthStatusSignup `json:"signup"`
+}
+
+// AuthStatusSignup Whether anybody may register.
+type AuthStatusSignup string
+
 // CancelTraining defines model for CancelTraining.
 type CancelTraining struct {
 	// Keep Stop and keep: register a model from the last checkpoint.
 	Keep bool `json:"keep,omitempty,omitzero"`
+}
+
+// ChangePassword defines model for ChangePassword.
+type ChangePassword struct {
+	CurrentPassword string `json:"current_password"`
+	NewPassword     string `json:"new_password"`
 }
 
 // Comparison defines model for Comparison.
@@ -185,6 +418,23 @@ type ConfirmPipeline struct {
 type CreateKey struct {
 	ExpiresAt time.Time `json:"expires_at,omitempty,omitzero"`
 	Name      string    `json:"name"`
+
+	// ProjectID Absent: the caller's default project.
+	ProjectID string `json:"project_id,omitempty,omitzero"`
+
+	// Scopes Absent: inference alone.
+	Scopes []Scope `json:"scopes,omitempty,omitzero"`
+}
+
+// CreateUser defines model for CreateUser.
+type CreateUser struct {
+	Email string `json:"email"`
+
+	// Name A name for people; no control characters.
+	Name Name `json:"name,omitempty,omitzero"`
+
+	// Role An owner reaches everything; a member, the projects of their own.
+	Role Role `json:"role,omitempty,omitzero"`
 }
 
 // CreatedKey defines model for CreatedKey.
@@ -259,6 +509,24 @@ type DeploymentPage struct {
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
+// Device defines model for Device.
+type Device struct {
+	Address string `json:"address,omitempty,omitzero"`
+
+	// Client The User-Agent that signed in.
+	Client     string    `json:"client"`
+	CreatedAt  time.Time `json:"created_at"`
+	Current    bool      `json:"current,omitempty,omitzero"`
+	ExpiresAt  time.Time `json:"expires_at"`
+	ID         string    `json:"id"`
+	LastUsedAt time.Time `json:"last_used_at"`
+}
+
+// DeviceList defines model for DeviceList.
+type DeviceList struct {
+	Items []Device `json:"items"`
+}
+
 // Evaluation defines model for Evaluation.
 type Evaluation struct {
 	CompletedAt time.Time        `json:"completed_at,omitempty,omitzero"`
@@ -325,6 +593,12 @@ type ExportPage struct {
 type Health struct {
 	Checks map[string]string `json:"checks,omitempty,omitzero"`
 	Status string            `json:"status"`
+}
+
+// Invitation defines model for Invitation.
+type Invitation struct {
+	Link SignInLink `json:"link"`
+	User User       `json:"user"`
 }
 
 // Job defines model for Job.
@@ -403,8 +677,13 @@ type Key struct {
 
 	// Prefix The key's first characters, to tell keys apart.
 	Prefix     string    `json:"prefix"`
+	ProjectID  string    `json:"project_id"`
 	RevokedAt  time.Time `json:"revoked_at,omitempty,omitzero"`
+	Scopes     []Scope   `json:"scopes"`
 	UsageCount int64     `json:"usage_count,omitempty,omitzero"`
+
+	// UserID Who made it.
+	UserID string `json:"user_id,omitempty,omitzero"`
 }
 
 // KeyPage defines model for KeyPage.
@@ -423,11 +702,35 @@ type LogLine struct {
 	Seq     int64     `json:"seq"`
 }
 
+// Login defines model for Login.
+type Login struct {
+	// Cookie For browsers. The tokens are set as cookies and left out of the answer.
+	Cookie   bool   `json:"cookie,omitempty,omitzero"`
+	Email    string `json:"email"`
+	Password string `json:"password"`
+}
+
 // Logs defines model for Logs.
 type Logs struct {
 	Lines     []LogLine `json:"lines"`
 	NextAfter int64     `json:"next_after,omitempty,omitzero"`
 }
+
+// Me defines model for Me.
+type Me struct {
+	// By What the caller signed in with. Without an account (`user` is absent) it is the machine's owner.
+	By MeBy `json:"by"`
+
+	// DefaultProjectID Where new things go that name no project.
+	DefaultProjectID string `json:"default_project_id,omitempty,omitzero"`
+
+	// Role An owner reaches everything; a member, the projects of their own.
+	Role Role `json:"role"`
+	User User `json:"user,omitempty,omitzero"`
+}
+
+// MeBy What the caller signed in with. Without an account (`user` is absent) it is the machine's owner.
+type MeBy string
 
 // MetricPoint defines model for MetricPoint.
 type MetricPoint struct {
@@ -564,6 +867,66 @@ type Progress struct {
 	Total      int64   `json:"total"`
 }
 
+// Project defines model for Project.
+type Project struct {
+	// Contents What a project holds, and what its deletion takes along. In a single project only, not in lists.
+	Contents    ProjectContents `json:"contents,omitempty,omitzero"`
+	CreatedAt   time.Time       `json:"created_at"`
+	DeletedAt   time.Time       `json:"deleted_at,omitempty,omitzero"`
+	Description string          `json:"description"`
+	Goal        string          `json:"goal"`
+	ID          string          `json:"id"`
+	Name        string          `json:"name"`
+
+	// PurgeAt When a deleted project goes for good.
+	PurgeAt   time.Time     `json:"purge_at,omitempty,omitzero"`
+	Status    ProjectStatus `json:"status"`
+	UpdatedAt time.Time     `json:"updated_at"`
+
+	// UserID Whose it is; absent for one that was made before there were accounts.
+	UserID string `json:"user_id,omitempty,omitzero"`
+}
+
+// ProjectContents What a project holds, and what its deletion takes along. In a single project only, not in lists.
+type ProjectContents struct {
+	// Active Runs under way and models served; a deletion waits for these.
+	Active int `json:"active"`
+
+	// Bytes Stored, encrypted files.
+	Bytes       int64 `json:"bytes"`
+	Datasets    int   `json:"datasets"`
+	Deployments int   `json:"deployments"`
+	Evaluations int   `json:"evaluations"`
+	Exports     int   `json:"exports"`
+	Jobs        int   `json:"jobs"`
+	Keys        int   `json:"keys"`
+	Models      int   `json:"models"`
+	Pipelines   int   `json:"pipelines"`
+}
+
+// ProjectInput defines model for ProjectInput.
+type ProjectInput struct {
+	Description string `json:"description,omitempty,omitzero"`
+	Goal        string `json:"goal,omitempty,omitzero"`
+	Name        string `json:"name"`
+}
+
+// ProjectPage defines model for ProjectPage.
+type ProjectPage struct {
+	Items []Project `json:"items"`
+
+	// NextCursor Absent on the last page.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
+// ProjectStatus defines model for ProjectStatus.
+type ProjectStatus string
+
+// PutSetting defines model for PutSetting.
+type PutSetting struct {
+	Value string `json:"value"`
+}
+
 // Queue A queue of slots: cpu, or gpu.<class>. Absent: that of the best machine that is connected.
 type Queue = string
 
@@ -579,8 +942,95 @@ type RecommendRequest struct {
 // Recommendation defines model for Recommendation.
 type Recommendation = contract.Recommendation
 
+// Redeem defines model for Redeem.
+type Redeem struct {
+	Code string `json:"code"`
+
+	// Cookie For browsers. The tokens are set as cookies and left out of the answer.
+	Cookie bool `json:"cookie,omitempty,omitzero"`
+}
+
+// Refresh defines model for Refresh.
+type Refresh struct {
+	// Cookie For browsers. The tokens are set as cookies and left out of the answer.
+	Cookie bool `json:"cookie,omitempty,omitzero"`
+
+	// RefreshToken Programs only; a browser's is in its cookie.
+	RefreshToken string `json:"refresh_token,omitempty,omitzero"`
+}
+
+// Register defines model for Register.
+type Register struct {
+	// Cookie For browsers. The tokens are set as cookies and left out of the answer.
+	Cookie bool   `json:"cookie,omitempty,omitzero"`
+	Email  string `json:"email"`
+
+	// Name A name for people; no control characters.
+	Name Name `json:"name,omitempty,omitzero"`
+
+	// Password At least 10 characters, at most 72 bytes.
+	Password string `json:"password"`
+}
+
+// ResetPassword defines model for ResetPassword.
+type ResetPassword struct {
+	Code string `json:"code"`
+
+	// Cookie For browsers. The tokens are set as cookies and left out of the answer.
+	Cookie   bool   `json:"cookie,omitempty,omitzero"`
+	Password string `json:"password"`
+}
+
+// Role An owner reaches everything; a member, the projects of their own.
+type Role string
+
 // RunError defines model for RunError.
 type RunError = contract.Error
+
+// Scope What a key may do within its project: read what is there, start and change things (write), ask deployed models (inference).
+type Scope string
+
+// Session Without `cookie`, both tokens; with it, neither.
+type Session struct {
+	// AccessToken A bearer token, for `expires_in` seconds.
+	AccessToken string    `json:"access_token,omitempty,omitzero"`
+	ExpiresAt   time.Time `json:"expires_at"`
+
+	// ExpiresIn Seconds until the access token ends.
+	ExpiresIn int `json:"expires_in"`
+
+	// RefreshToken Good once.
+	RefreshToken string           `json:"refresh_token,omitempty,omitzero"`
+	TokenType    SessionTokenType `json:"token_type"`
+	User         User             `json:"user,omitempty,omitzero"`
+}
+
+// SessionTokenType defines model for Session.TokenType.
+type SessionTokenType string
+
+// Setting defines model for Setting.
+type Setting struct {
+	Choices     []string     `json:"choices,omitempty,omitzero"`
+	Description string       `json:"description"`
+	Level       SettingLevel `json:"level"`
+	Name        string       `json:"name"`
+
+	// Secret The value is never shown again.
+	Secret    bool      `json:"secret"`
+	Set       bool      `json:"set"`
+	UpdatedAt time.Time `json:"updated_at,omitempty,omitzero"`
+
+	// Value Of a setting that is no secret.
+	Value string `json:"value,omitempty,omitzero"`
+}
+
+// SettingLevel defines model for SettingLevel.
+type SettingLevel string
+
+// SettingList defines model for SettingList.
+type SettingList struct {
+	Items []Setting `json:"items"`
+}
 
 // SignInLink defines model for SignInLink.
 type SignInLink struct {
@@ -684,6 +1134,50 @@ type TrainingConfig = contract.Training
 // TrainingOverrides Fields of TrainingConfig; what is absent is the recommender's.
 type TrainingOverrides = map[string]any
 
+// UpdateMe defines model for UpdateMe.
+type UpdateMe struct {
+	// CurrentPassword To change the e-mail address.
+	CurrentPassword string  `json:"current_password,omitempty,omitzero"`
+	Email           string  `json:"email,omitempty,omitzero"`
+	Name            *string `json:"name,omitempty"`
+}
+
+// UpdateUser defines model for UpdateUser.
+type UpdateUser struct {
+	Disabled *bool `json:"disabled,omitempty"`
+
+	// Name A name for people; no control characters.
+	Name Name `json:"name,omitempty,omitzero"`
+
+	// Role An owner reaches everything; a member, the projects of their own.
+	Role Role `json:"role,omitempty,omitzero"`
+}
+
+// User defines model for User.
+type User struct {
+	CreatedAt time.Time `json:"created_at"`
+	Disabled  bool      `json:"disabled,omitempty,omitzero"`
+	Email     string    `json:"email"`
+	ID        string    `json:"id"`
+
+	// Invited Has not chosen a password yet.
+	Invited    bool      `json:"invited,omitempty,omitzero"`
+	LastSeenAt time.Time `json:"last_seen_at,omitempty,omitzero"`
+	Name       string    `json:"name,omitempty,omitzero"`
+
+	// Role An owner reaches everything; a member, the projects of their own.
+	Role      Role      `json:"role"`
+	UpdatedAt time.Time `json:"updated_at,omitempty,omitzero"`
+}
+
+// UserPage defines model for UserPage.
+type UserPage struct {
+	Items []User `json:"items"`
+
+	// NextCursor Absent on the last page.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
 // Worker defines model for Worker.
 type Worker struct {
 	Hardware map[string]interface{} `json:"hardware,omitempty,omitzero"`
@@ -704,11 +1198,50 @@ type Cursor = string
 // ID defines model for Id.
 type ID = string
 
+// IfMatch defines model for IfMatch.
+type IfMatch = string
+
 // Limit defines model for Limit.
 type Limit = int
 
 // ModelID defines model for ModelId.
 type ModelID = string
+
+// ProjectID defines model for ProjectId.
+type ProjectID = string
+
+// SettingName defines model for SettingName.
+type SettingName = string
+
+// ListAuditParams defines parameters for ListAudit.
+type ListAuditParams struct {
+	// Limit Most entries to return.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// ProjectID Only what belongs to this project.
+	ProjectID ProjectID `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
+
+	// ActorID Only this user's or key's.
+	ActorID string `form:"actor_id,omitempty" json:"actor_id,omitempty,omitzero"`
+
+	// Action Only this operation, by its operationId.
+	Action string `form:"action,omitempty" json:"action,omitempty,omitzero"`
+
+	// Outcome Only what was done, or only what was refused.
+	Outcome ListAuditParamsOutcome `form:"outcome,omitempty" json:"outcome,omitempty,omitzero"`
+
+	// Since Not before.
+	Since time.Time `form:"since,omitempty" json:"since,omitempty,omitzero"`
+
+	// Until Before.
+	Until time.Time `form:"until,omitempty" json:"until,omitempty,omitzero"`
+}
+
+// ListAuditParamsOutcome defines parameters for ListAudit.
+type ListAuditParamsOutcome string
 
 // ListDatasetsParams defines parameters for ListDatasets.
 type ListDatasetsParams struct {
@@ -717,6 +1250,9 @@ type ListDatasetsParams struct {
 
 	// Cursor `next_cursor` of the page before.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// ProjectID Only what belongs to this project.
+	ProjectID ProjectID `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
 }
 
 // UploadDatasetMultipartBody defines parameters for UploadDataset.
@@ -757,6 +1293,9 @@ type ListDeploymentsParams struct {
 
 	// Cursor `next_cursor` of the page before.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// ProjectID Only what belongs to this project.
+	ProjectID ProjectID `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
 }
 
 // StreamDeploymentEventsParams defines parameters for StreamDeploymentEvents.
@@ -772,6 +1311,9 @@ type ListEvaluationsParams struct {
 
 	// Cursor `next_cursor` of the page before.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// ProjectID Only what belongs to this project.
+	ProjectID ProjectID `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
 }
 
 // StreamEvaluationEventsParams defines parameters for StreamEvaluationEvents.
@@ -787,6 +1329,9 @@ type ListExportsParams struct {
 
 	// Cursor `next_cursor` of the page before.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// ProjectID Only what belongs to this project.
+	ProjectID ProjectID `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
 }
 
 // DownloadExportParams defines parameters for DownloadExport.
@@ -808,6 +1353,9 @@ type ListKeysParams struct {
 
 	// Cursor `next_cursor` of the page before.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// ProjectID Only what belongs to this project.
+	ProjectID ProjectID `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
 }
 
 // ListModelsParams defines parameters for ListModels.
@@ -817,6 +1365,9 @@ type ListModelsParams struct {
 
 	// Cursor `next_cursor` of the page before.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// ProjectID Only what belongs to this project.
+	ProjectID ProjectID `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
 
 	// Kind Only these.
 	Kind ListModelsParamsKind `form:"kind,omitempty" json:"kind,omitempty,omitzero"`
@@ -832,12 +1383,57 @@ type ListPipelinesParams struct {
 
 	// Cursor `next_cursor` of the page before.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// ProjectID Only what belongs to this project.
+	ProjectID ProjectID `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
 }
 
 // StreamPipelineEventsParams defines parameters for StreamPipelineEvents.
 type StreamPipelineEventsParams struct {
 	// After The last `seq` that the client has; everything later follows, once and in order.
 	After After `form:"after,omitempty" json:"after,omitempty,omitzero"`
+}
+
+// ListProjectsParams defines parameters for ListProjects.
+type ListProjectsParams struct {
+	// Limit Most entries to return.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Status Only these; without it, active and archived ones.
+	Status ProjectStatus `form:"status,omitempty" json:"status,omitempty,omitzero"`
+
+	// Q A part of the name, description or goal.
+	Q string `form:"q,omitempty" json:"q,omitempty,omitzero"`
+}
+
+// DeleteProjectParams defines parameters for DeleteProject.
+type DeleteProjectParams struct {
+	// Permanent Without a way back.
+	Permanent bool `form:"permanent,omitempty" json:"permanent,omitempty,omitzero"`
+
+	// Confirm The project's name, typed by whoever deletes it permanently.
+	Confirm string `form:"confirm,omitempty" json:"confirm,omitempty,omitzero"`
+}
+
+// UpdateProjectParams defines parameters for UpdateProject.
+type UpdateProjectParams struct {
+	// IfMatch The ETag of the version that the change is meant for; `*` for any.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// DeleteSettingParams defines parameters for DeleteSetting.
+type DeleteSettingParams struct {
+	// Level One's own, or the whole installation's (owners). Absent, one's own where the setting has such a level.
+	Level SettingLevel `form:"level,omitempty" json:"level,omitempty,omitzero"`
+}
+
+// PutSettingParams defines parameters for PutSetting.
+type PutSettingParams struct {
+	// Level One's own, or the whole installation's (owners). Absent, one's own where the setting has such a level.
+	Level SettingLevel `form:"level,omitempty" json:"level,omitempty,omitzero"`
 }
 
 // ListJobsParams defines parameters for ListJobs.
@@ -847,6 +1443,9 @@ type ListJobsParams struct {
 
 	// Cursor `next_cursor` of the page before.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// ProjectID Only what belongs to this project.
+	ProjectID ProjectID `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
 
 	// Status Only these.
 	Status Status `form:"status,omitempty" json:"status,omitempty,omitzero"`
@@ -879,6 +1478,39 @@ type StreamJobParams struct {
 	After After `form:"after,omitempty" json:"after,omitempty,omitzero"`
 }
 
+// ListUsersParams defines parameters for ListUsers.
+type ListUsersParams struct {
+	// Limit Most entries to return.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor `next_cursor` of the page before.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+
+	// Q A part of the name or e-mail address.
+	Q string `form:"q,omitempty" json:"q,omitempty,omitzero"`
+}
+
+// LoginJSONRequestBody defines body for Login for application/json ContentType.
+type LoginJSONRequestBody = Login
+
+// LogoutJSONRequestBody defines body for Logout for application/json ContentType.
+type LogoutJSONRequestBody = Refresh
+
+// ChangePasswordJSONRequestBody defines body for ChangePassword for application/json ContentType.
+type ChangePasswordJSONRequestBody = ChangePassword
+
+// RedeemLinkJSONRequestBody defines body for RedeemLink for application/json ContentType.
+type RedeemLinkJSONRequestBody = Redeem
+
+// RefreshSessionJSONRequestBody defines body for RefreshSession for application/json ContentType.
+type RefreshSessionJSONRequestBody = Refresh
+
+// RegisterJSONRequestBody defines body for Register for application/json ContentType.
+type RegisterJSONRequestBody = Register
+
+// ResetPasswordJSONRequestBody defines body for ResetPassword for application/json ContentType.
+type ResetPasswordJSONRequestBody = ResetPassword
+
 // UploadDatasetMultipartRequestBody defines body for UploadDataset for multipart/form-data ContentType.
 type UploadDatasetMultipartRequestBody UploadDatasetMultipartBody
 
@@ -897,6 +1529,9 @@ type StartExportJSONRequestBody = StartExport
 // GenerateKeyJSONRequestBody defines body for GenerateKey for application/json ContentType.
 type GenerateKeyJSONRequestBody = CreateKey
 
+// UpdateMeJSONRequestBody defines body for UpdateMe for application/json ContentType.
+type UpdateMeJSONRequestBody = UpdateMe
+
 // AddModelJSONRequestBody defines body for AddModel for application/json ContentType.
 type AddModelJSONRequestBody = AddModel
 
@@ -905,6 +1540,15 @@ type StartPipelineJSONRequestBody = StartPipeline
 
 // ConfirmPipelineJSONRequestBody defines body for ConfirmPipeline for application/json ContentType.
 type ConfirmPipelineJSONRequestBody = ConfirmPipeline
+
+// CreateProjectJSONRequestBody defines body for CreateProject for application/json ContentType.
+type CreateProjectJSONRequestBody = ProjectInput
+
+// UpdateProjectJSONRequestBody defines body for UpdateProject for application/json ContentType.
+type UpdateProjectJSONRequestBody = ProjectInput
+
+// PutSettingJSONRequestBody defines body for PutSetting for application/json ContentType.
+type PutSettingJSONRequestBody = PutSetting
 
 // RecommendTrainingJSONRequestBody defines body for RecommendTraining for application/json ContentType.
 type RecommendTrainingJSONRequestBody = RecommendRequest
@@ -915,11 +1559,44 @@ type StartTrainingJSONRequestBody = StartTraining
 // CancelJobJSONRequestBody defines body for CancelJob for application/json ContentType.
 type CancelJobJSONRequestBody = CancelTraining
 
+// CreateUserJSONRequestBody defines body for CreateUser for application/json ContentType.
+type CreateUserJSONRequestBody = CreateUser
+
+// UpdateUserJSONRequestBody defines body for UpdateUser for application/json ContentType.
+type UpdateUserJSONRequestBody = UpdateUser
+
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// ListAudit Who did what, newest first
+	// (GET /api/audit)
+	ListAudit(ctx *echo.Context, params ListAuditParams) error
 	// CreateSignInLink A one-time link that signs a browser in
 	// (POST /api/auth/link)
 	CreateSignInLink(ctx *echo.Context) error
+	// Login Sign in
+	// (POST /api/auth/login)
+	Login(ctx *echo.Context) error
+	// Logout End the session
+	// (POST /api/auth/logout)
+	Logout(ctx *echo.Context) error
+	// ChangePassword Change one's own password
+	// (POST /api/auth/password)
+	ChangePassword(ctx *echo.Context) error
+	// RedeemLink Sign in by the code of a one-time link
+	// (POST /api/auth/redeem)
+	RedeemLink(ctx *echo.Context) error
+	// RefreshSession A new access token, and the next refresh token
+	// (POST /api/auth/refresh)
+	RefreshSession(ctx *echo.Context) error
+	// Register Make an account and sign in
+	// (POST /api/auth/register)
+	Register(ctx *echo.Context) error
+	// ResetPassword Choose a password by the code of a one-time link, and sign in
+	// (POST /api/auth/reset)
+	ResetPassword(ctx *echo.Context) error
+	// GetAuthStatus Whether this browser is signed in, and how one signs in here
+	// (GET /api/auth/status)
+	GetAuthStatus(ctx *echo.Context) error
 	// ListDatasets Datasets, newest first
 	// (GET /api/datasets)
 	ListDatasets(ctx *echo.Context, params ListDatasetsParams) error
@@ -995,6 +1672,18 @@ type ServerInterface interface {
 	// RevokeKey Revoke a key
 	// (DELETE /api/keys/{id})
 	RevokeKey(ctx *echo.Context, id ID) error
+	// GetMe Who is asking
+	// (GET /api/me)
+	GetMe(ctx *echo.Context) error
+	// UpdateMe Change one's own name or e-mail address
+	// (PATCH /api/me)
+	UpdateMe(ctx *echo.Context) error
+	// ListSessions Where one is signed in
+	// (GET /api/me/sessions)
+	ListSessions(ctx *echo.Context) error
+	// EndSession Sign a device out
+	// (DELETE /api/me/sessions/{id})
+	EndSession(ctx *echo.Context, id ID) error
 	// ListModels Base and tuned models
 	// (GET /api/models)
 	ListModels(ctx *echo.Context, params ListModelsParams) error
@@ -1025,6 +1714,39 @@ type ServerInterface interface {
 	// RetryPipeline Retry the failed stage alone
 	// (POST /api/pipelines/{id}/retry)
 	RetryPipeline(ctx *echo.Context, id ID) error
+	// ListProjects Projects, newest first
+	// (GET /api/projects)
+	ListProjects(ctx *echo.Context, params ListProjectsParams) error
+	// CreateProject Make a project
+	// (POST /api/projects)
+	CreateProject(ctx *echo.Context) error
+	// DeleteProject Delete a project with all that it holds
+	// (DELETE /api/projects/{id})
+	DeleteProject(ctx *echo.Context, id ID, params DeleteProjectParams) error
+	// GetProject A project, and what it holds
+	// (GET /api/projects/{id})
+	GetProject(ctx *echo.Context, id ID) error
+	// UpdateProject Change a project's name, description and goal
+	// (PUT /api/projects/{id})
+	UpdateProject(ctx *echo.Context, id ID, params UpdateProjectParams) error
+	// ArchiveProject Archive a project
+	// (POST /api/projects/{id}/archive)
+	ArchiveProject(ctx *echo.Context, id ID) error
+	// RestoreProject Undo the deletion of a project
+	// (POST /api/projects/{id}/restore)
+	RestoreProject(ctx *echo.Context, id ID) error
+	// UnarchiveProject Take a project out of the archive
+	// (POST /api/projects/{id}/unarchive)
+	UnarchiveProject(ctx *echo.Context, id ID) error
+	// ListSettings What can be set, and what is set
+	// (GET /api/settings)
+	ListSettings(ctx *echo.Context) error
+	// DeleteSetting Forget
+	// (DELETE /api/settings/{name})
+	DeleteSetting(ctx *echo.Context, name SettingName, params DeleteSettingParams) error
+	// PutSetting Set
+	// (PUT /api/settings/{name})
+	PutSetting(ctx *echo.Context, name SettingName, params PutSettingParams) error
 	// GetSystem Workers, hardware, disk
 	// (GET /api/system)
 	GetSystem(ctx *echo.Context) error
@@ -1061,6 +1783,24 @@ type ServerInterface interface {
 	// StreamJob Live events (WebSocket)
 	// (GET /api/training/{id}/stream)
 	StreamJob(ctx *echo.Context, id ID, params StreamJobParams) error
+	// ListUsers Accounts, newest first
+	// (GET /api/users)
+	ListUsers(ctx *echo.Context, params ListUsersParams) error
+	// CreateUser Make an account for somebody, who chooses the password by a one-time link
+	// (POST /api/users)
+	CreateUser(ctx *echo.Context) error
+	// DeleteUser Delete an account for good
+	// (DELETE /api/users/{id})
+	DeleteUser(ctx *echo.Context, id ID) error
+	// GetUser An account
+	// (GET /api/users/{id})
+	GetUser(ctx *echo.Context, id ID) error
+	// UpdateUser Change an account's role, or disable it
+	// (PATCH /api/users/{id})
+	UpdateUser(ctx *echo.Context, id ID) error
+	// ResetUser A one-time link by which an account's holder chooses a new password
+	// (POST /api/users/{id}/reset)
+	ResetUser(ctx *echo.Context, id ID) error
 	// GetHealth Is the process alive
 	// (GET /healthz)
 	GetHealth(ctx *echo.Context) error
@@ -1074,12 +1814,151 @@ type ServerInterfaceWrapper struct {
 	Handler ServerInterface
 }
 
+// ListAudit converts echo context to params.
+func (w *ServerInterfaceWrapper) ListAudit(ctx *echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAuditParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "project_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "project_id", ctx.QueryParams(), &params.ProjectID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "actor_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor_id", ctx.QueryParams(), &params.ActorID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter actor_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "action" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "action", ctx.QueryParams(), &params.Action, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter action: %s", err))
+	}
+
+	// ------------- Optional query parameter "outcome" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "outcome", ctx.QueryParams(), &params.Outcome, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter outcome: %s", err))
+	}
+
+	// ------------- Optional query parameter "since" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "since", ctx.QueryParams(), &params.Since, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter since: %s", err))
+	}
+
+	// ------------- Optional query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "until", ctx.QueryParams(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter until: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListAudit(ctx, params)
+	return err
+}
+
 // CreateSignInLink converts echo context to params.
 func (w *ServerInterfaceWrapper) CreateSignInLink(ctx *echo.Context) error {
 	var err error
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.CreateSignInLink(ctx)
+	return err
+}
+
+// Login converts echo context to params.
+func (w *ServerInterfaceWrapper) Login(ctx *echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Login(ctx)
+	return err
+}
+
+// Logout converts echo context to params.
+func (w *ServerInterfaceWrapper) Logout(ctx *echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Logout(ctx)
+	return err
+}
+
+// ChangePassword converts echo context to params.
+func (w *ServerInterfaceWrapper) ChangePassword(ctx *echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ChangePassword(ctx)
+	return err
+}
+
+// RedeemLink converts echo context to params.
+func (w *ServerInterfaceWrapper) RedeemLink(ctx *echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RedeemLink(ctx)
+	return err
+}
+
+// RefreshSession converts echo context to params.
+func (w *ServerInterfaceWrapper) RefreshSession(ctx *echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RefreshSession(ctx)
+	return err
+}
+
+// Register converts echo context to params.
+func (w *ServerInterfaceWrapper) Register(ctx *echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.Register(ctx)
+	return err
+}
+
+// ResetPassword converts echo context to params.
+func (w *ServerInterfaceWrapper) ResetPassword(ctx *echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResetPassword(ctx)
+	return err
+}
+
+// GetAuthStatus converts echo context to params.
+func (w *ServerInterfaceWrapper) GetAuthStatus(ctx *echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetAuthStatus(ctx)
 	return err
 }
 
@@ -1101,6 +1980,13 @@ func (w *ServerInterfaceWrapper) ListDatasets(ctx *echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "project_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "project_id", ctx.QueryParams(), &params.ProjectID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -1233,6 +2119,13 @@ func (w *ServerInterfaceWrapper) ListDeployments(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
 	}
 
+	// ------------- Optional query parameter "project_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "project_id", ctx.QueryParams(), &params.ProjectID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListDeployments(ctx, params)
 	return err
@@ -1322,6 +2215,13 @@ func (w *ServerInterfaceWrapper) ListEvaluations(ctx *echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "project_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "project_id", ctx.QueryParams(), &params.ProjectID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -1431,6 +2331,13 @@ func (w *ServerInterfaceWrapper) ListExports(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
 	}
 
+	// ------------- Optional query parameter "project_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "project_id", ctx.QueryParams(), &params.ProjectID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListExports(ctx, params)
 	return err
@@ -1531,6 +2438,13 @@ func (w *ServerInterfaceWrapper) ListKeys(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
 	}
 
+	// ------------- Optional query parameter "project_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "project_id", ctx.QueryParams(), &params.ProjectID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListKeys(ctx, params)
 	return err
@@ -1561,6 +2475,49 @@ func (w *ServerInterfaceWrapper) RevokeKey(ctx *echo.Context) error {
 	return err
 }
 
+// GetMe converts echo context to params.
+func (w *ServerInterfaceWrapper) GetMe(ctx *echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetMe(ctx)
+	return err
+}
+
+// UpdateMe converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateMe(ctx *echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateMe(ctx)
+	return err
+}
+
+// ListSessions converts echo context to params.
+func (w *ServerInterfaceWrapper) ListSessions(ctx *echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListSessions(ctx)
+	return err
+}
+
+// EndSession converts echo context to params.
+func (w *ServerInterfaceWrapper) EndSession(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.EndSession(ctx, id)
+	return err
+}
+
 // ListModels converts echo context to params.
 func (w *ServerInterfaceWrapper) ListModels(ctx *echo.Context) error {
 	var err error
@@ -1579,6 +2536,13 @@ func (w *ServerInterfaceWrapper) ListModels(ctx *echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "project_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "project_id", ctx.QueryParams(), &params.ProjectID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
 	}
 
 	// ------------- Optional query parameter "kind" -------------
@@ -1636,6 +2600,13 @@ func (w *ServerInterfaceWrapper) ListPipelines(ctx *echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "project_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "project_id", ctx.QueryParams(), &params.ProjectID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -1741,6 +2712,245 @@ func (w *ServerInterfaceWrapper) RetryPipeline(ctx *echo.Context) error {
 	return err
 }
 
+// ListProjects converts echo context to params.
+func (w *ServerInterfaceWrapper) ListProjects(ctx *echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListProjectsParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", ctx.QueryParams(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListProjects(ctx, params)
+	return err
+}
+
+// CreateProject converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateProject(ctx *echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateProject(ctx)
+	return err
+}
+
+// DeleteProject converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteProject(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteProjectParams
+	// ------------- Optional query parameter "permanent" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "permanent", ctx.QueryParams(), &params.Permanent, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter permanent: %s", err))
+	}
+
+	// ------------- Optional query parameter "confirm" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "confirm", ctx.QueryParams(), &params.Confirm, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter confirm: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteProject(ctx, id, params)
+	return err
+}
+
+// GetProject converts echo context to params.
+func (w *ServerInterfaceWrapper) GetProject(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetProject(ctx, id)
+	return err
+}
+
+// UpdateProject converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateProject(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateProjectParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateProject(ctx, id, params)
+	return err
+}
+
+// ArchiveProject converts echo context to params.
+func (w *ServerInterfaceWrapper) ArchiveProject(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ArchiveProject(ctx, id)
+	return err
+}
+
+// RestoreProject converts echo context to params.
+func (w *ServerInterfaceWrapper) RestoreProject(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RestoreProject(ctx, id)
+	return err
+}
+
+// UnarchiveProject converts echo context to params.
+func (w *ServerInterfaceWrapper) UnarchiveProject(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UnarchiveProject(ctx, id)
+	return err
+}
+
+// ListSettings converts echo context to params.
+func (w *ServerInterfaceWrapper) ListSettings(ctx *echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListSettings(ctx)
+	return err
+}
+
+// DeleteSetting converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteSetting(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name SettingName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteSettingParams
+	// ------------- Optional query parameter "level" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "level", ctx.QueryParams(), &params.Level, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter level: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteSetting(ctx, name, params)
+	return err
+}
+
+// PutSetting converts echo context to params.
+func (w *ServerInterfaceWrapper) PutSetting(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "name" -------------
+	var name SettingName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", ctx.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter name: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PutSettingParams
+	// ------------- Optional query parameter "level" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "level", ctx.QueryParams(), &params.Level, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter level: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.PutSetting(ctx, name, params)
+	return err
+}
+
 // GetSystem converts echo context to params.
 func (w *ServerInterfaceWrapper) GetSystem(ctx *echo.Context) error {
 	var err error
@@ -1768,6 +2978,13 @@ func (w *ServerInterfaceWrapper) ListJobs(ctx *echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "project_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "project_id", ctx.QueryParams(), &params.ProjectID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
 	}
 
 	// ------------- Optional query parameter "status" -------------
@@ -1971,6 +3188,111 @@ func (w *ServerInterfaceWrapper) StreamJob(ctx *echo.Context) error {
 	return err
 }
 
+// ListUsers converts echo context to params.
+func (w *ServerInterfaceWrapper) ListUsers(ctx *echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListUsersParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", ctx.QueryParams(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListUsers(ctx, params)
+	return err
+}
+
+// CreateUser converts echo context to params.
+func (w *ServerInterfaceWrapper) CreateUser(ctx *echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CreateUser(ctx)
+	return err
+}
+
+// DeleteUser converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteUser(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteUser(ctx, id)
+	return err
+}
+
+// GetUser converts echo context to params.
+func (w *ServerInterfaceWrapper) GetUser(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetUser(ctx, id)
+	return err
+}
+
+// UpdateUser converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateUser(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateUser(ctx, id)
+	return err
+}
+
+// ResetUser converts echo context to params.
+func (w *ServerInterfaceWrapper) ResetUser(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ResetUser(ctx, id)
+	return err
+}
+
 // GetHealth converts echo context to params.
 func (w *ServerInterfaceWrapper) GetHealth(ctx *echo.Context) error {
 	var err error
@@ -2040,6 +3362,36 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/readyz", wrapper.GetReady, options.OperationMiddlewares["getReady"]...)
 	router.GET(options.BaseURL+"/api/system", wrapper.GetSystem, options.OperationMiddlewares["getSystem"]...)
 	router.POST(options.BaseURL+"/api/auth/link", wrapper.CreateSignInLink, options.OperationMiddlewares["createSignInLink"]...)
+	router.GET(options.BaseURL+"/api/auth/status", wrapper.GetAuthStatus, options.OperationMiddlewares["getAuthStatus"]...)
+	router.POST(options.BaseURL+"/api/auth/register", wrapper.Register, options.OperationMiddlewares["register"]...)
+	router.POST(options.BaseURL+"/api/auth/login", wrapper.Login, options.OperationMiddlewares["login"]...)
+	router.POST(options.BaseURL+"/api/auth/redeem", wrapper.RedeemLink, options.OperationMiddlewares["redeemLink"]...)
+	router.POST(options.BaseURL+"/api/auth/refresh", wrapper.RefreshSession, options.OperationMiddlewares["refreshSession"]...)
+	router.POST(options.BaseURL+"/api/auth/logout", wrapper.Logout, options.OperationMiddlewares["logout"]...)
+	router.POST(options.BaseURL+"/api/auth/password", wrapper.ChangePassword, options.OperationMiddlewares["changePassword"]...)
+	router.POST(options.BaseURL+"/api/auth/reset", wrapper.ResetPassword, options.OperationMiddlewares["resetPassword"]...)
+	router.GET(options.BaseURL+"/api/me", wrapper.GetMe, options.OperationMiddlewares["getMe"]...)
+	router.PATCH(options.BaseURL+"/api/me", wrapper.UpdateMe, options.OperationMiddlewares["updateMe"]...)
+	router.GET(options.BaseURL+"/api/me/sessions", wrapper.ListSessions, options.OperationMiddlewares["listSessions"]...)
+	router.DELETE(options.BaseURL+"/api/me/sessions/:id", wrapper.EndSession, options.OperationMiddlewares["endSession"]...)
+	router.GET(options.BaseURL+"/api/users", wrapper.ListUsers, options.OperationMiddlewares["listUsers"]...)
+	router.POST(options.BaseURL+"/api/users", wrapper.CreateUser, options.OperationMiddlewares["createUser"]...)
+	router.DELETE(options.BaseURL+"/api/users/:id", wrapper.DeleteUser, options.OperationMiddlewares["deleteUser"]...)
+	router.GET(options.BaseURL+"/api/users/:id", wrapper.GetUser, options.OperationMiddlewares["getUser"]...)
+	router.PATCH(options.BaseURL+"/api/users/:id", wrapper.UpdateUser, options.OperationMiddlewares["updateUser"]...)
+	router.POST(options.BaseURL+"/api/users/:id/reset", wrapper.ResetUser, options.OperationMiddlewares["resetUser"]...)
+	router.GET(options.BaseURL+"/api/projects", wrapper.ListProjects, options.OperationMiddlewares["listProjects"]...)
+	router.POST(options.BaseURL+"/api/projects", wrapper.CreateProject, options.OperationMiddlewares["createProject"]...)
+	router.DELETE(options.BaseURL+"/api/projects/:id", wrapper.DeleteProject, options.OperationMiddlewares["deleteProject"]...)
+	router.GET(options.BaseURL+"/api/projects/:id", wrapper.GetProject, options.OperationMiddlewares["getProject"]...)
+	router.PUT(options.BaseURL+"/api/projects/:id", wrapper.UpdateProject, options.OperationMiddlewares["updateProject"]...)
+	router.POST(options.BaseURL+"/api/projects/:id/archive", wrapper.ArchiveProject, options.OperationMiddlewares["archiveProject"]...)
+	router.POST(options.BaseURL+"/api/projects/:id/unarchive", wrapper.UnarchiveProject, options.OperationMiddlewares["unarchiveProject"]...)
+	router.POST(options.BaseURL+"/api/projects/:id/restore", wrapper.RestoreProject, options.OperationMiddlewares["restoreProject"]...)
+	router.GET(options.BaseURL+"/api/settings", wrapper.ListSettings, options.OperationMiddlewares["listSettings"]...)
+	router.DELETE(options.BaseURL+"/api/settings/:name", wrapper.DeleteSetting, options.OperationMiddlewares["deleteSetting"]...)
+	router.PUT(options.BaseURL+"/api/settings/:name", wrapper.PutSetting, options.OperationMiddlewares["putSetting"]...)
+	router.GET(options.BaseURL+"/api/audit", wrapper.ListAudit, options.OperationMiddlewares["listAudit"]...)
 	router.POST(options.BaseURL+"/api/datasets/upload", wrapper.UploadDataset, options.OperationMiddlewares["uploadDataset"]...)
 	router.GET(options.BaseURL+"/api/datasets", wrapper.ListDatasets, options.OperationMiddlewares["listDatasets"]...)
 	router.GET(options.BaseURL+"/api/datasets/:id", wrapper.GetDataset, options.OperationMiddlewares["getDataset"]...)

@@ -53,6 +53,9 @@ var table = map[contract.Code]entry{
 	contract.CodeEpochSuperseded:  {http.StatusConflict, "A newer launch owns this run"},
 	contract.CodeInUse:            {http.StatusConflict, "In use"},
 	contract.CodeTooLarge:         {http.StatusRequestEntityTooLarge, "Too large"},
+	contract.CodeRateLimited:      {http.StatusTooManyRequests, "Too many requests"},
+	contract.CodePrecondition:     {http.StatusPreconditionFailed, "It has changed meanwhile"},
+	contract.CodeNoPrecondition:   {http.StatusPreconditionRequired, "Say which version you mean"},
 	contract.CodeUnsupported:      {http.StatusUnsupportedMediaType, "Not supported"},
 	contract.CodeUnavailable:      {http.StatusServiceUnavailable, "Not available now"},
 	contract.CodePrerequisite:     {http.StatusServiceUnavailable, "Something is missing on this machine"},
@@ -120,7 +123,7 @@ func ofStatus(err error, status int) Document {
 		http.StatusUnauthorized: contract.CodeUnauthenticated, http.StatusForbidden: contract.CodeForbidden,
 		http.StatusNotFound: contract.CodeNotFound, http.StatusConflict: contract.CodeConflict,
 		http.StatusRequestEntityTooLarge: contract.CodeTooLarge, http.StatusUnsupportedMediaType: contract.CodeUnsupported,
-		http.StatusTooManyRequests: contract.CodeUnavailable, http.StatusRequestTimeout: contract.CodeUnavailable,
+		http.StatusTooManyRequests: contract.CodeRateLimited, http.StatusRequestTimeout: contract.CodeUnavailable,
 	}[status]
 	if code == "" {
 		code = contract.CodeInvalid

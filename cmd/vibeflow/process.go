@@ -94,16 +94,20 @@ func (a *app) serverCommand() *cobra.Command {
 
 // checkExposure keeps tokens off the wire: plain HTTP is for loopback, unless the operator says otherwise.
 func checkExposure(listen string, exposed bool) error {
-	host, _, err := net.SplitHostPort(listen)
-	if err != nil {
+	if _, _, err := net.SplitHostPort(listen); err != nil {
 		return contract.Errorf(contract.CodeInvalid, "%q is not host:port", listen).On("listen")
 	}
-	ip := net.ParseIP(host)
-	if host == "localhost" || (ip != nil && ip.IsLoopback()) || exposed {
+	if onLoopback(listen) || exposed {
 		return nil
 	}
 	return contract.Errorf(contract.CodeInvalid, "%s is reachable by others, and this server does not speak TLS", listen).On("listen").
 		Mend("listen on 127.0.0.1 behind a TLS proxy, or add --insecure-expose")
+}
+
+func onLoopback(listen string) bool {
+	host, _, _ := net.SplitHostPort(listen)
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
 // serverProcess is the only process that opens the database and the blobs, and the only one with their keys.
@@ -207,6 +211,7 @@ func (p *serverProcess) api(control *activities.Control, temporal *temporalLink)
 		Store: p.store, Artifacts: p.blobs, Gateway: door, CLIToken: cliToken, SigningKey: signing,
 		Advise: control.Recommend, TemporalUI: temporal.ui, TemporalToken: temporalToken, TemporalReady: temporal.ready,
 		DataRoot: p.dir.Root(), Version: version(), Hosts: p.hosts, Logger: p.log,
+		Exposed: !onLoopback(p.listen) || len(p.hosts) > 0,
 	})
 }
 

@@ -1,5 +1,5 @@
-// Package auth makes and checks VibeFlow's credentials: API keys for /v1, the browser's session and the one-time link
-// that opens it. Storing keys is the store's; deciding what a credential reaches is the api package's.
+// Package auth makes and checks VibeFlow's credentials: passwords, access and refresh tokens, one-time codes, API keys for /v1,
+// and the Principal that a request is made by. Storing them is the store's; deciding what one reaches is the api package's.
 package auth
 
 import (

@@ -20,7 +20,8 @@ type Creation struct {
 }
 
 // Create writes the created event, the projection's row and the outbox entry in one transaction. An ID that exists
-// already is left as it is (false, nil), so that a retried request or activity makes nothing twice.
+// already is left as it is (false, nil), so that a retried request or activity makes nothing twice. What ctx does not reach
+// is refused (not_found), and so is a project that takes nothing new (conflict).
 func (s *Store) Create(ctx context.Context, c Creation) (created bool, err error) {
 	payload, err := json.Marshal(c.Payload)
 	if err != nil {
@@ -34,6 +35,9 @@ func (s *Store) Create(ctx context.Context, c Creation) (created bool, err error
 		}
 		ev := contract.NewEvent{Type: contract.EventType(c.Kind, contract.EventCreated), Payload: payload, Source: "create", SourceSeq: 1}
 		if _, err := tx.append(ctx, stream, []contract.NewEvent{ev}); err != nil {
+			return err
+		}
+		if err := tx.takesNew(ctx, c.Kind, c.ID); err != nil {
 			return err
 		}
 		created = true
@@ -65,6 +69,9 @@ func (s *Store) Command(ctx context.Context, c Command) (contract.Event, error) 
 		stream := contract.Stream(c.Kind, c.ID)
 		if earlier, ok, err := tx.bySource(ctx, stream, c.Event); err != nil || ok {
 			done = earlier
+			return err
+		}
+		if err := reaches(ctx, tx, c.Kind, c.ID); err != nil {
 			return err
 		}
 		status, err := tx.statusOf(ctx, c.Kind, c.ID)

@@ -12,47 +12,6 @@ import (
 	"github.com/vibeflow/vibeflow/contract"
 )
 
-// Project owns datasets, runs and keys.
-type Project struct {
-	bun.BaseModel `bun:"table:projects" json:"-"`
-
-	ID          string    `bun:"id,pk" json:"id"`
-	UserID      string    `bun:"user_id,nullzero" json:"user_id,omitempty"`
-	Name        string    `bun:"name" json:"name"`
-	Description string    `bun:"description" json:"description"`
-	Goal        string    `bun:"goal" json:"goal"`
-	Status      string    `bun:"status" json:"status"`
-	CreatedAt   time.Time `bun:"created_at" json:"created_at"`
-	UpdatedAt   time.Time `bun:"updated_at" json:"updated_at"`
-}
-
-// DefaultProject is the project that exists from the first start.
-const DefaultProject = contract.PrefixProject + "default"
-
-func (s *Store) createDefaultProject(ctx context.Context) error {
-	return s.CreateProject(ctx, Project{ID: DefaultProject, Name: "default"})
-}
-
-// CreateProject adds a project; one that exists stays as it is.
-func (s *Store) CreateProject(ctx context.Context, p Project) error {
-	return s.write(ctx, func(ctx context.Context, tx *txn) error {
-		p.CreatedAt, p.UpdatedAt = tx.now, tx.now
-		setDefault(&p.Status, "active")
-		_, err := tx.NewInsert().Model(&p).On("CONFLICT (id) DO NOTHING").Exec(ctx)
-		return err
-	})
-}
-
-// GetProject returns a project, or not_found.
-func (s *Store) GetProject(ctx context.Context, id string) (*Project, error) {
-	return findByID[Project](ctx, s.reader, "project", id)
-}
-
-// ListProjects lists projects, newest first.
-func (s *Store) ListProjects(ctx context.Context, f Filter) (Page[Project], error) {
-	return list(ctx, s.reader, f, columns{}, func(p Project) (time.Time, string) { return p.CreatedAt, p.ID })
-}
-
 func setDefault(to *string, value string) {
 	if *to == "" {
 		*to = value
@@ -190,18 +149,18 @@ func baseOf(ctx context.Context, db bun.IDB, m *Model) (*Model, error) {
 type APIKey struct {
 	bun.BaseModel `bun:"table:api_keys" json:"-"`
 
-	ID         string    `bun:"id,pk" json:"id"`
-	UserID     string    `bun:"user_id,nullzero" json:"user_id,omitempty"`
-	ProjectID  string    `bun:"project_id" json:"project_id"`
-	Name       string    `bun:"name" json:"name"`
-	KeyHash    string    `bun:"key_hash" json:"-"`
-	Prefix     string    `bun:"prefix" json:"prefix"`
-	Scopes     []string  `bun:"scopes,type:json" json:"scopes"`
-	UsageCount int64     `bun:"usage_count" json:"usage_count"`
-	CreatedAt  time.Time `bun:"created_at" json:"created_at"`
-	LastUsedAt time.Time `bun:"last_used_at,nullzero" json:"last_used_at,omitzero"`
-	RevokedAt  time.Time `bun:"revoked_at,nullzero" json:"revoked_at,omitzero"`
-	ExpiresAt  time.Time `bun:"expires_at,nullzero" json:"expires_at,omitzero"`
+	ID         string           `bun:"id,pk" json:"id"`
+	UserID     string           `bun:"user_id,nullzero" json:"user_id,omitempty"`
+	ProjectID  string           `bun:"project_id" json:"project_id"`
+	Name       string           `bun:"name" json:"name"`
+	KeyHash    string           `bun:"key_hash" json:"-"`
+	Prefix     string           `bun:"prefix" json:"prefix"`
+	Scopes     []contract.Scope `bun:"scopes,type:json" json:"scopes"`
+	UsageCount int64            `bun:"usage_count" json:"usage_count"`
+	CreatedAt  time.Time        `bun:"created_at" json:"created_at"`
+	LastUsedAt time.Time        `bun:"last_used_at,nullzero" json:"last_used_at,omitzero"`
+	RevokedAt  time.Time        `bun:"revoked_at,nullzero" json:"revoked_at,omitzero"`
+	ExpiresAt  time.Time        `bun:"expires_at,nullzero" json:"expires_at,omitzero"`
 }
 
 // Valid reports whether the key may be used at a time.
@@ -209,12 +168,20 @@ func (k *APIKey) Valid(at time.Time) bool {
 	return k.RevokedAt.IsZero() && (k.ExpiresAt.IsZero() || at.Before(k.ExpiresAt))
 }
 
+// Grants are the key's scopes; a key from before there were any asks models.
+func (k *APIKey) Grants() []contract.Scope {
+	if len(k.Scopes) == 0 {
+		return []contract.Scope{contract.ScopeInference}
+	}
+	return k.Scopes
+}
+
 // CreateAPIKey adds a key.
 func (s *Store) CreateAPIKey(ctx context.Context, k APIKey) error {
 	return s.write(ctx, func(ctx context.Context, tx *txn) error {
 		k.CreatedAt = tx.now
 		if k.Scopes == nil {
-			k.Scopes = []string{}
+			k.Scopes = []contract.Scope{}
 		}
 		_, err := tx.NewInsert().Model(&k).Exec(ctx)
 		return err

@@ -23,6 +23,9 @@ type Filter struct {
 	PipelineID string // jobs, evaluations, deployments
 	Cursor     string
 	Limit      int
+
+	// where narrows further, for lists with filters of their own.
+	where func(*bun.SelectQuery) *bun.SelectQuery
 }
 
 // Page is a part of a list. Next is the cursor of what follows, empty at the end.
@@ -109,7 +112,10 @@ func list[R any](ctx context.Context, db bun.IDB, f Filter, cols columns, key fu
 	}
 	limit = min(limit, maxPage)
 	items := make([]R, 0, limit)
-	q := db.NewSelect().Model(&items).OrderExpr("created_at DESC, id DESC").Limit(int64(limit) + 1)
+	q := within[R](ctx, db, db.NewSelect().Model(&items).OrderExpr("created_at DESC, id DESC").Limit(int64(limit)+1))
+	if f.where != nil {
+		q = f.where(q)
+	}
 	if f.ProjectID != "" {
 		q = q.Where("project_id = ?", f.ProjectID)
 	}
@@ -149,8 +155,7 @@ func cursor(at time.Time, id string) string {
 }
 
 func parseCursor(c string) (time.Time, string, error) {
-	bad := contract.Errorf(contract.CodeInvalid, "the cursor is not one that a list gave").On("cursor").
-		Mend("start again without a cursor")
+	bad := badCursor()
 	raw, err := base64.RawURLEncoding.DecodeString(c)
 	if err != nil {
 		return time.Time{}, "", bad

@@ -160,10 +160,10 @@ func notFound(kind contract.Kind, id string) error {
 	return contract.Errorf(contract.CodeNotFound, "there is no %s %q", kind, id).On("id")
 }
 
-// findByID reads one row by its primary key "id" from db.
+// findByID reads one row by its primary key "id" from db, if it is within the reach of ctx.
 func findByID[R any](ctx context.Context, db bun.IDB, kind contract.Kind, id string) (*R, error) {
 	row := new(R)
-	err := db.NewSelect().Model(row).Where("id = ?", id).Scan(ctx)
+	err := within[R](ctx, db, db.NewSelect().Model(row).Where("id = ?", id)).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, notFound(kind, id)
 	}

@@ -476,7 +476,7 @@ func TestPlainTables(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "model_t", of.ID)
 
-	require.NoError(t, s.CreateAPIKey(t.Context(), APIKey{ID: "key_1", ProjectID: DefaultProject, KeyHash: "h", Scopes: []string{"chat"}}))
+	require.NoError(t, s.CreateAPIKey(t.Context(), APIKey{ID: "key_1", ProjectID: DefaultProject, KeyHash: "h", Scopes: []contract.Scope{"chat"}}))
 	require.NoError(t, s.CountAPIKeyUse(t.Context(), "key_1", 3, time.Now()))
 	k, err := s.GetAPIKeyByHash(t.Context(), "h")
 	require.NoError(t, err)

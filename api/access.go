@@ -1,0 +1,254 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/labstack/echo/v5"
+
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/auth"
+	"github.com/vibeflow/vibeflow/internal/store"
+)
+
+// access is what an operation asks of its caller. The document says it (x-access); what it does not say follows from the
+// method: reading asks for the scope read, anything else for write.
+type access string
+
+const (
+	accessPublic access = "public"
+	// accessPerson wants somebody who is signed in, not a key.
+	accessPerson access = "person"
+	accessOwner  access = "owner"
+	// The others are scopes within a project: a person's own, and those of a key.
+	accessRead      = access(contract.ScopeRead)
+	accessWrite     = access(contract.ScopeWrite)
+	accessInference = access(contract.ScopeInference)
+)
+
+// accessOf reads what the document says of an operation.
+func accessOf(method string, op *openapi3.Operation) access {
+	if op.Security != nil && len(*op.Security) == 0 {
+		return accessPublic
+	}
+	if said, ok := op.Extensions["x-access"].(string); ok {
+		return access(said)
+	}
+	if method == http.MethodGet || method == http.MethodHead {
+		return accessRead
+	}
+	return accessWrite
+}
+
+// allows reports whether a caller meets what an operation asks; the error says what is missing.
+func (need access) allows(p auth.Principal) error {
+	switch {
+	case need == accessPublic:
+		return nil
+	case !p.Person() && p.By != auth.ByKey:
+		return notSignedIn()
+	case need == accessOwner && !p.Owner(), need == accessPerson && !p.Person():
+		return forbidden(p, need)
+	case need == accessOwner, need == accessPerson, p.Has(contract.Scope(need)):
+		return nil
+	default:
+		return forbidden(p, need)
+	}
+}
+
+func notSignedIn() error {
+	return contract.Errorf(contract.CodeUnauthenticated, "you are not signed in").
+		Mend("send an access token, or the token in secrets/cli.token, as a bearer token; sign a browser in with `vibeflow open`")
+}
+
+func forbidden(p auth.Principal, need access) error {
+	switch {
+	case p.By == auth.ByKey && (need == accessOwner || need == accessPerson):
+		return contract.Errorf(contract.CodeForbidden, "an API key cannot do this").Mend("sign in, as a person")
+	case p.By == auth.ByKey:
+		return contract.Errorf(contract.CodeForbidden, "this API key does not have the scope %q", need).Mend("make a key with it: `vibeflow keys create NAME --scope %s`", need)
+	default:
+		return contract.Errorf(contract.CodeForbidden, "only an owner can do this").Mend("ask one, or be made one")
+	}
+}
+
+// showNothing is what a request reaches until somebody has been admitted.
+func showNothing(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c *echo.Context) error {
+		setContext(c, store.WithAccess(c.Request().Context(), store.Access{}))
+		return next(c)
+	}
+}
+
+// showAll is what the gateway reaches: its own tokens say which run's data it hands out.
+func showAll(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c *echo.Context) error {
+		setContext(c, store.WithoutAccess(c.Request().Context()))
+		return next(c)
+	}
+}
+
+// requires lets in those who meet a need; it is how every route that asks for credentials asks for them.
+func (s *Server) requires(need func(*http.Request) access) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c *echo.Context) error {
+			if err := s.admit(c, need(c.Request())); err != nil {
+				return err
+			}
+			return next(c)
+		}
+	}
+}
+
+func always(need access) func(*http.Request) access {
+	return func(*http.Request) access { return need }
+}
+
+// admit finds out who asks, refuses those who may not, and puts into the request's context who it is and what the store
+// shows them.
+func (s *Server) admit(c *echo.Context, need access) error {
+	r := c.Request()
+	principal, err := s.principal(r)
+	if need == accessPublic {
+		err = s.checkPublic(r)
+	}
+	if err == nil {
+		err = need.allows(principal)
+	}
+	if err != nil {
+		return err
+	}
+	ctx := auth.WithPrincipal(r.Context(), principal)
+	ctx, err = s.within(ctx, principal, r.URL.Query().Get("project_id"))
+	setContext(c, ctx)
+	return err
+}
+
+// setContext changes the request in place: of a copy, net/http would not see how much of the body was read, and could cut
+// off a client before it has read why.
+func setContext(c *echo.Context, ctx context.Context) {
+	r := c.Request()
+	*r = *r.WithContext(ctx)
+}
+
+// plainID is what the document takes for an id.
+var plainID = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.:-]{0,127}$`)
+
+// within limits the store to what a principal reaches, and to the project that the request names.
+func (s *Server) within(ctx context.Context, p auth.Principal, projectID string) (context.Context, error) {
+	var reach store.Access
+	switch {
+	case p.By == auth.ByKey:
+		reach.ProjectID = p.ProjectID
+	case p.Owner():
+		reach.Everything = true
+	default:
+		reach.UserID = p.UserID
+	}
+	ctx = store.WithAccess(ctx, reach)
+	if projectID == "" || !plainID.MatchString(projectID) { // the validator says what is wrong with it
+		return ctx, nil
+	}
+	if _, err := s.Store.GetProject(ctx, projectID); err != nil {
+		return ctx, onField(err, "project_id")
+	}
+	reach.ProjectID = projectID
+	return store.WithAccess(ctx, reach), nil
+}
+
+// checkPublic refuses what a page of another site sends to an operation that asks for no credentials: it could sign a
+// browser in as somebody else.
+func (s *Server) checkPublic(r *http.Request) error {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || !crossSite(r) {
+		return nil
+	}
+	return otherSite()
+}
+
+func otherSite() error {
+	return contract.Errorf(contract.CodeForbidden, "this request comes from another site")
+}
+
+// principal finds out who asks. A browser's cookie counts only for our own pages.
+func (s *Server) principal(r *http.Request) (auth.Principal, error) {
+	if token, ok := bearer(r); ok {
+		return s.bearerOf(r.Context(), token)
+	}
+	cookie, err := r.Cookie(accessCookie)
+	if err != nil {
+		return auth.Principal{}, nil
+	}
+	if crossSite(r) {
+		return auth.Principal{}, otherSite()
+	}
+	return s.accounts.Principal(r.Context(), cookie.Value)
+}
+
+func (s *Server) bearerOf(ctx context.Context, token string) (auth.Principal, error) {
+	switch {
+	case auth.SameToken(token, s.CLIToken):
+		return s.machineOwner(ctx)
+	case auth.ParseKey(token) == nil:
+		return s.keyHolder(ctx, token)
+	case auth.LooksLikeAccess(token):
+		return s.accounts.Principal(ctx, token)
+	default:
+		return auth.Principal{}, contract.Errorf(contract.CodeUnauthenticated, "the token is none of this server's").
+			Mend("use an access token of /api/auth/login, or the token in secrets/cli.token of the server's data folder")
+	}
+}
+
+// machineOwner is who holds the data folder's token: the oldest owner, once there is one.
+func (s *Server) machineOwner(ctx context.Context) (auth.Principal, error) {
+	p := auth.Principal{By: auth.ByToken, Role: contract.RoleOwner}
+	owner, err := s.Store.FirstOwner(ctx)
+	if owner != nil {
+		p.UserID, p.Name = owner.ID, owner.Email
+	}
+	return p, err
+}
+
+// keyHolder is who holds an API key that is good, and whose maker still is.
+func (s *Server) keyHolder(ctx context.Context, token string) (auth.Principal, error) {
+	bad := contract.Errorf(contract.CodeUnauthenticated, "this API key is unknown, revoked or expired").Mend("make another one")
+	key, err := s.Store.GetAPIKeyByHash(ctx, auth.HashKey(s.SigningKey, token))
+	if contract.CodeOf(err) == contract.CodeNotFound || (err == nil && !key.Valid(time.Now())) {
+		return auth.Principal{}, bad
+	}
+	if err != nil {
+		return auth.Principal{}, err
+	}
+	if key.UserID != "" {
+		maker, err := s.Store.GetUser(ctx, key.UserID)
+		if err != nil || !maker.DisabledAt.IsZero() {
+			return auth.Principal{}, bad
+		}
+	}
+	return auth.Principal{By: auth.ByKey, KeyID: key.ID, UserID: key.UserID, ProjectID: key.ProjectID, Name: key.Name, Scopes: key.Grants(), Until: key.ExpiresAt}, nil
+}
+
+func bearer(r *http.Request) (string, bool) {
+	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.TrimSpace(token), ok && strings.EqualFold(scheme, "Bearer")
+}
+
+// project is where something new goes: the named project, else the key's, the one that the request is narrowed to, the
+// default project of the machine's owner, or the oldest of the caller's.
+func (s *Server) project(ctx context.Context, named string) (*store.Project, error) {
+	if named == "" {
+		reach, _ := store.AccessOf(ctx)
+		named = reach.ProjectID
+	}
+	if named == "" && auth.PrincipalOf(ctx).Owner() {
+		named = store.DefaultProject
+	}
+	if named == "" {
+		return s.Store.OldestProject(ctx)
+	}
+	p, err := s.Store.ProjectTakingNew(ctx, named)
+	return p, onField(err, "project_id")
+}

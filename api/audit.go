@@ -1,0 +1,70 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/labstack/echo/v5"
+
+	"github.com/vibeflow/vibeflow/api/apigen"
+	"github.com/vibeflow/vibeflow/api/problem"
+	"github.com/vibeflow/vibeflow/internal/auth"
+	"github.com/vibeflow/vibeflow/internal/store"
+)
+
+// audited writes down whoever asks for a change, and how it went. Reading is not written down.
+func (s *Server) audited(validate *validator) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c *echo.Context) error {
+			err := next(c)
+			if r := c.Request(); r.Method != http.MethodGet && r.Method != http.MethodHead {
+				s.audit(c, validate, err)
+			}
+			return err
+		}
+	}
+}
+
+func (s *Server) audit(c *echo.Context, validate *validator, failed error) {
+	r := c.Request()
+	route, params, err := validate.find(r)
+	if err != nil {
+		return // no operation: nothing can have happened
+	}
+	who := auth.PrincipalOf(r.Context())
+	reach, _ := store.AccessOf(r.Context())
+	event := store.AuditEvent{ActorKind: who.ID(), ActorID: who.ID(), Actor: who.Name, Action: route.Operation.OperationID, Resource: params["id"] + params["name"],
+		Project: reach.ProjectID, Address: c.RealIP(), RequestID: c.Response().Header().Get(echo.HeaderXRequestID)}
+	if who.By != "" {
+		event.ActorKind = string(who.By)
+	}
+	if failed != nil {
+		refusal := problem.From(failed)
+		event.Status, event.Code = refusal.Status, string(refusal.Code)
+	} else {
+		_, event.Status = echo.ResolveResponseStatus(c.Response(), nil)
+	}
+	// The client may have left: what was done is written down all the same.
+	if err := s.Store.AddAudit(context.WithoutCancel(r.Context()), event); err != nil {
+		s.Logger.Error("an audit event could not be written", "action", event.Action, "actor", event.ActorID, "status", event.Status, "error", err)
+	}
+}
+
+// ListAudit lists the audit log.
+func (s *Server) ListAudit(c *echo.Context, p apigen.ListAuditParams) error {
+	filter := store.AuditFilter{ActorID: p.ActorID, Action: p.Action, Project: p.ProjectID, Since: p.Since, Until: p.Until, Limit: p.Limit, Cursor: p.Cursor}
+	if p.Outcome != "" {
+		refused := p.Outcome == "refused"
+		filter.Refused = &refused
+	}
+	page, err := s.Store.ListAudit(c.Request().Context(), filter)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, apigen.AuditPage{Items: mapped(page.Items, viewAudit), NextCursor: page.Next})
+}
+
+func viewAudit(e store.AuditEvent) apigen.AuditEvent {
+	return apigen.AuditEvent{ID: e.ID, At: e.At, Actor: apigen.AuditActor{Kind: apigen.AuditActorKind(e.ActorKind), ID: e.ActorID, Name: e.Actor},
+		Action: e.Action, Resource: e.Resource, ProjectID: e.Project, Address: e.Address, Status: e.Status, Code: e.Code, RequestID: e.RequestID}
+}
