@@ -40,7 +40,7 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	dir, log := t.TempDir(), slog.New(slog.DiscardHandler)
-	rows, err := store.Open(t.Context(), store.Options{Path: filepath.Join(dir, "app.db"), Logger: log})
+	rows, err := store.Open(t.Context(), store.Options{Path: filepath.Join(dir, "app.db"), MasterKey: make([]byte, 32), Logger: log})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = rows.Close() })
 	blobs, err := artifact.Open(t.Context(), artifact.Options{

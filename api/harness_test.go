@@ -56,7 +56,7 @@ func newWorld(t *testing.T, changes ...func(*api.Options)) *world {
 	w := &world{t: t, dir: t.TempDir(), check: newConformance(t)}
 	quiet := slog.New(slog.DiscardHandler)
 	var err error
-	w.store, err = store.Open(t.Context(), store.Options{Path: filepath.Join(w.dir, "app.db"), Logger: quiet})
+	w.store, err = store.Open(t.Context(), store.Options{Path: filepath.Join(w.dir, "app.db"), MasterKey: make([]byte, 32), Logger: quiet})
 	require.NoError(t, err)
 	w.artifacts, err = artifact.Open(t.Context(), artifact.Options{BucketURL: "file://" + w.dir + "/blobs",
 		MasterKey: signingKey, Index: w.store, SpoolDir: filepath.Join(w.dir, "spool"), Logger: quiet})

@@ -66,7 +66,7 @@ func (w *world) start() {
 	w.t.Helper()
 	var err error
 	quiet := slog.New(slog.DiscardHandler)
-	w.store, err = store.Open(w.t.Context(), store.Options{Path: filepath.Join(w.dir, "app.db"), Logger: quiet})
+	w.store, err = store.Open(w.t.Context(), store.Options{Path: filepath.Join(w.dir, "app.db"), MasterKey: signingKey, Logger: quiet})
 	require.NoError(w.t, err)
 	w.artifacts, err = artifact.Open(w.t.Context(), artifact.Options{BucketURL: "file://" + w.dir + "/blobs",
 		MasterKey: signingKey, Index: w.store, SpoolDir: w.spool(), Logger: quiet})

@@ -140,11 +140,11 @@ func (p *serverProcess) run(ctx context.Context) error {
 }
 
 func (p *serverProcess) open(ctx context.Context) (err error) {
-	if p.store, err = store.Open(ctx, store.Options{Path: p.dir.AppDB(), Logger: p.log}); err != nil {
+	key, err := p.dir.MasterKey()
+	if err != nil {
 		return err
 	}
-	key, err := p.dir.Key(datadir.SecretMasterKey)
-	if err != nil {
+	if p.store, err = store.Open(ctx, store.Options{Path: p.dir.AppDB(), MasterKey: key, Logger: p.log}); err != nil {
 		return err
 	}
 	p.blobs, err = artifact.Open(ctx, artifact.Options{BucketURL: "file://" + p.dir.Blobs(), MasterKey: key,

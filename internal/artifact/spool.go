@@ -146,10 +146,7 @@ func (p *Part) append(f *os.File, number int64, buf []byte, n int, r io.Reader) 
 }
 
 func (p *Part) put(f *os.File, number int64, plain []byte) error {
-	sealed, err := p.key.Seal(plain, p.name, strconv.FormatInt(number, 10))
-	if err != nil {
-		return err
-	}
+	sealed := p.key.Seal(plain, p.name, strconv.FormatInt(number, 10))
 	if _, err := f.WriteAt(sealed, number*sealedBytes); err != nil {
 		return diskError("keep what arrives", errors.Join(err, f.Truncate(number*sealedBytes)))
 	}

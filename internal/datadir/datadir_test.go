@@ -174,6 +174,28 @@ func TestSecretsAreMadeOnceAndPrivate(t *testing.T) {
 	require.NotEqual(t, raw, key)
 }
 
+func TestAMasterKeyThatIsGoneIsMissed(t *testing.T) {
+	t.Parallel()
+	dir := open(t)
+	key, err := dir.MasterKey()
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(dir.AppDB(), nil, 0o600))
+	again, err := dir.MasterKey()
+	require.NoError(t, err)
+	require.Equal(t, key, again)
+
+	path := filepath.Join(dir.Root(), "secrets", "master.key")
+	require.NoError(t, os.Rename(path, path+".aside"))
+	_, err = dir.MasterKey()
+	require.Equal(t, contract.CodePrerequisite, contract.CodeOf(err))
+	require.ErrorContains(t, err, "put it back from a backup")
+	require.NoFileExists(t, path, "no new key takes its place")
+	require.NoError(t, os.Rename(path+".aside", path))
+	again, err = dir.MasterKey()
+	require.NoError(t, err)
+	require.Equal(t, key, again)
+}
+
 func TestSecretsThatAreUnsafeAreRefused(t *testing.T) {
 	t.Parallel()
 	dir := open(t)

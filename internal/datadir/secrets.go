@@ -17,7 +17,7 @@ type Secret string
 
 // The secrets of a data folder.
 const (
-	SecretMasterKey     Secret = "master.key"     // wraps the data keys of stored objects
+	SecretMasterKey     Secret = "master.key"     // wraps the keys of stored objects and of the database's content: see MasterKey
 	SecretCLIToken      Secret = "cli.token"      // signs the CLI in as the owner
 	SecretWorkerToken   Secret = "worker.token"   // signs workers in to the gateway
 	SecretTemporalToken Secret = "temporal.token" // every call of the embedded Temporal carries it
@@ -59,6 +59,19 @@ func (d *Dir) Key(name Secret) ([]byte, error) {
 		return nil, err
 	}
 	return base64.RawURLEncoding.DecodeString(token) // Token has checked it
+}
+
+// MasterKey is Key for the master key, which is made with a new database only: one that is gone is missed (CodePrerequisite),
+// for what the data folder holds was encrypted under it.
+func (d *Dir) MasterKey() ([]byte, error) {
+	path := d.join("secrets", string(SecretMasterKey))
+	_, missing := os.Stat(path)
+	_, fresh := os.Stat(d.AppDB())
+	if errors.Is(missing, fs.ErrNotExist) && fresh == nil {
+		return nil, contract.Errorf(contract.CodePrerequisite, "%s is gone, and what this data folder holds was encrypted under it", path).
+			Mend("put it back from a backup; without it, only a new data folder (--data) helps")
+	}
+	return d.Key(SecretMasterKey)
 }
 
 func readSecret(path string) (string, error) {

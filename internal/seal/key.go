@@ -1,27 +1,31 @@
 package seal
 
 import (
+	"crypto/cipher"
+	"crypto/rand"
 	"errors"
-	"strings"
 
-	"github.com/tink-crypto/tink-go/v2/aead/subtle"
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// Overhead is how many bytes a sealed value is longer than what it holds: a version, a nonce and a tag.
-const Overhead = 1 + chacha20poly1305.NonceSizeX + chacha20poly1305.Overhead
+// A sealed value is a version, a nonce, the ciphertext and its tag.
+const (
+	valueVersion = 1
+	headBytes    = 1 + chacha20poly1305.NonceSizeX
 
-const valueVersion = 1
+	// Overhead is how many bytes a sealed value is longer than what it holds.
+	Overhead = headBytes + chacha20poly1305.Overhead
+)
 
 // ErrChanged is what Open returns for a value that was changed, cut, moved to another place or sealed under another key.
 var ErrChanged = errors.New("the sealed value was changed, or belongs elsewhere")
 
 // Key seals values. It is safe for concurrent use.
-type Key struct{ aead *subtle.XChaCha20Poly1305 }
+type Key struct{ aead cipher.AEAD }
 
 // NewKey takes a key of KeyBytes.
 func NewKey(raw []byte) (*Key, error) {
-	aead, err := subtle.NewXChaCha20Poly1305(raw)
+	aead, err := chacha20poly1305.NewX(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -29,12 +33,11 @@ func NewKey(raw []byte) (*Key, error) {
 }
 
 // Seal encrypts a value for its place, which is whatever names it: Open needs the same.
-func (k *Key) Seal(value []byte, place ...string) ([]byte, error) {
-	sealed, err := k.aead.Encrypt(value, boundTo(place))
-	if err != nil {
-		return nil, err
-	}
-	return append([]byte{valueVersion}, sealed...), nil
+func (k *Key) Seal(value []byte, place ...string) []byte {
+	sealed := make([]byte, headBytes, len(value)+Overhead)
+	sealed[0] = valueVersion
+	_, _ = rand.Read(sealed[1:]) // crypto/rand.Read never fails since Go 1.24
+	return k.aead.Seal(sealed, sealed[1:], value, boundTo(place))
 }
 
 // Open returns what Seal was given, or ErrChanged.
@@ -42,7 +45,7 @@ func (k *Key) Open(sealed []byte, place ...string) ([]byte, error) {
 	if len(sealed) < Overhead || sealed[0] != valueVersion {
 		return nil, ErrChanged
 	}
-	value, err := k.aead.Decrypt(sealed[1:], boundTo(place))
+	value, err := k.aead.Open(nil, sealed[1:headBytes], sealed[headBytes:], boundTo(place))
 	if err != nil {
 		return nil, ErrChanged // the cause says no more
 	}
@@ -50,4 +53,10 @@ func (k *Key) Open(sealed []byte, place ...string) ([]byte, error) {
 }
 
 // boundTo joins the parts of a place; none of them holds a NUL.
-func boundTo(place []string) []byte { return []byte(strings.Join(place, "\x00")) }
+func boundTo(place []string) []byte {
+	var joined []byte
+	for _, part := range place {
+		joined = append(append(joined, part...), 0)
+	}
+	return joined
+}

@@ -108,7 +108,8 @@ func (t *txn) bySource(ctx context.Context, stream string, ev contract.NewEvent)
 	if err != nil || len(rows) == 0 {
 		return contract.Event{}, false, err
 	}
-	return rows[0].event(), true, nil
+	e, err := t.openEvent(rows[0])
+	return e, err == nil, err
 }
 
 // projectionTables names the table of each kind.

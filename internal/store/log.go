@@ -15,18 +15,13 @@ import (
 type eventRow struct {
 	bun.BaseModel `bun:"table:events"`
 
-	Stream    string          `bun:"stream,pk"`
-	Seq       int64           `bun:"seq,pk"`
-	Type      string          `bun:"type"`
-	Payload   json.RawMessage `bun:"payload"`
-	Source    string          `bun:"source"`
-	SourceSeq int64           `bun:"source_seq"`
-	At        time.Time       `bun:"at"`
-}
-
-func (r eventRow) event() contract.Event {
-	return contract.Event{Stream: r.Stream, Seq: r.Seq, Type: r.Type, Payload: r.Payload,
-		Source: r.Source, SourceSeq: r.SourceSeq, At: r.At.UTC()}
+	Stream    string    `bun:"stream,pk"`
+	Seq       int64     `bun:"seq,pk"`
+	Type      string    `bun:"type"`
+	Payload   []byte    `bun:"payload"` // sealed, but for a few types
+	Source    string    `bun:"source"`
+	SourceSeq int64     `bun:"source_seq"`
+	At        time.Time `bun:"at"`
 }
 
 // MaxEventsPage is the most that one EventsAfter returns.
@@ -64,7 +59,7 @@ func (t *txn) append(ctx context.Context, stream string, evs []contract.NewEvent
 		if err != nil {
 			return nil, err
 		}
-		res, err := stmt.ExecContext(ctx, e.Stream, e.Seq, e.Type, string(e.Payload), e.Source, e.SourceSeq, sqlTime(e.At))
+		res, err := stmt.ExecContext(ctx, e.Stream, e.Seq, e.Type, t.sealEvent(e), e.Source, e.SourceSeq, sqlTime(e.At))
 		if err != nil {
 			return nil, fmt.Errorf("append to %s: %w", stream, err)
 		}
@@ -110,7 +105,7 @@ func (s *Store) EventsAfter(ctx context.Context, stream string, after int64, lim
 	return eventsAfter(ctx, s.reader, stream, after, limit)
 }
 
-func eventsAfter(ctx context.Context, db bun.IDB, stream string, after int64, limit int) ([]contract.Event, error) {
+func eventsAfter(ctx context.Context, db database, stream string, after int64, limit int) ([]contract.Event, error) {
 	if limit <= 0 || limit > MaxEventsPage {
 		limit = MaxEventsPage
 	}
@@ -122,7 +117,9 @@ func eventsAfter(ctx context.Context, db bun.IDB, stream string, after int64, li
 	}
 	evs := make([]contract.Event, len(rows))
 	for i, r := range rows {
-		evs[i] = r.event()
+		if evs[i], err = db.openEvent(r); err != nil {
+			return nil, err
+		}
 	}
 	return evs, nil
 }

@@ -131,7 +131,7 @@ func (s *Store) BaseOf(ctx context.Context, m *Model) (*Model, error) {
 	return baseOf(ctx, s.reader, m)
 }
 
-func baseOf(ctx context.Context, db bun.IDB, m *Model) (*Model, error) {
+func baseOf(ctx context.Context, db database, m *Model) (*Model, error) {
 	for range 32 { // a chain of tunings is short; a cycle cannot be made, but would hang
 		if !m.Tuned() {
 			return m, nil

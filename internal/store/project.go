@@ -46,6 +46,9 @@ func foldRow[R any](ctx context.Context, t *txn, kind contract.Kind, id string, 
 	if err != nil && !fresh {
 		return err
 	}
+	if err := t.openRow(row); err != nil {
+		return err
+	}
 	if fresh && evs[0].Type != contract.EventType(kind, contract.EventCreated) {
 		return notFound(kind, id)
 	}
@@ -53,6 +56,9 @@ func foldRow[R any](ctx context.Context, t *txn, kind contract.Kind, id string, 
 		if err := fold(row, e); err != nil {
 			return contract.Errorf(contract.CodeInvalid, "event %s of %s cannot be read: %w", e.Type, e.Stream, err)
 		}
+	}
+	if err := t.sealRow(row); err != nil {
+		return err
 	}
 	if fresh {
 		_, err = t.NewInsert().Model(row).Exec(ctx)

@@ -198,7 +198,11 @@ func snapshot(t require.TestingT, s *Store) []string {
 			require.NoError(t, rows.Scan(values...))
 			text := table
 			for i, v := range values {
-				text += fmt.Sprintf(" %s=%v", columns[i], *v.(*any))
+				value := *v.(*any)
+				if columns[i] == "sealed" {
+					value = opened(t, s, table, columns, values)
+				}
+				text += fmt.Sprintf(" %s=%v", columns[i], value)
 			}
 			all = append(all, text)
 		}
@@ -206,6 +210,20 @@ func snapshot(t require.TestingT, s *Store) []string {
 		require.NoError(t, rows.Close())
 	}
 	return all
+}
+
+// opened is what a row has sealed.
+func opened(t require.TestingT, s *Store, table string, columns []string, values []any) []byte {
+	row := map[string]any{}
+	for i, column := range columns {
+		row[column] = *values[i].(*any)
+	}
+	if row["sealed"] == nil {
+		return nil
+	}
+	body, err := s.reader.key.Open(row["sealed"].([]byte), table, row["id"].(string), fmt.Sprint(row["seq"]))
+	require.NoError(t, err)
+	return body
 }
 
 // drawEvent draws any event that a stream of a kind may hold, sensible there or not.
@@ -289,7 +307,7 @@ func BenchmarkAppendMetrics(b *testing.B) {
 	line := json.RawMessage(`{"n":1,"at":"2026-11-23T10:00:00Z","type":"metrics","step":1,"epoch":0.1,"loss":2.5,"learning_rate":0.0001,"grad_norm":1.1,"tokens":1834,"tokens_per_second":450.2,"seconds":4.07,"eta_seconds":30.5,"memory_bytes":1834299392,"samples":"9f86d081884c7d65"}`)
 	for _, size := range []int{50, 1000} {
 		b.Run(fmt.Sprintf("batches of %d", size), func(b *testing.B) {
-			s, err := Open(b.Context(), Options{Path: filepath.Join(b.TempDir(), "app.db"), Logger: quiet})
+			s, err := Open(b.Context(), Options{Path: filepath.Join(b.TempDir(), "app.db"), MasterKey: masterKey, Logger: quiet})
 			require.NoError(b, err)
 			defer func() { _ = s.Close() }()
 			_, err = s.Create(b.Context(), Creation{Kind: contract.KindJob, ID: "job_1", Payload: contract.JobCreated{}})

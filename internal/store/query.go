@@ -105,7 +105,7 @@ func (s *Store) ListPipelines(ctx context.Context, f Filter) (Page[Pipeline], er
 // columns names those columns of a table that a Filter can narrow by, beside project_id and status.
 type columns struct{ dataset, model, job, pipeline, noStatus string }
 
-func list[R any](ctx context.Context, db bun.IDB, f Filter, cols columns, key func(R) (time.Time, string)) (Page[R], error) {
+func list[R any](ctx context.Context, db database, f Filter, cols columns, key func(R) (time.Time, string)) (Page[R], error) {
 	limit := f.Limit
 	if limit <= 0 {
 		limit = defaultPage
@@ -141,6 +141,11 @@ func list[R any](ctx context.Context, db bun.IDB, f Filter, cols columns, key fu
 	}
 	if err := q.Scan(ctx); err != nil {
 		return Page[R]{}, err
+	}
+	for i := range items {
+		if err := db.openRow(&items[i]); err != nil {
+			return Page[R]{}, err
+		}
 	}
 	page := Page[R]{Items: items}
 	if len(items) > limit {

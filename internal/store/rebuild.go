@@ -8,27 +8,29 @@ import (
 
 // Rebuild makes all projections anew from the log, in one transaction: readers see the old rows until it has ended.
 func (s *Store) Rebuild(ctx context.Context) error {
-	return s.write(ctx, func(ctx context.Context, tx *txn) error {
-		tables := []string{"metric_points"}
-		for _, table := range projectionTables {
-			tables = append(tables, table)
-		}
-		for _, table := range tables {
-			if _, err := tx.NewDelete().Table(table).Where("TRUE").Exec(ctx); err != nil {
-				return err
-			}
-		}
-		var streams []string
-		if err := tx.NewSelect().Table("events").Distinct().Column("stream").Scan(ctx, &streams); err != nil {
+	return s.write(ctx, func(ctx context.Context, tx *txn) error { return tx.rebuild(ctx) })
+}
+
+func (t *txn) rebuild(ctx context.Context) error {
+	tables := []string{"metric_points"}
+	for _, table := range projectionTables {
+		tables = append(tables, table)
+	}
+	for _, table := range tables {
+		if _, err := t.NewDelete().Table(table).Where("TRUE").Exec(ctx); err != nil {
 			return err
 		}
-		for _, stream := range streams {
-			if err := tx.replay(ctx, stream); err != nil {
-				return err
-			}
+	}
+	var streams []string
+	if err := t.NewSelect().Table("events").Distinct().Column("stream").Scan(ctx, &streams); err != nil {
+		return err
+	}
+	for _, stream := range streams {
+		if err := t.replay(ctx, stream); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 func (t *txn) replay(ctx context.Context, stream string) error {

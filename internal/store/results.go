@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/vibeflow/vibeflow/contract"
@@ -22,7 +21,8 @@ func (s *Store) SaveResult(ctx context.Context, f Fence, r contract.RunResult) e
 			}
 			return contract.Errorf(contract.CodeConflict, "epoch %d of run %s has told another result already", run.Epoch, run.RunID)
 		}
-		_, err = tx.NewUpdate().Model((*Run)(nil)).Set("result = ?", jsonText(r)).Where("run_id = ?", run.RunID).Exec(ctx)
+		run.Result = &r
+		err = tx.saveResult(ctx, run)
 		if err != nil || run.Kind != contract.KindEvaluation || r.Outcome != contract.OutcomeCompleted {
 			return err
 		}
@@ -33,12 +33,12 @@ func (s *Store) SaveResult(ctx context.Context, f Fence, r contract.RunResult) e
 	})
 }
 
-func jsonText(v any) string {
-	body, err := json.Marshal(v)
-	if err != nil {
-		panic(fmt.Sprintf("store: %T: %v", v, err)) // decoded from JSON a moment ago: cannot fail
+func (t *txn) saveResult(ctx context.Context, run *Run) error {
+	if err := t.sealRow(run); err != nil {
+		return err
 	}
-	return string(body)
+	_, err := t.NewUpdate().Model(run).Column("result").WherePK().Exec(ctx)
+	return err
 }
 
 // SaveServing tells the log that an engine answers for a deployment. The same again changes nothing; a deployment that

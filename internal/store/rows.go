@@ -13,12 +13,14 @@ import (
 // was folded (Seq). Times not reached yet are zero.
 type Lifecycle struct {
 	Status      contract.Status    `bun:"status" json:"status"`
-	Error       *contract.Error    `bun:"error,type:json,nullzero" json:"error,omitempty"`
-	Progress    *contract.Progress `bun:"progress,type:json,nullzero" json:"progress,omitempty"`
+	Error       *contract.Error    `bun:"-" json:"error,omitempty"`
+	Progress    *contract.Progress `bun:"-" json:"progress,omitempty"`
 	Seq         int64              `bun:"seq" json:"seq"`
 	CreatedAt   time.Time          `bun:"created_at" json:"created_at"`
 	CompletedAt time.Time          `bun:"completed_at,nullzero" json:"completed_at,omitzero"`
 	UpdatedAt   time.Time          `bun:"updated_at" json:"updated_at"`
+
+	Sealed []byte `bun:"sealed,nullzero" json:"-"` // stands in the database for the fields without a column; see content.go
 }
 
 // Slot is what the projections of runs have besides: their place in a queue, and the launch that holds the slot.
@@ -47,12 +49,12 @@ type Dataset struct {
 	Rows      int64               `bun:"rows" json:"rows"`
 	TrainRows int64               `bun:"train_rows" json:"train_rows"`
 	EvalRows  int64               `bun:"eval_rows" json:"eval_rows"`
-	Columns   []string            `bun:"columns,type:json,nullzero" json:"columns,omitempty"`
+	Columns   []string            `bun:"-" json:"columns,omitempty"`
 	Train     *contract.ObjectRef `bun:"train,type:json,nullzero" json:"-"`
 	Eval      *contract.ObjectRef `bun:"eval,type:json,nullzero" json:"-"`
-	Profile   json.RawMessage     `bun:"profile,nullzero" json:"profile,omitempty"`
+	Profile   json.RawMessage     `bun:"-" json:"profile,omitempty"`
 	// Options are those that the splits were made with, or are to be made with while there are none. Nil: not known.
-	Options *contract.ProcessOptions `bun:"options,type:json,nullzero" json:"options,omitempty"`
+	Options *contract.ProcessOptions `bun:"-" json:"options,omitempty"`
 	Lifecycle
 }
 
@@ -65,7 +67,7 @@ type Job struct {
 	Name         string            `bun:"name" json:"name"`
 	DatasetID    string            `bun:"dataset_id" json:"dataset_id"`
 	ModelID      string            `bun:"model_id" json:"model_id"` // what it starts from
-	Model        contract.ModelRef `bun:"model,type:json" json:"-"`
+	Model        contract.ModelRef `bun:"-" json:"-"`
 	TunedModelID string            `bun:"tuned_model_id" json:"tuned_model_id,omitempty"` // what it made
 	PipelineID   string            `bun:"pipeline_id" json:"pipeline_id,omitempty"`
 	Config       contract.Training `bun:"config,type:json" json:"config"`
@@ -89,7 +91,7 @@ type Job struct {
 	Device          string          `bun:"device" json:"device,omitempty"`
 	Precision       string          `bun:"precision" json:"precision,omitempty"`
 	LossPath        string          `bun:"loss_path" json:"loss_path,omitempty"`
-	Metrics         json.RawMessage `bun:"metrics,nullzero" json:"metrics,omitempty"` // of the finished run
+	Metrics         json.RawMessage `bun:"-" json:"metrics,omitempty"` // of the finished run
 }
 
 // MetricPoint is one step of a job's curve. Split is "train" or "eval"; values that were not told are nil.
@@ -123,7 +125,7 @@ type Evaluation struct {
 	DatasetID     string                     `bun:"dataset_id" json:"dataset_id"`
 	PipelineID    string                     `bun:"pipeline_id" json:"pipeline_id,omitempty"`
 	Config        contract.Evaluation        `bun:"config,type:json" json:"config"`
-	Metrics       *contract.EvaluationResult `bun:"metrics,type:json,nullzero" json:"metrics,omitempty"`
+	Metrics       *contract.EvaluationResult `bun:"-" json:"metrics,omitempty"`
 	Slot
 	Lifecycle
 }
@@ -138,7 +140,7 @@ type Deployment struct {
 	ModelID    string            `bun:"model_id" json:"model_id"`
 	PipelineID string            `bun:"pipeline_id" json:"pipeline_id,omitempty"`
 	Queue      string            `bun:"queue" json:"queue"`
-	Serving    *contract.Serving `bun:"serving,type:json,nullzero" json:"-"`
+	Serving    *contract.Serving `bun:"-" json:"-"`
 	StartedAt  time.Time         `bun:"started_at,nullzero" json:"started_at,omitzero"` // since when it has been serving
 	Lifecycle
 }
@@ -164,10 +166,10 @@ type Pipeline struct {
 	ID             string                   `bun:"id,pk" json:"id"`
 	ProjectID      string                   `bun:"project_id" json:"project_id"`
 	Name           string                   `bun:"name" json:"name"`
-	Request        contract.PipelineRequest `bun:"request,type:json" json:"request"`
-	Stages         []PipelineStage          `bun:"stages,type:json" json:"stages"`
-	Recommendation *contract.Recommendation `bun:"recommendation,type:json,nullzero" json:"recommendation,omitempty"`
-	Confirmed      *contract.ConfirmRequest `bun:"confirmed,type:json,nullzero" json:"confirmed,omitempty"`
+	Request        contract.PipelineRequest `bun:"-" json:"request"`
+	Stages         []PipelineStage          `bun:"-" json:"stages"`
+	Recommendation *contract.Recommendation `bun:"-" json:"recommendation,omitempty"`
+	Confirmed      *contract.ConfirmRequest `bun:"-" json:"confirmed,omitempty"`
 	StartedAt      time.Time                `bun:"started_at,nullzero" json:"started_at,omitzero"`
 	Lifecycle
 }

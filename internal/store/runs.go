@@ -27,7 +27,8 @@ type Run struct {
 	Nonce     string               `bun:"nonce"`
 	Acked     int64                `bun:"acked"`
 	Dataset   *contract.DatasetRef `bun:"dataset,type:json,nullzero"`
-	Result    *contract.RunResult  `bun:"result,type:json,nullzero"`
+	Result    *contract.RunResult  `bun:"-"`
+	Sealed    []byte               `bun:"result,nullzero"` // Result, as the database has it
 	ClaimedAt time.Time            `bun:"claimed_at"`
 }
 
@@ -46,7 +47,7 @@ func RunKind(runID string) (kind contract.Kind, ok bool) {
 // export.
 func (s *Store) RunState(ctx context.Context, runID string) (contract.RunState, error) {
 	var state contract.RunState
-	err := s.read(ctx, func(ctx context.Context, tx bun.Tx) error {
+	err := s.read(ctx, func(ctx context.Context, tx database) error {
 		kind, status, err := runStatus(ctx, tx, runID)
 		if err != nil {
 			return err
@@ -67,8 +68,13 @@ func (s *Store) RunState(ctx context.Context, runID string) (contract.RunState, 
 }
 
 // read runs fn on one snapshot of the database.
-func (s *Store) read(ctx context.Context, fn func(ctx context.Context, tx bun.Tx) error) error {
-	return s.reader.RunInTx(ctx, nil, fn)
+func (s *Store) read(ctx context.Context, fn func(ctx context.Context, db database) error) error {
+	return s.reader.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+		return fn(ctx, struct {
+			bun.Tx
+			contentKey
+		}{tx, s.reader.contentKey})
+	})
 }
 
 func runStatus(ctx context.Context, db bun.IDB, runID string) (contract.Kind, contract.Status, error) {
@@ -87,13 +93,16 @@ func runStatus(ctx context.Context, db bun.IDB, runID string) (contract.Kind, co
 }
 
 // findRun returns nil for a run that was never claimed.
-func findRun(ctx context.Context, db bun.IDB, runID string) (*Run, error) {
+func findRun(ctx context.Context, db database, runID string) (*Run, error) {
 	var run Run
 	err := db.NewSelect().Model(&run).Where("run_id = ?", runID).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
-	return &run, err
+	if err != nil {
+		return nil, err
+	}
+	return &run, db.openRow(&run)
 }
 
 // GetRun returns the fencing record of a run that was claimed, or not_found.
@@ -244,7 +253,7 @@ func (t *txn) fenced(ctx context.Context, f Fence) (*Run, error) {
 	return checkFence(ctx, t, f)
 }
 
-func checkFence(ctx context.Context, db bun.IDB, f Fence) (*Run, error) {
+func checkFence(ctx context.Context, db database, f Fence) (*Run, error) {
 	run, err := findRun(ctx, db, f.RunID)
 	if err != nil {
 		return nil, err

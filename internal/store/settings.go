@@ -9,21 +9,29 @@ import (
 	"github.com/uptrace/bun"
 )
 
-// Setting is a value that a user (Owner is their id) or the whole installation (Owner is empty) has set. A secret's value
-// is sealed by whoever writes it.
+// Setting is a value that a user (Owner is their id) or the whole installation (Owner is empty) has set: a key of a
+// provider, say. The database keeps it sealed.
 type Setting struct {
 	bun.BaseModel `bun:"table:settings" json:"-"`
 
 	Owner     string    `bun:"owner,pk"`
 	Name      string    `bun:"name,pk"`
-	Value     []byte    `bun:"value"`
+	Value     []byte    `bun:"-"`
+	Sealed    []byte    `bun:"value"` // Value, as the database has it
 	UpdatedAt time.Time `bun:"updated_at"`
+}
+
+func (v *Setting) content() content {
+	return content{place: []string{"settings", v.Owner, v.Name}, fields: map[string]any{"value": &v.Value}, sealed: &v.Sealed}
 }
 
 // PutSetting sets a value.
 func (s *Store) PutSetting(ctx context.Context, v Setting) error {
 	return s.write(ctx, func(ctx context.Context, tx *txn) error {
 		v.UpdatedAt = tx.now
+		if err := tx.sealRow(&v); err != nil {
+			return err
+		}
 		_, err := tx.NewInsert().Model(&v).On("CONFLICT (owner, name) DO UPDATE").Set("value = EXCLUDED.value, updated_at = EXCLUDED.updated_at").Exec(ctx)
 		return err
 	})
@@ -36,7 +44,10 @@ func (s *Store) GetSetting(ctx context.Context, owner, name string) (*Setting, e
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
-	return &v, err
+	if err != nil {
+		return nil, err
+	}
+	return &v, s.reader.openRow(&v)
 }
 
 // DeleteSetting forgets a value; one that is not set is no error.

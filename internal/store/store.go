@@ -17,29 +17,38 @@ import (
 	"github.com/uptrace/bun/driver/sqliteshim"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/seal"
 )
 
-// Options configures Open. Path is the database file; its folder must exist. Logger defaults to slog.Default, Now to
-// time.Now.
+// Options configures Open. Path is the database file; its folder must exist. MasterKey is 32 bytes; the database's content
+// key is wrapped under it. Logger defaults to slog.Default, Now to time.Now.
 type Options struct {
-	Path   string
-	Logger *slog.Logger
-	Now    func() time.Time
+	Path      string
+	MasterKey []byte
+	Logger    *slog.Logger
+	Now       func() time.Time
 }
 
 // Store is the application's database. It is safe for concurrent use.
 type Store struct {
 	writer *bun.DB
-	reader *bun.DB
+	reader reader
 	log    *slog.Logger
 	now    func() time.Time
 	wakes  *wakeHub
 	outbox chan struct{}
 }
 
+// reader is the connections that only read.
+type reader struct {
+	*bun.DB
+	contentKey
+}
+
 const readConnections = 4
 
-// Open opens or creates the database (mode 0600), migrates it and makes sure that the default project exists.
+// Open opens or creates the database (mode 0600), migrates it and makes sure that the default project exists. A database
+// that belongs to another master key is refused with prerequisite.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
@@ -48,14 +57,18 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		opts.Now = time.Now
 	}
 	s := &Store{log: opts.Logger, now: opts.Now, wakes: newWakeHub(), outbox: make(chan struct{}, 1)}
-	if err := s.open(ctx, opts.Path); err != nil {
+	if err := s.open(ctx, opts); err != nil {
 		return nil, errors.Join(openError(opts.Path, err), s.Close())
 	}
 	return s, nil
 }
 
-func (s *Store) open(ctx context.Context, path string) error {
-	path, err := filepath.Abs(path)
+func (s *Store) open(ctx context.Context, opts Options) error {
+	master, err := seal.NewMaster(opts.MasterKey)
+	if err != nil {
+		return err
+	}
+	path, err := filepath.Abs(opts.Path)
 	if err != nil {
 		return err
 	}
@@ -68,7 +81,13 @@ func (s *Store) open(ctx context.Context, path string) error {
 	if err := migrateUp(ctx, s.writer); err != nil {
 		return err
 	}
-	if s.reader, err = connect(path, readConnections, "_pragma=query_only(1)"); err != nil {
+	if s.reader.contentKey, err = s.openContent(ctx, master); err != nil {
+		return err
+	}
+	if err := s.sealEarlier(ctx); err != nil {
+		return err
+	}
+	if s.reader.DB, err = connect(path, readConnections, "_pragma=query_only(1)"); err != nil {
 		return err
 	}
 	return s.createDefaultProject(ctx)
@@ -107,7 +126,7 @@ func openError(path string, err error) error {
 // Close closes all connections; calls under way end with an error.
 func (s *Store) Close() error {
 	var errs []error
-	for _, db := range []*bun.DB{s.reader, s.writer} {
+	for _, db := range []*bun.DB{s.reader.DB, s.writer} {
 		if db != nil {
 			errs = append(errs, db.Close())
 		}
@@ -121,6 +140,7 @@ func (s *Store) Ping(ctx context.Context) error { return s.reader.PingContext(ct
 // txn is a write transaction, and what to tell to whom once it has committed.
 type txn struct {
 	bun.Tx
+	contentKey
 	now     time.Time
 	touched map[string]bool
 	outbox  bool
@@ -128,7 +148,7 @@ type txn struct {
 
 // write runs fn in a transaction on the only writing connection. Subscribers are woken after the commit, never before.
 func (s *Store) write(ctx context.Context, fn func(ctx context.Context, tx *txn) error) error {
-	t := &txn{now: stamp(s.now()), touched: map[string]bool{}}
+	t := &txn{contentKey: s.reader.contentKey, now: stamp(s.now()), touched: map[string]bool{}}
 	err := s.writer.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		t.Tx = tx
 		return fn(ctx, t)
@@ -161,7 +181,7 @@ func notFound(kind contract.Kind, id string) error {
 }
 
 // findByID reads one row by its primary key "id" from db, if it is within the reach of ctx.
-func findByID[R any](ctx context.Context, db bun.IDB, kind contract.Kind, id string) (*R, error) {
+func findByID[R any](ctx context.Context, db database, kind contract.Kind, id string) (*R, error) {
 	row := new(R)
 	err := within[R](ctx, db, db.NewSelect().Model(row).Where("id = ?", id)).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -170,5 +190,5 @@ func findByID[R any](ctx context.Context, db bun.IDB, kind contract.Kind, id str
 	if err != nil {
 		return nil, fmt.Errorf("read %s %s: %w", kind, id, err)
 	}
-	return row, nil
+	return row, db.openRow(row)
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,9 +16,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/seal"
 )
 
-var quiet = slog.New(slog.DiscardHandler)
+var (
+	quiet     = slog.New(slog.DiscardHandler)
+	masterKey = bytes.Repeat([]byte{7}, seal.KeyBytes)
+)
 
 // clock is a time that moves by a second with each look.
 type clock struct {
@@ -35,7 +40,7 @@ func (c *clock) now() time.Time {
 func open(t *testing.T) *Store {
 	t.Helper()
 	c := &clock{at: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)}
-	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "app.db"), Logger: quiet, Now: c.now})
+	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "app.db"), MasterKey: masterKey, Logger: quiet, Now: c.now})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s
@@ -65,7 +70,7 @@ func add(t *testing.T, s *Store, stream string, evs ...contract.NewEvent) {
 func TestFilesAreTheOwnersOnly(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "odd name #1?.db")
-	s, err := Open(t.Context(), Options{Path: path, Logger: quiet})
+	s, err := Open(t.Context(), Options{Path: path, MasterKey: masterKey, Logger: quiet})
 	require.NoError(t, err)
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
@@ -76,10 +81,10 @@ func TestFilesAreTheOwnersOnly(t *testing.T) {
 		require.EqualValues(t, 0o600, info.Mode().Perm(), e.Name())
 	}
 	require.NoError(t, s.Close())
-	_, err = Open(t.Context(), Options{Path: filepath.Join(dir, "missing", "app.db"), Logger: quiet})
+	_, err = Open(t.Context(), Options{Path: filepath.Join(dir, "missing", "app.db"), MasterKey: masterKey, Logger: quiet})
 	require.Equal(t, contract.CodePrerequisite, contract.CodeOf(err))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "not.db"), []byte("this is not a database, not at all"), 0o600))
-	_, err = Open(t.Context(), Options{Path: filepath.Join(dir, "not.db"), Logger: quiet})
+	_, err = Open(t.Context(), Options{Path: filepath.Join(dir, "not.db"), MasterKey: masterKey, Logger: quiet})
 	require.Equal(t, contract.CodePrerequisite, contract.CodeOf(err))
 }
 

@@ -33,6 +33,7 @@ func TestMain(m *testing.M) { embeddedtest.Main(m) }
 // site is a server's data: what outlives its processes.
 type site struct {
 	t         *testing.T
+	dir       string
 	client    client.Client
 	store     *store.Store
 	artifacts *artifact.Store
@@ -43,7 +44,7 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	server, dir, log := embeddedtest.Start(t), t.TempDir(), slog.New(slog.DiscardHandler)
-	rows, err := store.Open(t.Context(), store.Options{Path: filepath.Join(dir, "app.db"), Logger: log})
+	rows, err := store.Open(t.Context(), store.Options{Path: filepath.Join(dir, "app.db"), MasterKey: make([]byte, 32), Logger: log})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = rows.Close() })
 	blobs, err := artifact.Open(t.Context(), artifact.Options{
@@ -52,7 +53,7 @@ func newSite(t *testing.T) *site {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = blobs.Close() })
 	require.NoError(t, rows.UpsertCatalog(t.Context(), catalog.Rows()))
-	return &site{t, server.Client, rows, blobs, server.Name(t, "queue"), "control-" + contract.NewID("")}
+	return &site{t, dir, server.Client, rows, blobs, server.Name(t, "queue"), "control-" + contract.NewID("")}
 }
 
 // serve runs a control worker until stop is called.
@@ -216,7 +217,7 @@ func TestADatasetIsProcessedAnewUnderItsID(t *testing.T) {
 	defer s.serve(s.store)()
 	id := s.upload(rows(40))
 	s.until(contract.KindDataset, id, contract.EventCompleted)
-	body, err := json.Marshal(contract.IngestInput{DatasetID: id, Options: json.RawMessage(`{"eval_rows":5}`)})
+	body, err := json.Marshal(contract.IngestInput{DatasetID: id, Options: &contract.ProcessOptions{EvalRows: 5}})
 	require.NoError(t, err)
 	_, err = s.store.Command(t.Context(), store.Command{
 		Kind: contract.KindDataset, ID: id,
