@@ -31,7 +31,8 @@ func viewProgress(p *contract.Progress) apigen.Progress {
 	if p == nil {
 		return apigen.Progress{}
 	}
-	return apigen.Progress{Phase: p.Phase, Done: p.Done, Total: p.Total, Note: p.Note, EtaSeconds: p.ETA}
+	return apigen.Progress{Phase: p.Phase, Done: p.Done, Total: p.Total, Note: p.Note,
+		EtaSeconds: p.ETA, EtaLowSeconds: p.ETALow, EtaHighSeconds: p.ETAHigh}
 }
 
 func viewDataset(d store.Dataset) apigen.Dataset {
@@ -57,7 +58,8 @@ func (s *Server) viewJob(ctx context.Context, j store.Job) (apigen.Job, error) {
 		TunedModelID: j.TunedModelID, PipelineID: j.PipelineID, Queue: j.Queue, Worker: j.Worker, Epoch: j.Epoch,
 		Progress: viewProgress(j.Progress), Status: apigen.Status(j.Status), Config: j.Config, Step: j.Step, TotalSteps: j.TotalSteps, Loss: value(j.Loss),
 		EvalLoss: value(j.EvalLoss), BestEvalLoss: value(j.BestEvalLoss), LearningRate: value(j.LearningRate), GradNorm: value(j.GradNorm),
-		TokensPerSecond: value(j.TokensPerSecond), EtaSeconds: value(j.ETASeconds), MemoryBytes: value(j.MemoryBytes),
+		TokensPerSecond: value(j.TokensPerSecond), EtaSeconds: value(j.ETASeconds),
+		EtaLowSeconds: value(j.ETALowSeconds), EtaHighSeconds: value(j.ETAHighSeconds), MemoryBytes: value(j.MemoryBytes),
 		Device: j.Device, Precision: j.Precision, LossPath: j.LossPath, Checkpoint: j.Checkpoint, CheckpointStep: j.CheckpointStep,
 		LastSeq: j.Seq, Error: value(j.Error), Metrics: object(j.Metrics), CreatedAt: j.CreatedAt, QueuedAt: j.QueuedAt,
 		StartedAt: j.StartedAt, CompletedAt: j.CompletedAt}

@@ -197,12 +197,16 @@ type (
 		Name   string `json:"name"` // the engine's name of the adapter
 		Device string `json:"device"`
 	}
+	// Progress is how far a long piece of work is. The seconds left are 0 while nobody knows; where a range is known, they
+	// lie between low and high.
 	Progress struct {
-		Phase string  `json:"phase"`
-		Done  int64   `json:"done"`
-		Total int64   `json:"total"`
-		Note  string  `json:"note,omitempty"`
-		ETA   float64 `json:"eta_seconds,omitempty"`
+		Phase   string  `json:"phase"`
+		Done    int64   `json:"done"`
+		Total   int64   `json:"total"`
+		Note    string  `json:"note,omitempty"`
+		ETA     float64 `json:"eta_seconds,omitempty"`
+		ETALow  float64 `json:"eta_low_seconds,omitempty"`
+		ETAHigh float64 `json:"eta_high_seconds,omitempty"`
 	}
 	StageChanged struct {
 		Stage  string `json:"stage"` // ingest, analyze, recommend, train, evaluate, deploy

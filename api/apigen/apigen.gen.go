@@ -613,12 +613,19 @@ type Job struct {
 	Device         string         `json:"device,omitempty,omitzero"`
 
 	// Epoch Which launch of the runner this is.
-	Epoch      int64    `json:"epoch,omitempty,omitzero"`
-	Error      RunError `json:"error,omitempty,omitzero"`
-	EtaSeconds float64  `json:"eta_seconds,omitempty,omitzero"`
-	EvalLoss   float64  `json:"eval_loss,omitempty,omitzero"`
-	GradNorm   float64  `json:"grad_norm,omitempty,omitzero"`
-	ID         string   `json:"id"`
+	Epoch          int64    `json:"epoch,omitempty,omitzero"`
+	Error          RunError `json:"error,omitempty,omitzero"`
+	EtaHighSeconds float64  `json:"eta_high_seconds,omitempty,omitzero"`
+
+	// EtaLowSeconds The least and, below, the most that they should be.
+	EtaLowSeconds float64 `json:"eta_low_seconds,omitempty,omitzero"`
+
+	// EtaSeconds Seconds of work left, held-out losses included; absent until the steps of this launch give a basis. Stands
+	// still while the job is paused.
+	EtaSeconds float64 `json:"eta_seconds,omitempty,omitzero"`
+	EvalLoss   float64 `json:"eval_loss,omitempty,omitzero"`
+	GradNorm   float64 `json:"grad_norm,omitempty,omitzero"`
+	ID         string  `json:"id"`
 
 	// LastSeq Of the job's event stream.
 	LastSeq      int64   `json:"last_seq,omitempty,omitzero"`
@@ -860,7 +867,13 @@ type ProcessOptions = contract.ProcessOptions
 
 // Progress defines model for Progress.
 type Progress struct {
-	Done       int64   `json:"done"`
+	Done           int64   `json:"done"`
+	EtaHighSeconds float64 `json:"eta_high_seconds,omitempty,omitzero"`
+
+	// EtaLowSeconds The least and, below, the most that they should be.
+	EtaLowSeconds float64 `json:"eta_low_seconds,omitempty,omitzero"`
+
+	// EtaSeconds Seconds left; absent while nobody knows.
 	EtaSeconds float64 `json:"eta_seconds,omitempty,omitzero"`
 	Note       string  `json:"note,omitempty,omitzero"`
 	Phase      string  `json:"phase"`

@@ -95,6 +95,9 @@ func printJob(w io.Writer, j apigen.Job) {
 	if p := j.Progress; p.Phase != "" {
 		row(t, "at work on", fmt.Sprintf("%s, row %d of %d", phaseText(p.Phase), p.Done, p.Total))
 	}
+	if j.EtaSeconds > 0 {
+		row(t, "time", left{&j.EtaSeconds, j.EtaLowSeconds, j.EtaHighSeconds}.String())
+	}
 	row(t, "loss", fmt.Sprintf("%.4f", j.Loss))
 	row(t, "machine", fmt.Sprintf("%s %s, %.0f tokens/s", j.Device, j.Precision, j.TokensPerSecond))
 	row(t, "checkpoint", j.Checkpoint)
@@ -147,19 +150,23 @@ func (v *trainingView) event(e contract.Event) error {
 		v.warnOfCuts(e)
 	case contract.RunnerMetrics:
 		var m struct {
+			left
 			Step, Loss      float64
 			TokensPerSecond float64 `json:"tokens_per_second"`
-			ETASeconds      float64 `json:"eta_seconds"`
 		}
 		if err := json.Unmarshal(e.Payload, &m); err != nil {
 			return nil // one unreadable point must not end the watch
 		}
 		v.step = m.Step
-		v.bar.update("training", m.Step, v.total, fmt.Sprintf("step %.0f/%.0f  loss %.3f  %.0f tok/s  %s", m.Step, v.total, m.Loss, m.TokensPerSecond, eta(m.ETASeconds)))
+		v.bar.update("training", m.Step, v.total, fmt.Sprintf("step %.0f/%.0f  loss %.3f  %.0f tok/s  %s", m.Step, v.total, m.Loss, m.TokensPerSecond, m.left))
 	case contract.RunnerProgress:
-		var p contract.Progress
+		var p struct {
+			left
+			Phase       string
+			Done, Total float64
+		}
 		if err := json.Unmarshal(e.Payload, &p); err == nil {
-			v.bar.update(phaseText(p.Phase), float64(p.Done), float64(p.Total), fmt.Sprintf("row %d/%d", p.Done, p.Total))
+			v.bar.update(phaseText(p.Phase), p.Done, p.Total, fmt.Sprintf("row %.0f/%.0f  %s", p.Done, p.Total, p.left))
 		}
 	default:
 		if text := stateText[e.Type]; text != "" {

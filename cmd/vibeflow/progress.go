@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -112,12 +113,48 @@ func seconds(d time.Duration) string {
 	}
 }
 
-// eta says what is left, or nothing while it is not known.
-func eta(left float64) string {
-	if left <= 0 {
+// left is the time to come as events and the API tell it; without Seconds nobody knows yet, and an older runner tells no
+// range.
+type left struct {
+	Seconds *float64 `json:"eta_seconds"`
+	Low     float64  `json:"eta_low_seconds"`
+	High    float64  `json:"eta_high_seconds"`
+}
+
+// String says it no more precisely than it is known.
+func (l left) String() string {
+	whole := func(n int) string { return fmt.Sprint(n) }
+	switch {
+	case l.Seconds == nil:
+		return "estimating…"
+	case *l.Seconds <= 0:
 		return ""
+	case l.High <= 0:
+		return "about " + seconds(time.Duration(*l.Seconds*float64(time.Second))) + " left"
+	case l.High < 10:
+		return "a few seconds left"
+	case l.High < 60:
+		return span(l.Low, l.High, 5, whole, "s")
+	case l.High < 3600:
+		return span(l.Low/60, l.High/60, 1, whole, "min")
+	case l.High < 10*3600:
+		return span(l.Low/60, l.High/60, 10, func(n int) string { return fmt.Sprintf("%d:%02d", n/60, n%60) }, "h")
+	default:
+		return span(l.Low/3600, l.High/3600, 1, whole, "h")
 	}
-	return seconds(time.Duration(left*float64(time.Second))) + " left"
+}
+
+// span says a range in whole steps, rounded outwards; one that is no wider than a step is one number.
+func span(low, high float64, step int, say func(int) string, unit string) string {
+	from, to := int(low)/step*step, int(math.Ceil(high/float64(step)))*step
+	switch {
+	case from == 0:
+		return fmt.Sprintf("under %s %s left", say(to), unit)
+	case to-from <= step:
+		return fmt.Sprintf("about %s %s left", say(int(math.Round((low+high)/2/float64(step)))*step), unit)
+	default:
+		return fmt.Sprintf("%s–%s %s left", say(from), say(to), unit)
+	}
 }
 
 // phaseText says a runner's phase (contract.Progress) as people do.

@@ -40,9 +40,9 @@ func foldJob(j *Job, e contract.Event) error {
 		return j.cancelling(e)
 	case contract.EventCancelled:
 		j.end(contract.StatusCancelled, e.At)
-		j.ETASeconds = nil
+		j.expect(runnerLine{})
 	case contract.EventFailed:
-		j.ETASeconds = nil
+		j.expect(runnerLine{})
 		return j.fail(e)
 	case contract.EventCompleted:
 		return j.finished(contract.StatusCompleted, e)
@@ -62,6 +62,7 @@ func (j *Job) launched(e contract.Event) error {
 	c, err := j.launch(&j.Lifecycle, e)
 	if err == nil && c.Epoch != 0 {
 		j.Step = c.Step
+		j.expect(runnerLine{}) // what the launch before expected began at another step, perhaps on another machine
 	}
 	return err
 }
@@ -80,7 +81,7 @@ func (j *Job) paused(e contract.Event) error {
 	if j.Status != contract.StatusCancelling && j.Status != contract.StatusStopping {
 		j.move(contract.StatusPaused)
 	}
-	j.Step, j.Progress, j.ETASeconds, j.TokensPerSecond = max(j.Step, p.Step), nil, nil, nil
+	j.Step, j.Progress, j.TokensPerSecond = max(j.Step, p.Step), nil, nil
 	j.Error = p.Error
 	if p.Checkpoint != "" {
 		j.Checkpoint, j.CheckpointStep = p.Checkpoint, p.Step
@@ -104,7 +105,8 @@ func (j *Job) finished(status contract.Status, e contract.Event) error {
 		return err
 	}
 	if !j.Status.Final() {
-		j.TunedModelID, j.Metrics, j.ETASeconds = c.ModelID, c.Metrics, nil
+		j.TunedModelID, j.Metrics = c.ModelID, c.Metrics
+		j.expect(runnerLine{})
 		j.Step, j.TotalSteps = max(j.Step, c.Step), max(j.TotalSteps, c.TotalSteps)
 	}
 	j.end(status, e.At)
@@ -123,6 +125,8 @@ type runnerLine struct {
 	GradNorm        *float64 `json:"grad_norm"`
 	TokensPerSecond *float64 `json:"tokens_per_second"`
 	ETASeconds      *float64 `json:"eta_seconds"`
+	ETALowSeconds   *float64 `json:"eta_low_seconds"`
+	ETAHighSeconds  *float64 `json:"eta_high_seconds"`
 	MemoryBytes     *float64 `json:"memory_bytes"`
 	Device          string   `json:"device"`
 	Precision       string   `json:"precision"`
@@ -180,6 +184,7 @@ func (j *Job) foldRunner(e contract.Event) {
 	switch e.Type {
 	case contract.RunnerProgress:
 		j.report(e)
+		j.foresee(l)
 	case contract.RunnerMetrics:
 		j.Progress = nil
 		set(&j.Step, l.Step)
@@ -188,18 +193,27 @@ func (j *Job) foldRunner(e contract.Event) {
 		keep(&j.LearningRate, l.LearningRate)
 		keep(&j.GradNorm, l.GradNorm)
 		keep(&j.TokensPerSecond, l.TokensPerSecond)
-		keep(&j.ETASeconds, l.ETASeconds)
+		j.foresee(l)
 		if l.MemoryBytes != nil {
 			bytes := int64(*l.MemoryBytes)
 			j.MemoryBytes = &bytes
-		}
-		if j.Status.Final() {
-			j.ETASeconds = nil
 		}
 	case contract.RunnerEvalMetrics:
 		j.Progress = nil
 		j.foldEvalLoss(l.evalLoss())
 	}
+}
+
+// foresee takes what a line expects to be left; a line without it (nobody knows yet) takes nothing back.
+func (j *Job) foresee(l runnerLine) {
+	if l.ETASeconds != nil && !j.Status.Final() {
+		j.expect(l)
+	}
+}
+
+// expect sets the three together: a range belongs to its number.
+func (j *Job) expect(l runnerLine) {
+	j.ETASeconds, j.ETALowSeconds, j.ETAHighSeconds = l.ETASeconds, l.ETALowSeconds, l.ETAHighSeconds
 }
 
 func (j *Job) foldEvalLoss(loss *float64) {

@@ -44,7 +44,6 @@ func TestAJobsStory(t *testing.T) {
 	add(t, s, stream, ev("job.paused", contract.Paused{Step: 7, Checkpoint: "step-00000007", Error: full}))
 	job = status(contract.StatusPaused)
 	require.Equal(t, contract.CodeDiskFull, job.Error.Code)
-	require.Nil(t, job.ETASeconds)
 	add(t, s, stream, ev("job.resume_requested", struct{}{}), ev("job.queued", contract.Queued{Priority: true}))
 	job = status(contract.StatusQueued)
 	require.Nil(t, job.Error)
@@ -57,6 +56,39 @@ func TestAJobsStory(t *testing.T) {
 	require.False(t, job.CompletedAt.IsZero())
 	add(t, s, stream, ev("job.failed", full), ev("job.started", contract.Claimed{Epoch: 3}))
 	require.Nil(t, status(contract.StatusStopped).Error, "what has ended stays as it ended")
+}
+
+func TestWhatIsLeftOfAJob(t *testing.T) {
+	s := open(t)
+	create(t, s, contract.KindJob, "job_1", contract.JobCreated{})
+	left := func(evs ...contract.NewEvent) []float64 {
+		t.Helper()
+		add(t, s, "job/job_1", evs...)
+		job, err := s.GetJob(t.Context(), "job_1")
+		require.NoError(t, err)
+		var all []float64
+		for _, v := range []*float64{job.ETASeconds, job.ETALowSeconds, job.ETAHighSeconds} {
+			if v != nil {
+				all = append(all, *v)
+			}
+		}
+		return all
+	}
+	metrics := func(step int, seconds, low, high any) contract.NewEvent {
+		return ev("runner.metrics", map[string]any{"step": step, "eta_seconds": seconds, "eta_low_seconds": low, "eta_high_seconds": high})
+	}
+	launch := ev("job.started", contract.Claimed{Epoch: 1})
+	require.Empty(t, left(launch, metrics(1, nil, nil, nil)), "nobody knows yet")
+	require.Equal(t, []float64{30, 25, 40}, left(metrics(5, 30, 25, 40)))
+	require.Equal(t, []float64{8, 7, 9}, left(ev("runner.progress", contract.Progress{Phase: contract.PhaseHeldOutLoss, ETA: 8, ETALow: 7, ETAHigh: 9})))
+	require.Equal(t, []float64{8, 7, 9}, left(ev("job.pause_requested", struct{}{}), ev("job.paused", contract.Paused{Step: 5})), "a paused job's stands still")
+	require.Equal(t, []float64{8, 7, 9}, left(ev("job.resume_requested", struct{}{}), ev("job.queued", contract.Queued{})))
+	require.Empty(t, left(ev("job.started", contract.Claimed{Epoch: 2, Step: 5})), "a new launch looks for itself")
+	require.Equal(t, []float64{30}, left(ev("runner.metrics", map[string]any{"step": 6, "eta_seconds": 30})), "a runner of before told no range")
+	require.Equal(t, []float64{20, 18, 22}, left(metrics(7, 20, 18, 22)))
+	require.Equal(t, []float64{10}, left(ev("runner.metrics", map[string]any{"step": 8, "eta_seconds": 10})), "nor keeps another's")
+	require.Empty(t, left(ev("job.completed", contract.JobCompleted{Step: 8})))
+	require.Empty(t, left(metrics(9, 3, 2, 4)), "over is over")
 }
 
 func TestAJobsHeldOutLossShowsItsProgress(t *testing.T) {
@@ -249,7 +281,9 @@ func drawLine(t *rapid.T) contract.NewEvent {
 	kind := rapid.SampledFrom([]string{contract.RunnerStarted, contract.RunnerMetrics, contract.RunnerMetrics, contract.RunnerEvalMetrics,
 		contract.RunnerCheckpoint, contract.RunnerProgress, contract.RunnerLog}).Draw(t, "type")
 	payload := map[string]any{"step": rapid.IntRange(1, 9).Draw(t, "step"), "loss": rapid.Float64().Draw(t, "loss"), "total_steps": 9,
-		"memory_bytes": rapid.Int64().Draw(t, "memory"), "epoch": rapid.Float64Range(0, 3).Draw(t, "epoch")}
+		"memory_bytes": rapid.Int64().Draw(t, "memory"), "epoch": rapid.Float64Range(0, 3).Draw(t, "epoch"),
+		"eta_seconds": rapid.SampledFrom([]any{nil, 30.0}).Draw(t, "eta"), "eta_low_seconds": rapid.SampledFrom([]any{nil, 20.0}).Draw(t, "low"),
+		"phase": "p", "done": 1, "total": 2}
 	if rapid.IntRange(0, 9).Draw(t, "odd") == 0 {
 		payload["step"] = "nine"
 	}

@@ -82,7 +82,9 @@ type Job struct {
 	LearningRate    *float64        `bun:"learning_rate" json:"learning_rate,omitempty"`
 	GradNorm        *float64        `bun:"grad_norm" json:"grad_norm,omitempty"`
 	TokensPerSecond *float64        `bun:"tokens_per_second" json:"tokens_per_second,omitempty"`
-	ETASeconds      *float64        `bun:"eta_seconds" json:"eta_seconds,omitempty"`
+	ETASeconds      *float64        `bun:"eta_seconds" json:"eta_seconds,omitempty"` // of work: it stands still while the job is paused
+	ETALowSeconds   *float64        `bun:"eta_low_seconds" json:"eta_low_seconds,omitempty"`
+	ETAHighSeconds  *float64        `bun:"eta_high_seconds" json:"eta_high_seconds,omitempty"`
 	MemoryBytes     *int64          `bun:"memory_bytes" json:"memory_bytes,omitempty"` // peak
 	EvalLoss        *float64        `bun:"eval_loss" json:"eval_loss,omitempty"`
 	BestEvalLoss    *float64        `bun:"best_eval_loss" json:"best_eval_loss,omitempty"`

@@ -72,6 +72,8 @@ def test_events_tell_the_whole_story(runs: Factory) -> None:
         "tokens_per_second",
         "seconds",
         "eta_seconds",
+        "eta_low_seconds",
+        "eta_high_seconds",
         "memory_bytes",
         "samples",
     } <= metrics.keys()
@@ -131,6 +133,17 @@ def test_the_held_out_loss_shows_how_far_it_is(runs: Factory) -> None:
     assert [e["done"] for e in told] == sorted(e["done"] for e in told)
     types = [e["type"] for e in run.events]
     assert types.index("checkpoint") < types.index("progress") < types.index("eval_metrics") < types.index("finished")
+
+
+def test_what_is_left_is_told_once_there_is_a_basis(runs: Factory) -> None:
+    run = runs.launch(training={"max_steps": 7}, held_out=rows(60, 200))
+    run.result()
+    left = [(e["eta_low_seconds"], e["eta_seconds"], e["eta_high_seconds"]) for e in run.of("metrics")]
+    assert left[:4] == [(None, None, None)] * 4, "two steps of warm-up, and three to judge by"
+    assert all(0 < low < likely < high for low, likely, high in left[4:]), "the held-out loss comes after the last step"
+    measuring = run.of("progress")
+    assert measuring[0]["eta_seconds"] == left[-1][1]
+    assert measuring[-1]["eta_seconds"] == measuring[-1]["eta_high_seconds"] == 0
 
 
 def test_a_pause_need_not_wait_for_the_last_held_out_loss(runs: Factory) -> None:

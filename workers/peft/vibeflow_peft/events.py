@@ -67,13 +67,13 @@ class Progress:
         self._events, self._phase, self._total = events, phase, total
         self._told_at = -math.inf
 
-    def at(self, done: int) -> None:
-        """Reports that done of the total are done."""
+    def at(self, done: int, **more: Any) -> None:
+        """Reports that done of the total are done, and more fields of the event."""
         now = time.monotonic()
         if 0 < done < self._total and now - self._told_at < self._EVERY_SECONDS:
             return
         self._told_at = now
-        self._events.emit("progress", phase=self._phase, done=done, total=self._total)
+        self._events.emit("progress", phase=self._phase, done=done, total=self._total, **more)
 
 
 def _complete_lines(path: Path) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,13 @@ from peft import PeftModel
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTTrainer
 
-from . import checkpoint, wording
+from . import checkpoint, pace, wording
 from .device import Precision
 from .errors import RunnerError
 from .events import EventWriter, Progress
 from .lease import Lease
 from .loss import IGNORED, LabelledLoss
+from .pace import Course, Outlook, Pace
 from .spec import CheckpointPolicy
 from .stop import SUPERSEDED, StopRequest
 
@@ -102,7 +103,9 @@ class RunTrainer(SFTTrainer):
     def attach(self, control: Control) -> None:
         """Connects the trainer with the run around it."""
         self.control_of_run, self.totals = control, Totals()
-        self._pace, self._skipped, self._step_rows, self._step_tokens = 0.0, 0, [], 0
+        self._skipped, self._step_rows, self._step_tokens = 0, [], 0
+        held_out = _tokens(self.eval_dataset) if self.eval_dataset is not None else 0
+        self.outlook = Outlook(Course(self.args.max_steps, int(self.args.eval_steps or 0), held_out))
         # Both losses divide by the labelled tokens of the whole accumulated batch.
         self.model_accepts_loss_kwargs = self.loss_is_scaled_for_ga = True
         self.remove_callback(PrinterCallback)
@@ -156,7 +159,7 @@ class RunTrainer(SFTTrainer):
         self.totals.last_loss = logs["loss"]
         self.totals.tokens += self._step_tokens
         self.totals.seconds += seconds
-        self._pace = seconds if self._pace == 0 else 0.9 * self._pace + 0.1 * seconds
+        self.outlook.stepped(seconds, self._step_tokens)
         rows = ",".join(map(str, self._step_rows)).encode()
         self.control_of_run.events.emit(
             "metrics",
@@ -168,7 +171,7 @@ class RunTrainer(SFTTrainer):
             tokens=self._step_tokens,
             tokens_per_second=round(self._step_tokens / max(seconds, 1e-9), 2),
             seconds=round(seconds, 6),
-            eta_seconds=round(self._pace * (self.state.max_steps - self.state.global_step), 3),
+            **pace.fields(self.outlook.after(self.state.global_step)),
             memory_bytes=memory_bytes(),
             samples=hashlib.sha256(rows).hexdigest()[:16],
         )
@@ -184,6 +187,7 @@ class RunTrainer(SFTTrainer):
         began, step, events = time.perf_counter(), self.state.global_step, self.control_of_run.events
         loss = self.totals.last_eval_loss = self._held_out_loss()
         seconds = time.perf_counter() - began
+        self.outlook.evaluated(seconds)
         events.emit("eval_metrics", step=step, eval_loss=loss)
         events.log(wording.held_out(step=step, loss=loss, rows_=len(self.eval_dataset), seconds=seconds))
         if self.best is None or loss < self.best[0]:
@@ -193,26 +197,45 @@ class RunTrainer(SFTTrainer):
         return metrics
 
     def _held_out_loss(self) -> float:
-        dataset, size, total, items = self.eval_dataset, self.args.per_device_eval_batch_size, 0.0, 0
-        order = sorted(range(len(dataset)), key=lambda i: len(dataset[i]["input_ids"]))
-        progress = Progress(self.control_of_run.events, HELD_OUT, len(order))
-        saved = self.saved == checkpoint.name_of(self.state.global_step)
+        total, items = 0.0, 0
         self.model.eval()
         with torch.no_grad(), self.autocast():
-            for start in range(0, len(order), size):
-                progress.at(start)
-                if saved:
-                    self.control_of_run.stop.check()
-                batch = self.data_collator([dataset[i] for i in order[start : start + size]])
+            for rows in self._held_out_batches():
+                batch = self.data_collator(rows)
                 batch.pop("rows")
                 items += int((batch["labels"][:, 1:] != IGNORED).sum())
                 total += self.compute_loss(
                     self.model, self._prepare_inputs(batch), num_items_in_batch=torch.tensor(1, device=self.args.device)
                 ).item()
-        progress.at(len(order))
         self.model.train()
         self._metrics["eval"].clear()
         return total / max(items, 1)
+
+    def _held_out_batches(self) -> Iterator[list[dict[str, Any]]]:
+        """The held-out rows by length, a batch at a time; between two it tells how far it is, and may stop."""
+        run, dataset, size, step = (
+            self.control_of_run,
+            self.eval_dataset,
+            self.args.per_device_eval_batch_size,
+            self.state.global_step,
+        )
+        order = sorted(range(len(dataset)), key=lambda i: len(dataset[i]["input_ids"]))
+        progress, batches, saved = (
+            Progress(run.events, HELD_OUT, len(order)),
+            Pace(),
+            self.saved == checkpoint.name_of(step),
+        )
+        left = whole = _tokens(dataset)
+        for start in range(0, len(order), size):
+            if saved:
+                run.stop.check()
+            rest = batches.left(math.ceil((len(order) - start) / size), left)
+            progress.at(start, **pace.fields(self.outlook.while_evaluating(step, rest, left / whole)))
+            began, rows = time.perf_counter(), [dataset[i] for i in order[start : start + size]]
+            yield rows
+            batches.took(time.perf_counter() - began, _tokens(rows))
+            left -= _tokens(rows)
+        progress.at(len(order), **pace.fields(self.outlook.while_evaluating(step, pace.NOTHING, 0.0)))
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
@@ -240,6 +263,7 @@ class RunTrainer(SFTTrainer):
             raise
         self.saved = manifest["name"]
         size, seconds = sum(f["size"] for f in manifest["files"]), time.perf_counter() - began
+        self.outlook.saved(seconds)
         run.events.emit("checkpoint", step=step, name=self.saved, bytes=size, seconds=round(seconds, 3))
         run.events.log(
             wording.checkpoint(
@@ -330,6 +354,10 @@ def peak_memory_bytes() -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak << 10
+
+
+def _tokens(rows: Iterable[dict[str, Any]]) -> int:
+    return sum(len(row["input_ids"]) for row in rows)
 
 
 def _settled(config: dict[str, Any]) -> dict[str, Any]:
