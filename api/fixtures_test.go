@@ -117,13 +117,21 @@ func (w *world) evaluation(id string) string {
 func (w *world) export(id string, content []byte) contract.FileInfo {
 	w.t.Helper()
 	w.create(contract.KindExport, id, contract.ExportCreated{ProjectID: store.DefaultProject, ModelID: tunedModel, Format: "adapter", Queue: "cpu"})
-	run, err := w.store.ClaimRun(w.t.Context(), store.RunClaim{RunID: id, Nonce: "n"})
+	file := w.handIn(id, contract.Manifest{Kind: "adapter", Name: "export"}, content)
+	w.tell(contract.KindExport, id, contract.EventCompleted, contract.ExportOutput{Files: 1, Bytes: file.Size})
+	return file
+}
+
+// handIn commits an artifact of one file, as a worker does at the end of a run.
+func (w *world) handIn(run string, manifest contract.Manifest, content []byte) contract.FileInfo {
+	w.t.Helper()
+	claim, err := w.store.ClaimRun(w.t.Context(), store.RunClaim{RunID: run, Nonce: "n"})
 	require.NoError(w.t, err)
-	fence, object := store.Fence{RunID: id, Epoch: run.Epoch, Nonce: "n"}, w.object(content)
+	fence, object := store.Fence{RunID: run, Epoch: claim.Epoch, Nonce: "n"}, w.object(content)
 	require.NoError(w.t, w.store.AddRunBlob(w.t.Context(), fence, object))
 	file := contract.FileInfo{Path: "adapter/weights.safetensors", SHA256: object.SHA256, Size: object.Size}
-	require.NoError(w.t, w.store.CommitArtifact(w.t.Context(), fence, contract.Manifest{Kind: "adapter", Name: "export", Files: []contract.FileInfo{file}}))
-	w.tell(contract.KindExport, id, contract.EventCompleted, contract.ExportOutput{Files: 1, Bytes: object.Size})
+	manifest.Files = []contract.FileInfo{file}
+	require.NoError(w.t, w.store.CommitArtifact(w.t.Context(), fence, manifest))
 	return file
 }
 

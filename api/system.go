@@ -154,7 +154,7 @@ func (c *stateCollector) Describe(out chan<- *prometheus.Desc) { out <- c.jobs }
 func (c *stateCollector) Collect(out chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	for _, status := range []contract.Status{contract.StatusQueued, contract.StatusRunning, contract.StatusPausing, contract.StatusPaused} {
+	for _, status := range []contract.Status{contract.StatusQueued, contract.StatusRunning, contract.StatusPausing, contract.StatusResuming, contract.StatusPaused} {
 		n, err := c.count(ctx, status)
 		if err != nil {
 			out <- prometheus.NewInvalidMetric(c.jobs, err)

@@ -193,12 +193,36 @@ func (s *Server) CancelJob(c *echo.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	err = s.steer(c.Request().Context(), contract.KindJob, id, contract.EventCancelRequested, contract.SignalCancel,
-		contract.CancelRequest{Keep: request.Keep})
+	ctx := c.Request().Context()
+	if request.Keep {
+		if err := s.keepable(ctx, id); err != nil {
+			return err
+		}
+	}
+	err = s.steer(ctx, contract.KindJob, id, contract.EventCancelRequested, contract.SignalCancel, contract.CancelRequest{Keep: request.Keep})
 	if err != nil {
 		return err
 	}
 	return s.showJob(c, http.StatusAccepted, id)
+}
+
+// keepable refuses to keep what a paused job has not saved: nothing more will come of it, and its end would lose it all.
+// One that runs saves when it is stopped.
+func (s *Server) keepable(ctx ctx, id string) error {
+	job, err := s.Store.GetJob(ctx, id)
+	if err != nil || job.Status != contract.StatusPaused {
+		return err
+	}
+	saved, err := s.Store.Checkpoints(ctx, id)
+	if err != nil || len(saved) > 0 {
+		return err
+	}
+	finished, err := s.Store.RunArtifacts(ctx, id)
+	if err != nil || len(finished) > 0 {
+		return err
+	}
+	return contract.Errorf(contract.CodeConflict, "the job has no checkpoint to make a model of").On("keep").
+		Mend("resume it, so that it can save one (make room on the disk first if that is why it paused), or cancel without keep")
 }
 
 // GetJobMetrics returns the curves.

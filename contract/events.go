@@ -79,6 +79,7 @@ const (
 	StatusQueued     Status = "queued"
 	StatusRunning    Status = "running"
 	StatusPausing    Status = "pausing"
+	StatusResuming   Status = "resuming" // pausing, and to go on once that is done
 	StatusPaused     Status = "paused"
 	StatusCancelling Status = "cancelling"
 	StatusCompleted  Status = "completed" // dataset: "ready", deployment: "serving"

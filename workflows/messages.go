@@ -13,6 +13,7 @@ type ending struct {
 	channel workflow.ReceiveChannel
 	wanted  bool
 	keep    bool
+	heard   bool // the root's cancellation, which stays, has been taken
 }
 
 func newEnding(root workflow.Context, signal string) *ending {
@@ -32,11 +33,15 @@ func (e *ending) asked() bool {
 		e.want(request.Keep)
 		request = contract.CancelRequest{}
 	}
-	if e.root.Err() != nil {
+	if e.root.Err() != nil && !e.heard {
+		e.heard = true
 		e.want(false)
 	}
 	return e.wanted
 }
+
+// forget drops a wish that cannot be granted now; it counts again when it is told again.
+func (e *ending) forget() { e.wanted, e.keep = false, false }
 
 func (e *ending) want(keep bool) {
 	if !e.wanted {

@@ -32,7 +32,10 @@ func (t *training) run(ctx workflow.Context) (contract.TrainResult, error) {
 	for {
 		t.messages.take()
 		if t.messages.wanted {
-			return t.cancel(ctx)
+			if done, result, err := t.cancel(ctx); done {
+				return result, err
+			}
+			continue
 		}
 		if t.messages.pause {
 			if err := t.rest(ctx, nil); err != nil {
@@ -135,20 +138,37 @@ func (t *training) rest(ctx workflow.Context, problem *contract.Error) error {
 	return nil
 }
 
-// cancel ends the job; with "stop and keep" its last checkpoint becomes a model, if there is one.
-func (t *training) cancel(ctx workflow.Context) (contract.TrainResult, error) {
+// cancel ends the job; with "stop and keep" its last checkpoint becomes a model, if there is one. Where there is no room
+// for that nothing is thrown away: the job pauses, and done is false.
+func (t *training) cancel(ctx workflow.Context) (done bool, result contract.TrainResult, _ error) {
 	if !t.messages.keep {
-		return contract.TrainResult{}, t.log.cancelled(ctx)
+		return true, result, t.log.cancelled(ctx)
 	}
 	model, err := t.register(ctx, contract.RegisterModelInput{JobID: t.in.JobID, Checkpoint: t.last.Name, Keep: true})
 	if err != nil {
-		if problem := problemOf(err); problem.Code != contract.CodeNotFound {
-			return contract.TrainResult{}, t.log.fail(ctx, problem)
-		}
-		return contract.TrainResult{}, t.log.cancelled(ctx)
+		return t.notKept(ctx, problemOf(err))
 	}
 	step := max(model.Step, t.last.Step)
-	return t.end(ctx, contract.EventStopped, contract.StatusStopped, contract.JobCompleted{ModelID: model.ModelID, Step: step})
+	result, err = t.end(ctx, contract.EventStopped, contract.StatusStopped, contract.JobCompleted{ModelID: model.ModelID, Step: step})
+	return true, result, err
+}
+
+// changeKeepWaits marks the runs that pause where there is no room to keep a model; earlier ones failed.
+const changeKeepWaits = "keep-waits-for-room"
+
+func (t *training) notKept(ctx workflow.Context, problem *contract.Error) (done bool, result contract.TrainResult, _ error) {
+	switch {
+	case problem.Code == contract.CodeNotFound:
+		return true, result, t.log.cancelled(ctx)
+	case problem.Code != contract.CodeDiskFull || workflow.GetVersion(ctx, changeKeepWaits, workflow.DefaultVersion, 1) == workflow.DefaultVersion:
+		return true, result, t.log.fail(ctx, problem)
+	}
+	t.messages.forget()
+	t.messages.woken()
+	if err := t.rest(ctx, problem.Mend("make room on the server's disk, then cancel with keep again, or resume: nothing is lost")); err != nil {
+		return true, result, err
+	}
+	return false, result, nil
 }
 
 // complete registers what was trained. Where there is no room for that the job waits; once resumed, the next attempt

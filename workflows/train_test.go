@@ -153,6 +153,14 @@ func TestTrainMessages(t *testing.T) {
 		"pause told twice":              {[]message{pause(10, 1), pause(11, 1), resume(100, 2), resume(101, 2)}, []string{"queued", "paused", "queued", "completed"}, 2, false},
 		"an old pause told again":       {[]message{pause(10, 1), resume(20, 2), pause(30, 1)}, []string{"queued", "paused", "queued", "completed"}, 2, false},
 		"resume while pausing":          {[]message{pause(10, 1), resume(12, 2)}, []string{"queued", "paused", "queued", "completed"}, 2, false},
+		"resume while pausing, twice":   {[]message{pause(10, 1), resume(12, 2), resume(13, 3)}, []string{"queued", "paused", "queued", "completed"}, 2, false},
+		"resume, pause while pausing":   {[]message{pause(10, 1), resume(12, 2), pause(13, 3), resume(100, 4)}, []string{"queued", "paused", "queued", "completed"}, 2, false},
+		"and resume, all while pausing": {[]message{pause(10, 1), resume(11, 2), pause(12, 3), resume(13, 4)}, []string{"queued", "paused", "queued", "completed"}, 2, false},
+		"four at once":                  {[]message{pause(10, 1), resume(10, 2), pause(10, 3), resume(10, 4)}, []string{"queued", "paused", "queued", "completed"}, 2, false},
+		"a pause of the second launch":  {[]message{pause(10, 1), resume(12, 2), pause(20, 3), resume(100, 4)}, []string{"queued", "paused", "queued", "paused", "queued", "completed"}, 3, false},
+		"cancel amid pause and resume":  {[]message{pause(10, 1), resume(11, 2), cancel(12, false), pause(13, 3), resume(14, 4)}, []string{"queued", "cancelled"}, 1, true},
+		"keep amid pause and resume":    {[]message{pause(10, 1), resume(11, 2), cancel(12, true)}, []string{"queued", "stopped"}, 1, false},
+		"cancel when it has resumed":    {[]message{pause(10, 1), resume(12, 2), cancel(16, false)}, []string{"queued", "paused", "queued", "cancelled"}, 2, true},
 		"pause and resume at once":      {[]message{pause(10, 1), resume(10, 2)}, []string{"queued", "paused", "queued", "completed"}, 2, false},
 		"with the first task, pause":    {[]message{pause(0, 1), resume(50, 2)}, []string{"paused", "queued", "completed"}, 1, false},
 		"with it, pause, resume":        {[]message{pause(0, 1), resume(0, 2)}, []string{"paused", "queued", "completed"}, 1, false},
@@ -362,6 +370,59 @@ func TestTrainStopAndKeep(t *testing.T) {
 		require.Equal(t, contract.TrainResult{ModelID: "model_kept", Status: contract.StatusStopped, Step: 7}, result)
 		require.Equal(t, contract.RegisterModelInput{JobID: job, Checkpoint: "step-00000007", Keep: true}, asked)
 	})
+	t.Run("where there is no room to keep the model the job pauses, and can be kept later", func(t *testing.T) {
+		t.Parallel()
+		for name, c := range map[string]struct {
+			then    string
+			payload any
+			told    []string
+		}{
+			"keep again": {contract.SignalCancel, keep, []string{"queued", "paused", "paused", "stopped"}},
+			"resume":     {contract.SignalResume, contract.ControlRequest{Seq: 2}, []string{"queued", "paused", "paused", "queued", "completed"}},
+			"cancel":     {contract.SignalCancel, contract.CancelRequest{}, []string{"queued", "paused", "paused", "cancelled"}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				full := true
+				w.control.register = func(contract.RegisterModelInput) (contract.RegisterModelOutput, error) {
+					if full {
+						full = false
+						return contract.RegisterModelOutput{}, appError(contract.Errorf(contract.CodeDiskFull, "no room"))
+					}
+					return contract.RegisterModelOutput{ModelID: "model_kept", Step: 7}, nil
+				}
+				w.plan = func(n int, _ string) launch {
+					if n == 0 {
+						return fails(time.Second, contract.Errorf(contract.CodeDiskFull, "no room"))
+					}
+					return finishes(time.Minute)
+				}
+				w.signal(time.Minute, contract.SignalCancel, keep)
+				w.signal(time.Hour, c.then, c.payload)
+				_, _ = w.train() // how it ended is what was told
+				require.Equal(t, c.told, w.told(contract.KindJob, job))
+				require.Contains(t, payload[contract.Paused](w, contract.KindJob, job, "paused").Error.Remedy, "nothing is lost")
+			})
+		}
+	})
+	t.Run("a cancelled pipeline does not throw away what is to be kept", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		tries := 0
+		w.control.register = func(contract.RegisterModelInput) (contract.RegisterModelOutput, error) {
+			if tries++; tries == 1 {
+				return contract.RegisterModelOutput{}, appError(contract.Errorf(contract.CodeDiskFull, "no room"))
+			}
+			return contract.RegisterModelOutput{ModelID: "model_kept", Step: 7}, nil
+		}
+		w.signal(time.Second, contract.SignalCancel, keep)
+		w.env.RegisterDelayedCallback(w.env.CancelWorkflow, 2*time.Second) // while it saves
+		w.signal(time.Hour, contract.SignalCancel, keep)
+		_, err := w.train()
+		require.NoError(t, err)
+		require.Equal(t, []string{"queued", "paused", "stopped"}, w.told(contract.KindJob, job))
+	})
 	t.Run("without any checkpoint there is nothing to keep", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
@@ -392,16 +453,46 @@ func TestTrainProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
 		w.plan = func(int, string) launch { return drawLaunch(t) }
-		cancelAt := scriptMessages(t, w)
+		w.control.register = drawRegister(t, w.control.register)
+		cancels := scriptMessages(t, w)
 		result, err := w.train()
 		checkStory(t, w.told(contract.KindJob, job), result, err)
 		require.False(t, w.overlap, "two launches at once")
 		require.Zero(t, w.running, "a launch outlives its job")
 		for _, begun := range w.begun {
-			require.False(t, cancelAt > 0 && begun > cancelAt, "a launch at %s, after the cancel at %s", begun, cancelAt)
+			for _, at := range cancels {
+				require.False(t, begun > at && !w.outOfRoom(at, begun), "a launch at %s, after the cancel at %s", begun, at)
+			}
 		}
 	})
 }
+
+// outOfRoom tells whether the job paused by itself between two moments: a wish to keep the model was not granted.
+func (w *world) outOfRoom(from, to time.Duration) bool {
+	for _, event := range w.events[contract.Stream(contract.KindJob, job)] {
+		at := event.At.Sub(w.start)
+		if event.Type == "job.paused" && at >= from && at <= to && decode[contract.Paused](w.t, event.Payload).Error != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// drawRegister finds the disk full now and then. Draws are made before, for activities run beside the test.
+func drawRegister(t *rapid.T, otherwise register) register {
+	full := rapid.SliceOfN(rapid.Bool(), 3, 3).Draw(t, "full")
+	return func(in contract.RegisterModelInput) (contract.RegisterModelOutput, error) {
+		if len(full) > 0 {
+			now := full[0]
+			if full = full[1:]; now {
+				return contract.RegisterModelOutput{}, appError(contract.Errorf(contract.CodeDiskFull, "no room"))
+			}
+		}
+		return otherwise(in)
+	}
+}
+
+type register = func(contract.RegisterModelInput) (contract.RegisterModelOutput, error)
 
 func drawLaunch(t *rapid.T) launch {
 	l := finishes(time.Duration(rapid.IntRange(1, 60).Draw(t, "lasts")) * time.Second)
@@ -421,7 +512,7 @@ func drawLaunch(t *rapid.T) launch {
 
 // scriptMessages sends up to twelve messages, some of them twice, and a train of resumes at the end, so that a job that
 // is not stuck must end.
-func scriptMessages(t *rapid.T, w *world) (cancelAt time.Duration) {
+func scriptMessages(t *rapid.T, w *world) (cancels []time.Duration) {
 	n := rapid.IntRange(0, 12).Draw(t, "messages")
 	at := time.Duration(0)
 	seq := int64(0)
@@ -432,9 +523,7 @@ func scriptMessages(t *rapid.T, w *world) (cancelAt time.Duration) {
 		var payload any = contract.ControlRequest{Seq: seq}
 		if name == contract.SignalCancel {
 			payload = contract.CancelRequest{Keep: rapid.Bool().Draw(t, "keep")}
-			if cancelAt == 0 {
-				cancelAt = at
-			}
+			cancels = append(cancels, at)
 		}
 		for range rapid.IntRange(1, 2).Draw(t, "deliveries") {
 			w.signal(at, name, payload)
@@ -443,7 +532,7 @@ func scriptMessages(t *rapid.T, w *world) (cancelAt time.Duration) {
 	for i := range 40 {
 		w.signal(at+time.Duration(i+1)*time.Hour, contract.SignalResume, contract.ControlRequest{Seq: seq + int64(i) + 1})
 	}
-	return cancelAt
+	return cancels
 }
 
 // checkStory checks that the statuses follow one another as the state machine draws them, and that there is one end.

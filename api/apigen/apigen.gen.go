@@ -214,6 +214,7 @@ const (
 	Pausing              Status = "pausing"
 	Queued               Status = "queued"
 	Ready                Status = "ready"
+	Resuming             Status = "resuming"
 	Running              Status = "running"
 	Serving              Status = "serving"
 	Stopped              Status = "stopped"
@@ -240,6 +241,8 @@ func (e Status) Valid() bool {
 	case Queued:
 		return true
 	case Ready:
+		return true
+	case Resuming:
 		return true
 	case Running:
 		return true

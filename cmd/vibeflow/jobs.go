@@ -192,11 +192,12 @@ func (v *trainingView) warnOfCuts(e contract.Event) {
 const tellCutsFrom = 0.02
 
 var stateText = map[string]string{
-	contract.EventType(contract.KindJob, contract.EventQueued):         "waiting for a slot",
-	contract.EventType(contract.KindJob, contract.EventStarted):        "starting the runner",
-	contract.EventType(contract.KindJob, contract.EventPauseRequested): "pausing",
-	contract.EventType(contract.KindJob, contract.EventPaused):         "paused",
-	contract.EventType(contract.KindJob, contract.EventRewound):        "going on from the last checkpoint",
+	contract.EventType(contract.KindJob, contract.EventQueued):          "waiting for a slot",
+	contract.EventType(contract.KindJob, contract.EventStarted):         "starting the runner",
+	contract.EventType(contract.KindJob, contract.EventPauseRequested):  "pausing",
+	contract.EventType(contract.KindJob, contract.EventPaused):          "paused",
+	contract.EventType(contract.KindJob, contract.EventResumeRequested): "resuming",
+	contract.EventType(contract.KindJob, contract.EventRewound):         "going on from the last checkpoint",
 }
 
 func (a *app) jobsLogs() *cobra.Command {
@@ -307,13 +308,19 @@ func (a *app) steer(ctx context.Context, id, verb string, body any, wait bool, l
 		if job, err = a.awaitStatus(ctx, c, path, job.LastSeq, leadsTo); err != nil {
 			return err
 		}
+		if job.Error.Code != "" && contract.Status(job.Status) != leadsTo {
+			return errRunFailed{&job.Error}
+		}
 	}
 	return a.print(job, func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s %s\n", job.ID, job.Status) })
 }
 
 func (a *app) awaitStatus(ctx context.Context, c *apiclient.Client, path string, after int64, want contract.Status) (apigen.Job, error) {
 	job, err := apiclient.Get[apigen.Job](ctx, c, path, nil)
-	reached := func() bool { s := contract.Status(job.Status); return s == want || s.Final() }
+	reached := func() bool {
+		s := contract.Status(job.Status)
+		return s == want || s.Final() || (s == contract.StatusPaused && job.Error.Code != "") // paused by itself: it waits for the user
+	}
 	if err != nil || reached() {
 		return job, err
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -140,9 +141,9 @@ var commands = map[contract.Kind]map[string][]contract.Status{
 		contract.EventCancelRequested: {contract.StatusQueued, contract.StatusRunning},
 	},
 	contract.KindJob: {
-		contract.EventPauseRequested:  {contract.StatusQueued, contract.StatusRunning},
-		contract.EventResumeRequested: {contract.StatusPaused},
-		contract.EventCancelRequested: {contract.StatusQueued, contract.StatusRunning, contract.StatusPausing, contract.StatusPaused},
+		contract.EventPauseRequested:  {contract.StatusQueued, contract.StatusRunning, contract.StatusResuming},
+		contract.EventResumeRequested: {contract.StatusPaused, contract.StatusPausing},
+		contract.EventCancelRequested: {contract.StatusQueued, contract.StatusRunning, contract.StatusPausing, contract.StatusResuming, contract.StatusPaused},
 	},
 	contract.KindEvaluation: {contract.EventCancelRequested: {contract.StatusQueued, contract.StatusRunning}},
 	contract.KindExport:     {contract.EventCancelRequested: {contract.StatusQueued, contract.StatusRunning}},
@@ -156,11 +157,12 @@ var commands = map[contract.Kind]map[string][]contract.Status{
 	},
 }
 
-// verbs are the commands' names as users know them.
-var verbs = map[string]string{
-	contract.EventQueued: "process", contract.EventPauseRequested: "pause", contract.EventResumeRequested: "resume",
-	contract.EventCancelRequested: "cancel", contract.EventStopRequested: "stop", contract.EventConfirmed: "confirm",
-	contract.EventRetryRequested: "retry",
+// verbs are the commands' names as users know them, and what a resource is once one was carried out.
+var verbs = map[string]struct{ name, done string }{
+	contract.EventQueued: {"process", "processed again"}, contract.EventPauseRequested: {"pause", "paused"},
+	contract.EventResumeRequested: {"resume", "resumed"}, contract.EventCancelRequested: {"cancel", "cancelled"},
+	contract.EventStopRequested: {"stop", "stopped"}, contract.EventConfirmed: {"confirm", "confirmed"},
+	contract.EventRetryRequested: {"retry", "retried"},
 }
 
 // Possible lists what a user can ask of a resource in a status: pause, resume, cancel, stop, confirm, retry, process.
@@ -168,7 +170,7 @@ func Possible(kind contract.Kind, status contract.Status) []string {
 	var can []string
 	for event, from := range commands[kind] {
 		if slices.Contains(from, status) {
-			can = append(can, verbs[event])
+			can = append(can, verbs[event].name)
 		}
 	}
 	slices.Sort(can)
@@ -184,11 +186,7 @@ func checkTransition(c Command, status contract.Status) error {
 	if slices.Contains(from, status) {
 		return nil
 	}
-	verb := verbs[event]
-	if verb == "" {
-		verb = event
-	}
-	err := contract.Errorf(contract.CodeConflict, "the %s is %s: it cannot %s now", c.Kind, status, verb).On("status")
+	err := contract.Errorf(contract.CodeConflict, "the %s is %s: it cannot be %s now", c.Kind, status, cmp.Or(verbs[event].done, event)).On("status")
 	if can := Possible(c.Kind, status); len(can) > 0 {
 		return err.Mend("possible now: %s", strings.Join(can, ", "))
 	}

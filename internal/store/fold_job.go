@@ -24,7 +24,7 @@ func foldJob(j *Job, e contract.Event) error {
 		j.Model, j.Queue, j.Config, j.PipelineID = c.Model, c.Queue, c.Config, c.PipelineID
 		return err
 	case contract.EventQueued:
-		return j.wait(&j.Lifecycle, e)
+		return j.queued(e)
 	case contract.EventStarted:
 		return j.launched(e)
 	case contract.EventRewound:
@@ -34,8 +34,7 @@ func foldJob(j *Job, e contract.Event) error {
 	case contract.EventPaused:
 		return j.paused(e)
 	case contract.EventResumeRequested:
-		j.move(contract.StatusQueued)
-		j.Error = nil
+		j.resume()
 	case contract.EventCancelRequested:
 		return j.cancelling(e)
 	case contract.EventCancelled:
@@ -73,12 +72,37 @@ func (j *Job) rewound(e contract.Event) error {
 	return err
 }
 
+// queued is told once a pause is over, whatever was asked for meanwhile.
+func (j *Job) queued(e contract.Event) error {
+	if j.Status == contract.StatusResuming {
+		j.Status, j.Error = contract.StatusQueued, nil
+	}
+	return j.wait(&j.Lifecycle, e)
+}
+
+// resume of a job that is still pausing takes its place behind the pause.
+func (j *Job) resume() {
+	switch {
+	case j.Status.Final():
+		return
+	case j.Status == contract.StatusPausing:
+		j.Status = contract.StatusResuming
+	default:
+		j.Status = contract.StatusQueued
+	}
+	j.Error = nil
+}
+
 func (j *Job) paused(e contract.Event) error {
 	p, err := decode[contract.Paused](e)
 	if err != nil {
 		return err
 	}
-	if j.Status != contract.StatusCancelling && j.Status != contract.StatusStopping {
+	switch {
+	case j.Status == contract.StatusStopping && p.Error != nil: // there is no room to keep the model: the wish is to be told again
+		j.Status, j.Keep = contract.StatusPaused, false
+	case j.Status == contract.StatusCancelling || j.Status == contract.StatusStopping || j.Status == contract.StatusResuming:
+	default:
 		j.move(contract.StatusPaused)
 	}
 	j.Step, j.Progress, j.TokensPerSecond = max(j.Step, p.Step), nil, nil
@@ -91,7 +115,10 @@ func (j *Job) paused(e contract.Event) error {
 
 func (j *Job) cancelling(e contract.Event) error {
 	c, err := decode[contract.CancelRequest](e)
-	j.Keep = c.Keep
+	if j.Status.Final() {
+		return err
+	}
+	j.Keep, j.Error = c.Keep, nil
 	j.move(contract.StatusCancelling)
 	if c.Keep {
 		j.move(contract.StatusStopping)

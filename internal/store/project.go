@@ -131,7 +131,7 @@ func (l *Lifecycle) report(e contract.Event) {
 // busy reports whether the user has asked for the run to stop, which a launch in between does not undo.
 func (l *Lifecycle) busy() bool {
 	switch l.Status {
-	case contract.StatusPausing, contract.StatusCancelling, contract.StatusStopping:
+	case contract.StatusPausing, contract.StatusResuming, contract.StatusCancelling, contract.StatusStopping:
 		return true
 	default:
 		return false

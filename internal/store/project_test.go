@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -106,6 +107,42 @@ func TestAJobsHeldOutLossShowsItsProgress(t *testing.T) {
 	require.Equal(t, &contract.Progress{Phase: contract.PhaseHeldOutLoss, Done: 40, Total: 100}, progress())
 	add(t, s, "job/job_1", ev("runner.eval_metrics", map[string]any{"step": 40, "eval_loss": 2}))
 	require.Nil(t, progress(), "it has been measured")
+}
+
+// TestAJobThatIsResumedWhileItPauses: the status is what the last command asked for, until the workflow has done it.
+func TestAJobThatIsResumedWhileItPauses(t *testing.T) {
+	const pause, resume, cancel, keep, paused, full, queued, started = "p", "r", "c", "k", "P", "F", "Q", "S"
+	events := map[string]contract.NewEvent{
+		pause: ev("job.pause_requested", struct{}{}), resume: ev("job.resume_requested", struct{}{}),
+		cancel: ev("job.cancel_requested", contract.CancelRequest{}), keep: ev("job.cancel_requested", contract.CancelRequest{Keep: true}),
+		paused: ev("job.paused", contract.Paused{Step: 7}), queued: ev("job.queued", contract.Queued{Queue: "cpu", Priority: true}),
+		full:    ev("job.paused", contract.Paused{Step: 7, Error: contract.Errorf(contract.CodeDiskFull, "full")}),
+		started: ev("job.started", contract.Claimed{Epoch: 1, Worker: "w"}),
+	}
+	for story, want := range map[string][]contract.Status{
+		"S p r P Q S":   {"running", "pausing", "resuming", "resuming", "queued", "running"},
+		"S p r p P":     {"running", "pausing", "resuming", "pausing", "paused"},
+		"S p r p r P Q": {"running", "pausing", "resuming", "pausing", "resuming", "resuming", "queued"},
+		"S p r S P Q":   {"running", "pausing", "resuming", "resuming", "resuming", "queued"},
+		"S p r c P Q":   {"running", "pausing", "resuming", "cancelling", "cancelling", "cancelling"},
+		"S p r F Q":     {"running", "pausing", "resuming", "resuming", "queued"},
+		"S k F r Q":     {"running", "stopping", "paused", "queued", "queued"},
+		"S c F":         {"running", "cancelling", "cancelling"},
+	} {
+		t.Run(story, func(t *testing.T) {
+			s := open(t)
+			create(t, s, contract.KindJob, "job_1", contract.JobCreated{Queue: "cpu"})
+			for i, event := range strings.Fields(story) {
+				add(t, s, "job/job_1", events[event])
+				job, err := s.GetJob(t.Context(), "job_1")
+				require.NoError(t, err)
+				require.Equal(t, want[i], job.Status, "after %s", strings.Join(strings.Fields(story)[:i+1], " "))
+				if job.Status == contract.StatusQueued {
+					require.Nil(t, job.Error, "what is over is not shown")
+				}
+			}
+		})
+	}
 }
 
 func TestADatasetsStory(t *testing.T) {

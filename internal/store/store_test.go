@@ -320,14 +320,14 @@ func TestCommands(t *testing.T) {
 	pause.Event.Source = "cmd/2"
 	_, err = s.Command(t.Context(), pause)
 	require.Equal(t, contract.CodeConflict, contract.CodeOf(err))
-	require.EqualError(t, err, "the job is pausing: it cannot pause now (possible now: cancel)")
+	require.EqualError(t, err, "the job is pausing: it cannot be paused now (possible now: cancel, resume)")
 	entries, err := s.PendingOutbox(t.Context(), 10)
 	require.NoError(t, err)
 	require.Len(t, entries, 1, "a refused command sends nothing")
 
 	add(t, s, "job/job_1", ev("job.cancelled", struct{}{}))
 	_, err = s.Command(t.Context(), pause)
-	require.EqualError(t, err, "the job is cancelled: it cannot pause now (nothing more can be done with it; start a new one)")
+	require.EqualError(t, err, "the job is cancelled: it cannot be paused now (nothing more can be done with it; start a new one)")
 	pause.ID = "job_2"
 	_, err = s.Command(t.Context(), pause)
 	require.Equal(t, contract.CodeNotFound, contract.CodeOf(err))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/vibeflow/vibeflow/activities/gpu"
@@ -32,6 +33,9 @@ func (s *Supervisor) Reconcile(ctx context.Context) error {
 	return nil
 }
 
+// leaving are the statuses in which a runner is to save and leave.
+var leaving = []contract.Status{contract.StatusPausing, contract.StatusResuming, contract.StatusPaused, contract.StatusCancelling}
+
 func (s *Supervisor) reconcile(ctx context.Context, run string) error {
 	folder, err := s.Scratch.Run(run)
 	if err != nil || s.supervises(run) {
@@ -47,7 +51,7 @@ func (s *Supervisor) reconcile(ctx context.Context, run string) error {
 	switch {
 	case state.Status.Final():
 		return s.clear(ctx, run, folder)
-	case state.Status == contract.StatusPausing, state.Status == contract.StatusPaused, state.Status == contract.StatusCancelling:
+	case slices.Contains(leaving, state.Status):
 		_, err := s.Finish(ctx, run, state.Kind)
 		return err
 	default:
