@@ -19,9 +19,10 @@ const (
 	socketLimit = 100
 	// warmCallTimeout bounds a question to the warm parent; a fork takes milliseconds.
 	warmCallTimeout = 10 * time.Second
-	// warmCheckEvery is how often it is looked after; it leaves by itself after warmIdle without a word.
+	// warmCheckEvery is how often it is asked how it is. Unasked for warmIdle, and with nothing alive that it forked, it
+	// takes its worker for dead and leaves: a next worker that comes later starts one anew.
 	warmCheckEvery = 30 * time.Second
-	warmIdle       = 30 * time.Minute
+	warmIdle       = 3 * time.Minute
 	// warmStartTimeout is how long the imports may take on a slow, cold disk.
 	warmStartTimeout = 5 * time.Minute
 )

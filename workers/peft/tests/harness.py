@@ -173,6 +173,7 @@ class WarmParent:
 
     socket_path: Path
     log: Path
+    idle_seconds: float = 300
     process: subprocess.Popen[bytes] | None = field(default=None)
 
     def start(self) -> WarmParent:
@@ -188,7 +189,7 @@ class WarmParent:
                 "--log",
                 str(self.log),
                 "--idle-seconds",
-                "300",
+                str(self.idle_seconds),
             ],
             env=ENVIRONMENT,
         )

@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -76,6 +78,48 @@ def test_no_fork_beside_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 def test_it_leaves_when_nobody_asks(tmp_path: Path) -> None:
     assert warm_module._Server(tmp_path / "s", 0.05).run() == 0
+
+
+def test_it_stays_for_what_it_has_forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that comes back for a live runner finds it."""
+    looked = threading.Semaphore(0)
+    alive = warm_module._alive
+
+    def look(pid: int, start: str) -> bool:
+        looked.release()
+        return alive(pid, start)
+
+    monkeypatch.setattr(warm_module, "_alive", look)
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as runner:
+        server = warm_module._Server(tmp_path / "s", 0.01)
+        server._forked = [(runner.pid, warm_module.pid_start(runner.pid))]
+        parent = threading.Thread(target=server.run)
+        parent.start()
+        for _ in range(3):
+            assert looked.acquire(timeout=30), "unasked for too long, it looks whether anything lives"
+        assert parent.is_alive()
+        runner.stdin.close()  # cat ends, and is not reaped until this block does
+        parent.join(timeout=30)
+        assert not parent.is_alive()
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_reused_pid_is_no_fork(tmp_path: Path) -> None:
+    server = warm_module._Server(tmp_path / "s", 0)
+    server._forked = [(os.getpid(), "another start"), (os.getpid(), "")]
+    assert server.run() == 0
+
+
+def test_a_killed_workers_parent_leaves_with_its_last_runner(runs: Factory) -> None:
+    """The whole of it, in a process of its own: nobody asks any more, the runner goes on, and the parent follows it."""
+    with tempfile.TemporaryDirectory(prefix="vf") as folder:
+        parent = WarmParent(Path(folder) / "warm.sock", Path(folder) / "warm.log", idle_seconds=3).start().ready()
+        run = Factory(runs.root / "own", runs.models, parent).launch(training={"epochs": 3000.0}).reaches(20)
+        assert parent.process.poll() is None
+        run.signal(signal.SIGTERM)
+        assert run.result()["outcome"] == "paused"
+        assert parent.process.wait(timeout=30) == 0
+        assert not parent.socket_path.exists()
 
 
 def test_one_parent_a_socket(warm: WarmParent, tmp_path: Path) -> None:

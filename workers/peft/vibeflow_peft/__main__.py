@@ -57,7 +57,9 @@ def _warm(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="vibeflow_peft warm", description="Imports once, forks runners.")
     parser.add_argument("--socket", type=Path, required=True, help="Unix socket to listen on (mode 0600)")
     parser.add_argument("--log", type=Path, required=True, help="file for this process's own stdout and stderr")
-    parser.add_argument("--idle-seconds", type=float, default=1800, help="leave after this long without a request")
+    parser.add_argument(
+        "--idle-seconds", type=float, default=180, help="leave after this long without a request and without a fork"
+    )
     options = parser.parse_args(arguments)
     from .warm import serve_forks
 

@@ -35,7 +35,11 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal
 
 
 def serve_forks(path: Path, log: Path, idle_seconds: float) -> int:
-    """Listens until asked to exit, a SIGTERM, or idle_seconds without a request. Returns the exit code."""
+    """Listens until asked to exit, a SIGTERM, or nobody needs it any more. Returns the exit code.
+
+    Its worker asks after it twice a minute. So idle_seconds without a request say that there is none; a worker that
+    comes within them, or before all that was forked has ended, takes over.
+    """
     _redirect(log)
     _warm_up()
     server = _Server(path, idle_seconds)
@@ -46,14 +50,27 @@ def serve_forks(path: Path, log: Path, idle_seconds: float) -> int:
 
 def pid_start(pid: int) -> str:
     """When a process started, as the system tells it: with the pid it names a process for good. "" if it is gone."""
+    return _status(pid)[1]
+
+
+def _alive(pid: int, start: str) -> bool:
+    """Whether that very process still runs; one that has ended and that nobody has reaped does not."""
+    state, started = _status(pid)
+    return start != "" and started == start and not state.startswith("Z")
+
+
+def _status(pid: int) -> tuple[str, str]:
+    """A process's state ("Z": ended) and start, both "" if it is gone."""
     with contextlib.suppress(OSError, IndexError):
         # The command's name may hold spaces and parentheses; what follows the last one is field 3 onwards.
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        return fields[0], fields[19]
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        return subprocess.run(
-            ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, timeout=5, check=True
-        ).stdout.strip()
-    return ""
+        state, _, start = subprocess.run(
+            ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, timeout=5, check=True
+        ).stdout.partition(" ")
+        return state, start.strip()
+    return "", ""
 
 
 def _warm_up() -> None:
@@ -92,7 +109,8 @@ def _import_lazy_parts() -> None:
 
 class _Server:
     def __init__(self, path: Path, idle_seconds: float) -> None:
-        self._path, self._idle = path, idle_seconds
+        self._path, self._idle, self._asked_at = path, idle_seconds, time.monotonic()
+        self._forked: list[tuple[int, str]] = []  # pid and start
         self._selector = selectors.DefaultSelector()
         self._listener = _listen(path)
         self._selector.register(self._listener, selectors.EVENT_READ)
@@ -106,11 +124,10 @@ class _Server:
 
     def run(self) -> int:
         """The loop. One thread: requests are short."""
-        heard = time.monotonic()
         try:
-            while not self._leaving and time.monotonic() - heard < self._idle:
+            while not self._leaving and self._needed():
                 for key, _ in self._selector.select(timeout=min(self._idle, 1.0)):
-                    heard = time.monotonic()
+                    self._asked_at = time.monotonic()
                     if key.fileobj is self._listener:
                         self._accept()
                     else:
@@ -119,6 +136,13 @@ class _Server:
             self._listener.close()
             self._path.unlink(missing_ok=True)
         return 0
+
+    def _needed(self) -> bool:
+        """Whether a worker asked lately, or may still come for what was forked here."""
+        if time.monotonic() - self._asked_at < self._idle:
+            return True
+        self._forked = [(pid, start) for pid, start in self._forked if _alive(pid, start)]
+        return bool(self._forked)
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
@@ -170,7 +194,9 @@ class _Server:
         if _threads() > 1:
             return {"error": "threads", "message": f"{_threads()} threads run here, so a fork is not safe"}
         pid = _fork_detached(lambda: self._child(arguments, stderr, environment))
-        return {"pid": pid, "pid_start": pid_start(pid)}
+        start = pid_start(pid)
+        self._forked = [*(fork for fork in self._forked if _alive(*fork)), (pid, start)]
+        return {"pid": pid, "pid_start": start}
 
     def _child(self, arguments: list[str], stderr: str, environment: dict[str, str]) -> int:
         self._selector.close()
