@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +17,7 @@ import (
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/apiclient"
 	"github.com/vibeflow/vibeflow/internal/datadir"
+	"github.com/vibeflow/vibeflow/internal/login"
 )
 
 // app carries the global flags and the streams of one invocation.
@@ -22,6 +25,7 @@ type app struct {
 	out, err    io.Writer
 	data        string
 	server      string
+	projectFlag string
 	json, quiet bool
 }
 
@@ -41,26 +45,69 @@ func (a *app) dataDir() (*datadir.Dir, error) {
 	return datadir.Open(path)
 }
 
-// client signs in with the data folder's token; with --server the token may also come from $VIBEFLOW_TOKEN. It makes no
-// data folder: what has never been started has nothing to tell.
+// client is signed in to the server that the flags name, for the project that they name.
 func (a *app) client() (*apiclient.Client, error) {
-	base, token := a.server, os.Getenv("VIBEFLOW_TOKEN")
-	if base != "" && token != "" {
-		return &apiclient.Client{Base: base, Token: token}, nil
+	c, err := a.signedIn()
+	if err != nil {
+		return nil, err
 	}
+	named := cmp.Or(a.projectFlag, os.Getenv("VIBEFLOW_PROJECT"))
+	if named == "" {
+		return c, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookUpPatience)
+	defer cancel()
+	c.Project, err = projectID(ctx, c, named)
+	return c, err
+}
+
+// signedIn signs in with the data folder's token. To a server elsewhere (--server) it signs in with $VIBEFLOW_TOKEN, else
+// with the session of `vibeflow login`; the data folder's token goes to another machine only if --data names the folder.
+// It makes no data folder: what has never been started has nothing to tell.
+func (a *app) signedIn() (*apiclient.Client, error) {
+	if a.server == "" {
+		return a.folderClient("")
+	}
+	if token := os.Getenv("VIBEFLOW_TOKEN"); token != "" {
+		return &apiclient.Client{Base: a.server, Token: token}, nil
+	}
+	server, err := login.Server(a.server)
+	if err != nil {
+		return nil, err
+	}
+	logins, err := login.Default()
+	if err != nil {
+		return nil, err
+	}
+	_, ok, err := logins.Get(server)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		return &apiclient.Client{Base: server, Renew: func(ctx context.Context) (string, error) { return logins.Token(ctx, server) }}, nil
+	}
+	if a.data != "" || strings.HasPrefix(server, "http://") { // plain HTTP: this machine's
+		c, err := a.folderClient(server)
+		if contract.CodeOf(err) != contract.CodeUnavailable {
+			return c, err
+		}
+	}
+	return nil, contract.Errorf(contract.CodeUnauthenticated, "you are not signed in to %s", server).
+		Mend("vibeflow login %s; or put a token into $VIBEFLOW_TOKEN, or name the server's data folder with --data", server)
+}
+
+// folderClient signs in with the data folder's token, to the folder's own server unless another is named.
+func (a *app) folderClient(base string) (*apiclient.Client, error) {
 	path, err := a.dataPath()
 	if err != nil {
 		return nil, err
 	}
 	dir, err := datadir.Find(path)
-	if err == nil {
-		token, err = dir.Existing(datadir.SecretCLIToken)
+	if err != nil {
+		return nil, err
 	}
-	switch {
-	case base != "" && contract.CodeOf(err) == contract.CodeUnavailable:
-		return nil, contract.Errorf(contract.CodeUnauthenticated, "there is no token to sign in to %s with", base).
-			Mend("put the text of secrets/cli.token of its data folder into $VIBEFLOW_TOKEN, or name that folder with --data")
-	case err != nil:
+	token, err := dir.Existing(datadir.SecretCLIToken)
+	if err != nil {
 		return nil, err
 	}
 	var patience time.Duration
@@ -76,6 +123,9 @@ func (a *app) client() (*apiclient.Client, error) {
 	}
 	return &apiclient.Client{Base: base, Token: token, Patience: patience}, nil
 }
+
+// lookUpPatience bounds the look-up of a project by its name.
+const lookUpPatience = 10 * time.Second
 
 // restartPatience is how long a command waits for a server that `up` is restarting.
 const restartPatience = 5 * time.Second

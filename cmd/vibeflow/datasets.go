@@ -240,6 +240,11 @@ func row(t *tabwriter.Writer, cells ...any) {
 
 // listCommand is `list` of a kind; T is its page.
 func listCommand[T any](a *app, short, path string, text func(io.Writer, T)) *cobra.Command {
+	return listCommandWith(a, short, path, func(url.Values) {}, text)
+}
+
+// listCommandWith is listCommand with a filter of the kind's own.
+func listCommandWith[T any](a *app, short, path string, filter func(url.Values), text func(io.Writer, T)) *cobra.Command {
 	var limit int
 	var cursor string
 	cmd := &cobra.Command{
@@ -253,6 +258,7 @@ func listCommand[T any](a *app, short, path string, text func(io.Writer, T)) *co
 			if cursor != "" {
 				query.Set("cursor", cursor)
 			}
+			filter(query)
 			page, err := apiclient.Get[T](cmd.Context(), c, path, query)
 			if err != nil {
 				return err

@@ -47,6 +47,7 @@ Results go to stdout, progress to stderr. Exit codes: 0 done, 1 unexpected, 2 wr
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.data, "data", "", "data folder (default $VIBEFLOW_DATA, else ~/.vibeflow)")
 	flags.StringVar(&a.server, "server", "", "URL of a VibeFlow server (default: the data folder's own)")
+	flags.StringVar(&a.projectFlag, "project", "", "project, by id or name, that the command is about (default $VIBEFLOW_PROJECT, else the default project for what is made, and all for what is shown)")
 	flags.BoolVar(&a.json, "json", false, "print results as JSON")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no progress")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
@@ -54,6 +55,7 @@ Results go to stdout, progress to stderr. Exit codes: 0 done, 1 unexpected, 2 wr
 		a.upCommand(), a.temporalCommand(), a.serverCommand(), a.workerCommand(), a.doctorCommand(), a.openCommand(),
 		a.demoCommand(), a.runCommand(), a.datasetsCommand(), a.modelsCommand(), a.jobsCommand(), a.evaluateCommand(),
 		a.deployCommand(), a.chatCommand(), a.exportCommand(), a.keysCommand(), a.pipelinesCommand(),
+		a.projectsCommand(), a.usersCommand(), a.loginCommand(), a.logoutCommand(),
 	)
 	for _, group := range root.Commands() {
 		if group.HasSubCommands() && group.RunE == nil {

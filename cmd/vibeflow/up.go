@@ -39,7 +39,7 @@ func (a *app) upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			options := a.supervision(dir, listen, verbose, hurry, nil)
+			options := a.supervision(dir, listen, verbose, hurry, func(at datadir.Endpoints) { a.welcome(ctx, dir, at) })
 			options.Args = map[datadir.Process][]string{datadir.ProcessServer: serverArgs(hosts, exposed)}
 			return supervise.Run(ctx, options)
 		},
@@ -49,6 +49,22 @@ func (a *app) upCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&exposed, "insecure-expose", false, "allow an address beyond loopback without TLS (put a TLS proxy before it)")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show everything that the processes log")
 	return cmd
+}
+
+// welcome prints the link by which a new installation's owner signs in. Without it `vibeflow open` does.
+func (a *app) welcome(ctx context.Context, dir *datadir.Dir, at datadir.Endpoints) {
+	token, err := dir.Existing(datadir.SecretCLIToken)
+	if err != nil {
+		return
+	}
+	c := &apiclient.Client{Base: at.Server, Token: token}
+	status, err := apiclient.Get[apigen.AuthStatus](ctx, c, "/api/auth/status", nil)
+	if err != nil || !status.NeedsOwner {
+		return
+	}
+	if link, err := apiclient.Post[apigen.SignInLink](ctx, c, "/api/auth/link", nil); err == nil {
+		a.note("Sign in as its owner: %s (works once, for a quarter of an hour; `vibeflow open` makes another)", link.URL)
+	}
 }
 
 // serverArgs are the flags of `up` that the server has as well.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -23,7 +24,11 @@ import (
 type Client struct {
 	Base  string // "http://127.0.0.1:8400"
 	Token string
-	HTTP  *http.Client
+	// Renew, if set, gives the token of each request instead of Token: of a session whose tokens run out.
+	Renew func(context.Context) (string, error)
+	// Project, if set, is the project that every request is about: what it lists, finds and makes.
+	Project string
+	HTTP    *http.Client
 	// Patience is how long to wait for a server on whose address nothing listens; 0: not at all.
 	Patience time.Duration
 }
@@ -40,12 +45,27 @@ func Post[T any](ctx context.Context, c *Client, path string, body any) (T, erro
 	return call[T](ctx, c, http.MethodPost, path, nil, body)
 }
 
-// Delete deletes; T is what the answer holds, struct{} for none.
-func Delete[T any](ctx context.Context, c *Client, path string) (T, error) {
-	return call[T](ctx, c, http.MethodDelete, path, nil, nil)
+// Put replaces a resource of the version that its ETag names ("*": of any).
+func Put[T any](ctx context.Context, c *Client, path, etag string, body any) (T, error) {
+	return call[T](ctx, c, http.MethodPut, path, nil, body, func(r *http.Request) { r.Header.Set("If-Match", etag) })
 }
 
-func call[T any](ctx context.Context, c *Client, method, path string, query url.Values, body any) (T, error) {
+// Patch changes a part of a resource.
+func Patch[T any](ctx context.Context, c *Client, path string, body any) (T, error) {
+	return call[T](ctx, c, http.MethodPatch, path, nil, body)
+}
+
+// Delete deletes; T is what the answer holds, struct{} for none.
+func Delete[T any](ctx context.Context, c *Client, path string) (T, error) {
+	return DeleteWith[T](ctx, c, path, nil)
+}
+
+// DeleteWith is Delete with a query.
+func DeleteWith[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
+	return call[T](ctx, c, http.MethodDelete, path, query, nil)
+}
+
+func call[T any](ctx context.Context, c *Client, method, path string, query url.Values, body any, changes ...func(*http.Request)) (T, error) {
 	var out T
 	var reader io.Reader
 	if body != nil {
@@ -62,6 +82,9 @@ func call[T any](ctx context.Context, c *Client, method, path string, query url.
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	for _, change := range changes {
+		change(req)
+	}
 	res, err := c.do(req)
 	if err != nil {
 		return out, err
@@ -77,7 +100,18 @@ func call[T any](ctx context.Context, c *Client, method, path string, query url.
 }
 
 func (c *Client) request(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Request, error) {
+	token, err := c.token(ctx)
+	if err != nil {
+		return nil, err
+	}
 	target := strings.TrimSuffix(c.Base, "/") + path
+	if c.Project != "" {
+		query = maps.Clone(query)
+		if query == nil {
+			query = url.Values{}
+		}
+		query.Set("project_id", c.Project)
+	}
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
@@ -85,8 +119,17 @@ func (c *Client) request(ctx context.Context, method, path string, query url.Val
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+c.Token)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
 	return req, nil
+}
+
+func (c *Client) token(ctx context.Context) (string, error) {
+	if c.Renew == nil {
+		return c.Token, nil
+	}
+	return c.Renew(ctx)
 }
 
 // do sends and turns a refusal into its *contract.Error; the caller closes the body of a success.

@@ -46,6 +46,7 @@ func NewPasswords(cost int) *Passwords {
 		}
 		return hash
 	})
+	go p.nobody() // not with the first attempt, which would take longer than others
 	return p
 }
 
