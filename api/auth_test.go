@@ -18,18 +18,24 @@ import (
 
 // operation is one of the document's.
 type operation struct {
-	method, path string
-	public       bool
+	id, method, path string
+	public           bool
+	access           string // what it asks of its caller
 }
 
-// operations lists them all, so that a new one is tested as soon as it is written down. Ids in paths are filled in.
+// operations lists them all, so that a new one is tested as soon as it is written down.
 func (c *conformance) operations() []operation {
-	ops := []operation{{http.MethodGet, "/metrics", false}, {http.MethodGet, "/temporal", false}, {http.MethodGet, "/temporal/", false},
-		{http.MethodPost, "/temporal/api/x", false}, {http.MethodGet, "/no-such-path", false}}
+	var ops []operation
 	for path, item := range c.doc.Paths.Map() {
 		for method, op := range item.Operations() {
-			public := op.Security != nil && len(*op.Security) == 0
-			ops = append(ops, operation{method, strings.ReplaceAll(path, "{id}", "some_id"), public})
+			o := operation{id: op.OperationID, method: method, path: path, public: op.Security != nil && len(*op.Security) == 0, access: "write"}
+			if method == http.MethodGet {
+				o.access = "read"
+			}
+			if said, ok := op.Extensions["x-access"].(string); ok {
+				o.access = said
+			}
+			ops = append(ops, o)
 		}
 	}
 	return ops
@@ -114,7 +120,10 @@ func TestEveryOperationWantsTheOwner(t *testing.T) {
 		"another site, no SFS": {http.StatusForbidden, []with{cookie(session), header("Origin", "http://evil.example")}},
 		"a page without site":  {http.StatusForbidden, []with{cookie(session), header("Origin", "null")}},
 	}
-	for _, op := range w.check.operations() {
+	ops := append(w.check.operations(), operation{method: http.MethodGet, path: "/metrics"}, operation{method: http.MethodGet, path: "/temporal"},
+		operation{method: http.MethodGet, path: "/temporal/"}, operation{method: http.MethodPost, path: "/temporal/api/x"}, operation{method: http.MethodGet, path: "/no-such-path"})
+	for _, op := range ops {
+		op.path = strings.NewReplacer("{id}", "some_id", "{name}", "signup").Replace(op.path)
 		for who, intruder := range intruders {
 			a := w.call(op.method, op.path, nil, intruder.changes...)
 			if op.public {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/auth"
 	"github.com/vibeflow/vibeflow/internal/hardware"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
@@ -103,8 +104,10 @@ func (s *Server) GetSystem(c *echo.Context) error {
 	if err != nil {
 		return err
 	}
-	system := apigen.System{Version: s.Version, DataDir: s.DataRoot, Workers: []apigen.Worker{}, TemporalUI: "/temporal",
-		DiskFreeBytes: int64(hardware.DiskOf(s.DataRoot).Free)}
+	system := apigen.System{Version: s.Version, Workers: []apigen.Worker{}, DiskFreeBytes: int64(hardware.DiskOf(s.DataRoot).Free)}
+	if auth.PrincipalOf(c.Request().Context()).Owner() {
+		system.DataDir, system.TemporalUI = s.DataRoot, "/temporal"
+	}
 	for _, w := range workers {
 		system.Workers = append(system.Workers, viewWorker(w))
 	}

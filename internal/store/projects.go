@@ -220,13 +220,13 @@ const objectsOfProject = `SELECT object_id FROM datasets WHERE project_id = ?
 // DeleteProject marks a project as deleted: with all that it holds it is out of everybody's reach, until it is restored or
 // ProjectUndo has passed. A conflict while something in it is under way.
 func (s *Store) DeleteProject(ctx context.Context, id string) error {
-	if id == DefaultProject {
-		return contract.Errorf(contract.CodeConflict, "the default project stays").On("id").Mend("archive it, or delete what is in it")
-	}
 	return s.write(ctx, func(ctx context.Context, tx *txn) error {
 		p, err := findByID[Project](ctx, tx, "project", id)
 		if err != nil || !p.DeletedAt.IsZero() {
 			return err
+		}
+		if id == DefaultProject {
+			return contract.Errorf(contract.CodeConflict, "the default project stays").On("id").Mend("archive it, or delete what is in it")
 		}
 		held, err := contentsOf(ctx, tx, id)
 		if err != nil {
