@@ -16,6 +16,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from . import attention
+
 IGNORED = -100
 
 # What architectures call a factor or a cap between the head and the logits.
@@ -48,11 +50,10 @@ class LabelledLoss:
         self._base = base_of(model)
 
     def __call__(self, inputs: dict[str, torch.Tensor], items: torch.Tensor | int | None = None) -> torch.Tensor:
-        """inputs: input_ids, attention_mask, labels, each [rows, positions]; items: labelled tokens of the whole
+        """inputs: input_ids and labels, each [rows, positions], padded on the right; items: labelled tokens of the whole
         accumulated batch, by default those of this one. Returns a scalar, in fp32."""
-        hidden = self._base.base_model(
-            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
-        ).last_hidden_state
+        # A causal model never looks to its right, so that padding there needs no mask, and attention has a faster way.
+        hidden = self._base.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
         targets = inputs["labels"][:, 1:]
         # One flat index for gather and targets: a boolean mask would be searched once for each of them.
         chosen = (targets != IGNORED).reshape(-1).nonzero().squeeze(-1)
@@ -67,10 +68,11 @@ def base_of(model: nn.Module) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def choose(model: nn.Module, batch: dict[str, torch.Tensor], stock: Any) -> LossPath:
-    """The loss to train on. stock(inputs) is the trainer's own loss of a batch, a scalar.
+def choose(model: nn.Module, batch: dict[str, torch.Tensor], stock: Any, *, short_rows: bool = False) -> LossPath:
+    """The loss to train on. stock(inputs) is the trainer's own loss of a batch, a scalar; short_rows: ours is to be
+    computed with the attention of that name.
 
-    Leaves no trace: random state, gradients and training mode are as before.
+    Leaves no trace: random state, gradients, attention and training mode are as before.
     """
     obstacle = _obstacle(base_of(model))
     if obstacle:
@@ -79,9 +81,10 @@ def choose(model: nn.Module, batch: dict[str, torch.Tensor], stock: Any) -> Loss
     if not bool((probe["labels"][:, 1:] != IGNORED).any()):  # a long prompt: let the proof score it all
         probe["labels"] = probe["input_ids"].masked_fill(probe["attention_mask"] == 0, IGNORED)
     with _untouched(model):
-        ours = LabelledLoss(model)(probe).item()
         theirs = stock(dict(probe)).item()
         native = _native_loss(base_of(model), probe).item()
+        with attention.short_rows(base_of(model)) if short_rows else contextlib.nullcontext():
+            ours = LabelledLoss(model)(probe).item()
     tolerance = _TOLERANCE.get(next(model.parameters()).dtype, 2e-2)
     for name, other in (("the trainer's", theirs), ("the model's", native)):
         if not abs(ours - other) <= tolerance * max(1.0, abs(other)):  # also true for NaN

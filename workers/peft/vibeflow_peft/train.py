@@ -23,7 +23,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import set_seed
 from trl import SFTConfig
 
-from . import checkpoint, device, fingerprint, loss, models, preflight, wording
+from . import attention, checkpoint, device, fingerprint, loss, models, preflight, wording
 from .device import Device, Precision
 from .encoding import EncodedDataset, EncodeStats, encode_rows
 from .errors import RunnerError
@@ -351,8 +351,9 @@ def _dataset(encoded: EncodedDataset) -> Dataset:
 
 
 def _choose_loss(run: Run, trainer: RunTrainer) -> loss.LossPath:
-    training = run.spec.training
+    training, base = run.spec.training, loss.base_of(trainer.model)
     assert training is not None
+    short = attention.fits(base, trainer.args.device.type, trainer.control_of_run.precision.autocast)
     if training.stock_loss:
         path = loss.LossPath("stock", "the configuration asks for it")
     else:
@@ -360,10 +361,14 @@ def _choose_loss(run: Run, trainer: RunTrainer) -> loss.LossPath:
         first = trainer.data_collator([rows[i] for i in range(min(2, len(rows)))])
         first.pop("rows")
         batch = trainer._prepare_inputs(first)
-        path = loss.choose(trainer.model, batch, lambda inputs: trainer.compute_loss(trainer.model, inputs))
+        path = loss.choose(
+            trainer.model, batch, lambda inputs: trainer.compute_loss(trainer.model, inputs), short_rows=short
+        )
         trainer._metrics["eval"].clear()
     if path.name == "labelled":
         trainer.labelled = loss.LabelledLoss(trainer.model)
+        if short:
+            attention.use_short_rows(base)
     run.introduce(wording.loss_path(path.name, path.reason, asked=training.stock_loss))
     return path
 
