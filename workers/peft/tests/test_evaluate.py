@@ -18,7 +18,7 @@ from vibeflow_peft.evaluate import evaluate
 from vibeflow_peft.events import EventWriter
 from vibeflow_peft.metrics import PairedLosses, exact_match, paired_interval, rouge_l, verdict
 from vibeflow_peft.models import ResolvedModel, load_chat_tokenizer, load_model, resolve
-from vibeflow_peft.runner import Run
+from vibeflow_peft.run import Run
 from vibeflow_peft.spec import DatasetRef, Evaluation, Input, ModelRef, RunSpec
 from vibeflow_peft.stop import PAUSED, Stopped, StopRequest
 

@@ -17,7 +17,7 @@ from vibeflow_peft.errors import RunnerError
 from vibeflow_peft.events import EventWriter
 from vibeflow_peft.export import export
 from vibeflow_peft.models import ResolvedModel, load_model, resolve
-from vibeflow_peft.runner import Run
+from vibeflow_peft.run import Run
 from vibeflow_peft.spec import ExportSpec, Input, ModelRef, RunSpec
 from vibeflow_peft.stop import StopRequest
 

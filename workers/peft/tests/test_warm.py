@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from harness import ENVIRONMENT, Factory, Launched, WarmParent
 
+from vibeflow_peft import process
 from vibeflow_peft import warm as warm_module
+from vibeflow_peft.__main__ import main
 
 
 def test_warm_is_cold(runs: Factory) -> None:
@@ -38,7 +40,7 @@ def test_a_runner_is_detached(runs: Factory, warm: WarmParent) -> None:
     fields = Path(f"/proc/{run.pid}/stat").read_text().rpartition(")")[2].split()
     assert int(fields[1]) != warm.process.pid, "a child of somebody else"
     assert os.getsid(run.pid) != os.getsid(warm.process.pid)
-    assert warm_module.pid_start(run.pid) == fields[19]
+    assert process.started(run.pid) == fields[19]
     sockets = [str(f.readlink()) for f in Path(f"/proc/{run.pid}/fd").iterdir() if f.is_symlink()]
     assert not [s for s in sockets if s.startswith("socket:")], "the parent's socket is closed"
     run.signal(signal.SIGTERM)
@@ -68,7 +70,7 @@ def test_many_lines_and_half_lines(warm: WarmParent) -> None:
 
 
 def test_no_fork_beside_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    server = warm_module._Server(tmp_path / "s", 1)
+    server = warm_module._Server(tmp_path / "s", 1, main)
     monkeypatch.setattr(warm_module, "cuda_present", lambda: True)
     assert server._answer(b'{"op": "launch", "args": ["run", "/x"], "stderr": "/y"}') == {"error": "cuda"}
     server.leave()
@@ -77,22 +79,22 @@ def test_no_fork_beside_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 
 def test_it_leaves_when_nobody_asks(tmp_path: Path) -> None:
-    assert warm_module._Server(tmp_path / "s", 0.05).run() == 0
+    assert warm_module._Server(tmp_path / "s", 0.05, main).run() == 0
 
 
 def test_it_stays_for_what_it_has_forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that comes back for a live runner finds it."""
     looked = threading.Semaphore(0)
-    alive = warm_module._alive
+    alive = process.alive
 
     def look(pid: int, start: str) -> bool:
         looked.release()
         return alive(pid, start)
 
-    monkeypatch.setattr(warm_module, "_alive", look)
+    monkeypatch.setattr(process, "alive", look)
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as runner:
-        server = warm_module._Server(tmp_path / "s", 0.01)
-        server._forked = [(runner.pid, warm_module.pid_start(runner.pid))]
+        server = warm_module._Server(tmp_path / "s", 0.01, main)
+        server._forked = [(runner.pid, process.started(runner.pid))]
         parent = threading.Thread(target=server.run)
         parent.start()
         for _ in range(3):
@@ -105,7 +107,7 @@ def test_it_stays_for_what_it_has_forked(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_reused_pid_is_no_fork(tmp_path: Path) -> None:
-    server = warm_module._Server(tmp_path / "s", 0)
+    server = warm_module._Server(tmp_path / "s", 0, main)
     server._forked = [(os.getpid(), "another start"), (os.getpid(), "")]
     assert server.run() == 0
 

@@ -63,7 +63,7 @@ def _warm(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     from .warm import serve_forks
 
-    return serve_forks(options.socket, options.log, options.idle_seconds)
+    return serve_forks(options.socket, options.log, options.idle_seconds, command=main)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from .errors import RunnerError
 from .events import EventWriter
 from .generation import answer_greedily
 from .models import ResolvedModel, load_chat_tokenizer, load_model, resolve
-from .runner import Ending, Run
+from .run import Ending, Run
 from .spec import Evaluation, Input, RunSpec
 from .stop import StopRequest
 from .tokenizer import ChatTokenizer

@@ -18,7 +18,7 @@ from . import device as devices
 from .adapters import FILES, load_adapter
 from .errors import RunnerError
 from .models import ResolvedModel, load_chat_tokenizer, load_model, load_tokenizer, resolve
-from .runner import Ending, Run
+from .run import Ending, Run
 from .spec import RunSpec
 from .tokenizer import ChatTokenizer
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import errors, stop, wording
+from . import environment, errors, stop, wording
 from .checkpoint import write_atomically
 from .errors import EXIT_COMPLETED, EXIT_USAGE
-from .events import EventWriter, Line
+from .events import EventWriter
 from .lease import Lease
+from .run import Ending, Failed, Run
 from .spec import RunSpec, load
 from .stop import Stopped, StopRequest
 
@@ -34,65 +34,10 @@ _OUTCOME_CODES = {
     stop.SUPERSEDED: errors.EXIT_SUPERSEDED,
 }
 
-_ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",  # models.py goes online for a Hub model alone
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_DATASETS_OFFLINE": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TRANSFORMERS_VERBOSITY": "error",
-    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-    # OpenMP's threads spin for milliseconds at each of a step's thousands of barriers, and on a machine that does
-    # anything else beside they take the core that the awaited thread needs: eight times slower, measured. This is
-    # some 20 microseconds: enough from one operation to the next.
-    "GOMP_SPINCOUNT": "500",
-}
-
-
-@dataclass
-class Run:
-    """What a verb gets: its spec, and the ways to report and to be stopped."""
-
-    spec: RunSpec
-    events: EventWriter
-    stop: StopRequest
-    lease: Lease | None
-
-    def introduce(self, *lines: Line) -> None:
-        """Lines for people that a resumed launch leaves out, for an earlier one has told them."""
-        if not self.spec.resume_from:
-            self.events.log(*lines)
-
-
-@dataclass
-class Ending:
-    """What a verb gives back: contract.RunResult without the run's own names."""
-
-    outcome: str = "completed"
-    step: int = 0
-    total_steps: int = 0
-    checkpoint: str = ""
-    artifacts: list[dict[str, Any]] = field(default_factory=list)
-    metrics: dict[str, Any] | None = None
-    error: dict[str, str] | None = None
-
-
-class Failed(Exception):
-    """Wraps what stopped a run (its cause) together with how far it had come."""
-
-    def __init__(self, ending: Ending) -> None:
-        super().__init__("the run failed")
-        self.ending = ending
-
-
-def prepare_environment() -> None:
-    """Settings that the libraries read when they are imported; what the caller has set stays."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-
 
 def run(spec_path: Path) -> int:
     """Does what spec.json asks for and returns the process's exit code (docs/runner-protocol.md)."""
-    prepare_environment()
+    environment.prepare()
     folder = spec_path.resolve().parent
     asked = StopRequest()
     stop.handle_signals(asked)

@@ -38,6 +38,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from . import environment, process
 from .errors import RunnerError, classify
 
 _BODY_LIMIT = 8 << 20  # bytes of a request
@@ -89,9 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from .runner import prepare_environment
-
-    prepare_environment()
+    environment.prepare()
     # Read by OpenMP when torch is loaded. Spinning threads that wait for one without a core make decoding beside a
     # training run 25 times slower (measured: 0.3 instead of 8 tokens/s at three times more work than cores).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -136,8 +135,6 @@ def _listen(host: str, port: int) -> socket.socket:
 def _run(service: Service, listener: socket.socket, options: argparse.Namespace, token: str) -> None:
     import uvicorn
 
-    from .warm import pid_start
-
     config = uvicorn.Config(
         service.app(),
         log_level="warning",
@@ -152,7 +149,7 @@ def _run(service: Service, listener: socket.socket, options: argparse.Namespace,
     facts = {
         "port": listener.getsockname()[1],
         "pid": os.getpid(),
-        "pid_start": pid_start(os.getpid()),
+        "pid_start": process.started(os.getpid()),
         "token_sha": hashlib.sha256(token.encode()).hexdigest(),
         "device": service.engine.device.kind,
         "dtype": str(service.engine.dtype).removeprefix("torch."),

@@ -27,7 +27,7 @@ from . import attention, checkpoint, device, fingerprint, loss, models, prefligh
 from .device import Device, Precision
 from .encoding import EncodedDataset, EncodeStats, encode_rows
 from .errors import RunnerError
-from .runner import Ending, Failed, Run
+from .run import Ending, Failed, Run
 from .spec import RunSpec, Training
 from .stop import SUPERSEDED, Stopped
 from .trainer import Collator, Control, RunTrainer, memory_bytes, peak_memory_bytes, save_weights

@@ -17,7 +17,6 @@ import os
 import selectors
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -26,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from . import environment, process
 from .device import cuda_present, versions
 from .errors import EXIT_CODES, RunnerError
 
@@ -34,7 +34,7 @@ _FORKED_VERBS = ("run", "serve")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1, signal.SIGPIPE)
 
 
-def serve_forks(path: Path, log: Path, idle_seconds: float) -> int:
+def serve_forks(path: Path, log: Path, idle_seconds: float, command: Callable[[list[str]], int]) -> int:
     """Listens until asked to exit, a SIGTERM, or nobody needs it any more. Returns the exit code.
 
     Its worker asks after it twice a minute. So idle_seconds without a request say that there is none; a worker that
@@ -42,44 +42,17 @@ def serve_forks(path: Path, log: Path, idle_seconds: float) -> int:
     """
     _redirect(log)
     _warm_up()
-    server = _Server(path, idle_seconds)
+    server = _Server(path, idle_seconds, command)
     signal.signal(signal.SIGTERM, lambda *_: server.leave())
     signal.signal(signal.SIGINT, lambda *_: server.leave())
     return server.run()
 
 
-def pid_start(pid: int) -> str:
-    """When a process started, as the system tells it: with the pid it names a process for good. "" if it is gone."""
-    return _status(pid)[1]
-
-
-def _alive(pid: int, start: str) -> bool:
-    """Whether that very process still runs; one that has ended and that nobody has reaped does not."""
-    state, started = _status(pid)
-    return start != "" and started == start and not state.startswith("Z")
-
-
-def _status(pid: int) -> tuple[str, str]:
-    """A process's state ("Z": ended) and start, both "" if it is gone."""
-    with contextlib.suppress(OSError, IndexError):
-        # The command's name may hold spaces and parentheses; what follows the last one is field 3 onwards.
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-        return fields[0], fields[19]
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        state, _, start = subprocess.run(
-            ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, timeout=5, check=True
-        ).stdout.partition(" ")
-        return state, start.strip()
-    return "", ""
-
-
 def _warm_up() -> None:
-    from .runner import prepare_environment
-
     # Libraries that start threads on import unless told not to; a run sets torch's own by its spec.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"
-    prepare_environment()
+    environment.prepare()
     from . import train  # noqa: F401  (the import is the point)
 
     with contextlib.suppress(ImportError):
@@ -108,8 +81,9 @@ def _import_lazy_parts() -> None:
 
 
 class _Server:
-    def __init__(self, path: Path, idle_seconds: float) -> None:
+    def __init__(self, path: Path, idle_seconds: float, command: Callable[[list[str]], int]) -> None:
         self._path, self._idle, self._asked_at = path, idle_seconds, time.monotonic()
+        self._command = command
         self._forked: list[tuple[int, str]] = []  # pid and start
         self._selector = selectors.DefaultSelector()
         self._listener = _listen(path)
@@ -141,7 +115,7 @@ class _Server:
         """Whether a worker asked lately, or may still come for what was forked here."""
         if time.monotonic() - self._asked_at < self._idle:
             return True
-        self._forked = [(pid, start) for pid, start in self._forked if _alive(pid, start)]
+        self._forked = [(pid, start) for pid, start in self._forked if process.alive(pid, start)]
         return bool(self._forked)
 
     def _accept(self) -> None:
@@ -177,7 +151,7 @@ class _Server:
             return {"error": "launch_failed", "message": str(error)}
 
     def _ping(self, _: dict[str, Any]) -> dict[str, Any]:
-        return {"ok": True, "lock": self._lock, "pid": os.getpid(), "pid_start": pid_start(os.getpid())}
+        return {"ok": True, "lock": self._lock, "pid": os.getpid(), "pid_start": process.started(os.getpid())}
 
     def _exit(self, _: dict[str, Any]) -> dict[str, Any]:
         self._leaving = True
@@ -194,8 +168,8 @@ class _Server:
         if _threads() > 1:
             return {"error": "threads", "message": f"{_threads()} threads run here, so a fork is not safe"}
         pid = _fork_detached(lambda: self._child(arguments, stderr, environment))
-        start = pid_start(pid)
-        self._forked = [*(fork for fork in self._forked if _alive(*fork)), (pid, start)]
+        start = process.started(pid)
+        self._forked = [*(fork for fork in self._forked if process.alive(*fork)), (pid, start)]
         return {"pid": pid, "pid_start": start}
 
     def _child(self, arguments: list[str], stderr: str, environment: dict[str, str]) -> int:
@@ -206,10 +180,9 @@ class _Server:
         _redirect(Path(stderr))
         os.environ.update(environment)
         from . import train
-        from .__main__ import main
 
         train.IMPORT_SECONDS = 0.0  # paid by the parent
-        return main(arguments)
+        return self._command(arguments)
 
 
 def _fork_detached(body: Callable[[], int]) -> int:

@@ -6,10 +6,14 @@ what can be done about it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from . import stop
-from .device import Device, Precision
-from .encoding import EncodeStats
 from .events import Line
+
+if TYPE_CHECKING:  # a runner that has imported nothing yet says things too
+    from .device import Device, Precision
+    from .encoding import EncodeStats
 
 # The share of cut rows from which on a warning is due: a few long rows are no news.
 _MANY_CUT = 0.02
