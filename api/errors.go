@@ -2,9 +2,7 @@ package api
 
 import (
 	"cmp"
-	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"regexp"
 	"strings"
@@ -45,53 +43,6 @@ func (s *Server) answerError() echo.HTTPErrorHandler {
 		}
 		problems(c, err)
 	}
-}
-
-// answerOpenAIError answers in OpenAI's envelope; its code is ours.
-func answerOpenAIError(c *echo.Context, log *slog.Logger, err error) {
-	if res, _ := echo.UnwrapResponse(c.Response()); res != nil && res.Committed {
-		return
-	}
-	if errors.Is(err, context.Canceled) && c.Request().Context().Err() != nil {
-		return // the client left
-	}
-	document := problem.From(err)
-	if document.Status >= http.StatusInternalServerError {
-		log.Error("request failed", "path", c.Request().URL.Path, "error", err,
-			"request_id", c.Response().Header().Get(echo.HeaderXRequestID))
-	}
-	if err := c.JSON(document.Status, openAIEnvelope(document)); err != nil {
-		log.Debug("the answer could not be sent", "error", err)
-	}
-}
-
-func openAIEnvelope(document problem.Document) map[string]any {
-	message := document.Detail
-	if document.Remedy != "" {
-		message += " (" + document.Remedy + ")"
-	}
-	return map[string]any{"error": map[string]any{"message": message, "type": openAIType(document.Status),
-		"param": nullable(document.Field), "code": document.Code}}
-}
-
-func openAIType(status int) string {
-	switch {
-	case status == http.StatusUnauthorized:
-		return "authentication_error"
-	case status == http.StatusForbidden:
-		return "permission_error"
-	case status < http.StatusInternalServerError:
-		return "invalid_request_error"
-	default:
-		return "server_error"
-	}
-}
-
-func nullable(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
 }
 
 // unknownProperty is how the validator says that an object has a member too many.

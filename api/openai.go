@@ -22,6 +22,7 @@ func (s *Server) openAI() {
 	v1.GET("/models", s.openAIModels)
 	v1.GET("/models/:model", s.openAIModel)
 	v1.POST("/chat/completions", s.chatCompletions)
+	v1.RouteNotFound("/*", unknownURL)
 }
 
 // openAIAccess is what a route of /v1 asks for: a key with the scope, or a person.

@@ -41,6 +41,11 @@ func (a answer) openAIError(status int) (e struct{ Message, Type, Param, Code st
 	require.NoError(a.t, json.Unmarshal(a.body, &envelope))
 	require.NotNil(a.t, envelope.Error, "%s", a.body)
 	require.NoError(a.t, json.Unmarshal(*envelope.Error, &e))
+	var members map[string]any
+	require.NoError(a.t, json.Unmarshal(*envelope.Error, &members))
+	for _, member := range []string{"message", "type", "param", "code"} {
+		require.Contains(a.t, members, member, "SDKs expect each, null too")
+	}
 	require.NotEmpty(a.t, e.Message)
 	require.NotEmpty(a.t, e.Type)
 	return e
@@ -199,17 +204,27 @@ func TestAnEnginesRefusalIsPassedOn(t *testing.T) {
 
 func TestChatRefusesInOpenAIsEnvelope(t *testing.T) {
 	w := newWorld(t)
-	require.Equal(t, "not_found", w.post("/v1/chat/completions", question).openAIError(http.StatusNotFound).Code)
-	require.Equal(t, "model", w.get("/v1/models/none").openAIError(http.StatusNotFound).Param)
+	for _, a := range []answer{w.post("/v1/chat/completions", question), w.get("/v1/models/none")} {
+		e := a.openAIError(http.StatusNotFound)
+		require.Equal(t, []string{"invalid_request_error", "model_not_found", "model"}, []string{e.Type, e.Code, e.Param})
+	}
 	w.deployment("dep_1", tunedModel, "", "")
-	require.Contains(t, w.post("/v1/chat/completions", question).openAIError(http.StatusServiceUnavailable).Message, "still being loaded")
+	loading := w.post("/v1/chat/completions", question)
+	require.Contains(t, loading.openAIError(http.StatusServiceUnavailable).Message, "still being loaded")
+	require.NotEmpty(t, loading.header.Get("Retry-After"), "SDKs wait and try again")
+	e := w.post("/v1/chat/completions", `{"messages":[]}`).openAIError(http.StatusBadRequest)
+	require.Equal(t, []string{"invalid_request_error", "", "model"}, []string{e.Type, e.Code, e.Param})
 	for _, body := range append(nastyBodies(), `{"model":1}`, `{"model":""}`, `{"model":"a\u0000"}`, `{"model":["x"]}`) {
 		a := w.post("/v1/chat/completions", body)
 		require.Contains(t, []int{http.StatusBadRequest, http.StatusNotFound, http.StatusServiceUnavailable}, a.status, "%.100s", body)
 		a.openAIError(a.status)
 	}
 	w.post("/v1/chat/completions", `{"model":"`+strings.Repeat("x", 5<<20)+`"}`).openAIError(http.StatusRequestEntityTooLarge)
-	w.get("/v1/nothing").openAIError(http.StatusNotFound)
+	for path, body := range map[string]string{"/v1/nothing": "{}", "/v1/v1/chat/completions": question, "/v1/models": "{}"} {
+		e := w.post(path, body).openAIError(http.StatusNotFound)
+		require.Equal(t, []string{"invalid_request_error", "unknown_url", ""}, []string{e.Type, e.Code, e.Param}, path)
+		require.Contains(t, e.Message, path)
+	}
 	w.get("/v1/chat/completions").openAIError(http.StatusNotFound)
 	w.get("/v1/models", header("Host", "evil.example")).openAIError(http.StatusForbidden)
 }
@@ -232,7 +247,8 @@ func TestKeysOpenV1UntilTheyEnd(t *testing.T) {
 		"malformed": bearer("sk-123"), "none": nobody(), "empty": bearer("")} {
 		for _, path := range []string{"/v1/models", "/v1/nothing", "/v1/models/a%2Fb"} {
 			a := w.get(path, change)
-			require.Equal(t, "authentication_error", a.openAIError(http.StatusUnauthorized).Type, name)
+			e := a.openAIError(http.StatusUnauthorized)
+			require.Equal(t, []string{"invalid_request_error", "invalid_api_key"}, []string{e.Type, e.Code}, name)
 			require.Equal(t, "Bearer", a.header.Get("WWW-Authenticate"))
 		}
 	}

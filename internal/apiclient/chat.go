@@ -36,7 +36,7 @@ func (c *Client) Chat(ctx context.Context, request any, handle func(chunk []byte
 		if string(data) == "[DONE]" {
 			return nil
 		}
-		if err := openAIError(data); err != nil {
+		if err := openAIError(0, data); err != nil {
 			return err
 		}
 		if err := handle(data); err != nil {
@@ -49,8 +49,9 @@ func (c *Client) Chat(ctx context.Context, request any, handle func(chunk []byte
 	return contract.Errorf(contract.CodeUnavailable, "the answer was cut off").Mend("ask again")
 }
 
-// openAIError is the error that OpenAI's envelope holds, nil for any other document.
-func openAIError(document []byte) error {
+// openAIError is the error that OpenAI's envelope holds, nil for any other document. status is the answer's, 0 in the
+// middle of a stream.
+func openAIError(status int, document []byte) error {
 	var envelope struct {
 		Error *struct{ Message, Code, Param string } `json:"error"`
 	}
@@ -58,5 +59,26 @@ func openAIError(document []byte) error {
 		return nil
 	}
 	e := envelope.Error
-	return &contract.Error{Code: contract.Code(e.Code), Message: e.Message, Field: e.Param}
+	return &contract.Error{Code: codeOf(status, e.Code), Message: e.Message, Field: e.Param}
+}
+
+// codeOf finds our code for what OpenAI's envelope says; codes that have no other name pass.
+func codeOf(status int, code string) contract.Code {
+	switch code {
+	case "invalid_api_key":
+		return contract.CodeUnauthenticated
+	case "model_not_found", "unknown_url":
+		return contract.CodeNotFound
+	case "":
+	default:
+		return contract.Code(code)
+	}
+	switch {
+	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
+		return contract.CodeUnavailable
+	case status >= http.StatusBadRequest && status < http.StatusInternalServerError:
+		return contract.CodeInvalid
+	default:
+		return contract.CodeInternal
+	}
 }

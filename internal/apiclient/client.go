@@ -194,8 +194,8 @@ func problemOf(res *http.Response) error {
 	switch {
 	case err == nil && problem.Code != "":
 		return &contract.Error{Code: contract.Code(problem.Code), Message: problem.Detail, Field: problem.Field, Remedy: problem.Remedy}
-	case openAIError(data) != nil: // under /v1
-		return openAIError(data)
+	case openAIError(res.StatusCode, data) != nil: // under /v1
+		return openAIError(res.StatusCode, data)
 	case res.StatusCode >= http.StatusBadGateway && res.StatusCode <= http.StatusGatewayTimeout:
 		return contract.Errorf(contract.CodeUnavailable, "the server answered %s", res.Status).Mend("try again in a moment")
 	default:
