@@ -72,6 +72,7 @@ func (s *Server) ListDeployments(c *echo.Context, p apigen.ListDeploymentsParams
 	if err != nil {
 		return err
 	}
+	s.engines.truly(c.Request().Context(), page.Items)
 	return c.JSON(http.StatusOK, apigen.DeploymentPage{Items: mapped(page.Items, viewDeployment), NextCursor: page.Next})
 }
 
@@ -85,7 +86,9 @@ func (s *Server) showDeployment(c *echo.Context, status int, id string) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(status, viewDeployment(*d))
+	found := []store.Deployment{*d}
+	s.engines.truly(c.Request().Context(), found)
+	return c.JSON(status, viewDeployment(found[0]))
 }
 
 // StopDeployment takes a deployment down.

@@ -48,17 +48,19 @@ func viewOpenAIModel(d store.Deployment) openAIModel {
 	return openAIModel{ID: d.ModelID, Object: "model", Created: d.CreatedAt.Unix(), OwnedBy: d.ProjectID}
 }
 
-// openAIModels lists what is being served, each model once.
+// openAIModels lists what can be asked now, each model once.
 func (s *Server) openAIModels(c *echo.Context) error {
+	ctx := c.Request().Context()
 	filter := store.Filter{Status: []contract.Status{contract.StatusServing}, Limit: maxPage}
 	models, seen := []openAIModel{}, map[string]bool{}
 	for {
-		page, err := s.Store.ListDeployments(c.Request().Context(), filter)
+		page, err := s.Store.ListDeployments(ctx, filter)
 		if err != nil {
 			return err
 		}
+		s.engines.truly(ctx, page.Items)
 		for _, d := range page.Items {
-			if !seen[d.ModelID] {
+			if d.Status == contract.StatusServing && !seen[d.ModelID] {
 				seen[d.ModelID], models = true, append(models, viewOpenAIModel(d))
 			}
 		}
@@ -73,9 +75,13 @@ func (s *Server) openAIModel(c *echo.Context) error {
 	if err != nil || checkName("model", model) != nil {
 		return contract.Errorf(contract.CodeInvalid, "that is no model's id").On("model")
 	}
-	d, err := s.served(c.Request().Context(), model)
+	ctx := c.Request().Context()
+	d, err := s.served(ctx, model)
 	if err != nil {
 		return err
+	}
+	if !s.engines.answers(ctx, d.Serving) {
+		return engineGone(ctx)
 	}
 	return c.JSON(http.StatusOK, viewOpenAIModel(*d))
 }

@@ -22,15 +22,32 @@ import (
 // engine is a fake of workers/peft's engine: it knows a model by a name of its own.
 func engine(t *testing.T, answer http.HandlerFunc) string {
 	t.Helper()
+	return engineOf(t, answer, "base", "dep_1").URL
+}
+
+// engineOf is an engine with these names loaded.
+func engineOf(t *testing.T, answer http.HandlerFunc, names ...string) *httptest.Server {
+	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/v1/chat/completions" || r.Header.Get("Authorization") != "Bearer "+engineSecret {
+		switch {
+		case r.Header.Get("Authorization") != "Bearer "+engineSecret:
 			http.Error(w, "not for you", http.StatusUnauthorized)
-			return
+		case r.URL.Path == "/v1/chat/completions":
+			answer(w, r)
+		case r.URL.Path == "/v1/models":
+			var list struct {
+				Data []map[string]string `json:"data"`
+			}
+			for _, name := range names {
+				list.Data = append(list.Data, map[string]string{"id": name})
+			}
+			_ = json.NewEncoder(w).Encode(list)
+		default:
+			http.NotFound(w, r)
 		}
-		answer(w, r)
 	}))
 	t.Cleanup(server.Close)
-	return server.URL
+	return server
 }
 
 // openAIError is the error of OpenAI's envelope, which the answer must have.

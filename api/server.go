@@ -70,6 +70,7 @@ type Server struct {
 	accounts *account.Accounts
 	sockets  *stream.WebSocket
 	usage    *keyUsage
+	engines  *engines
 	metrics  *prometheus.Registry
 	// watching ends when streams of events have to: a watcher would else hold the server up for ever.
 	watching    context.Context
@@ -93,7 +94,7 @@ func New(opts Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{Options: opts, echo: echo.New(), accounts: accounts,
-		sockets: stream.NewWebSocket(publicLog{opts.Store}), usage: newKeyUsage(opts.Store, opts.Logger)}
+		sockets: stream.NewWebSocket(publicLog{opts.Store}), usage: newKeyUsage(opts.Store, opts.Logger), engines: newEngines()}
 	s.watching, s.endWatching = context.WithCancel(context.Background())
 	doc, err := openapi3.NewLoader().LoadFromData(document)
 	if err != nil {

@@ -88,6 +88,7 @@ const (
 	StatusCancelled  Status = "cancelled"
 	StatusReady      Status = "ready"
 	StatusServing    Status = "serving"
+	StatusRestarting Status = "restarting" // shown of a deployment that serves while its engine does not answer; never kept
 	StatusStopping   Status = "stopping"
 	StatusAwaiting   Status = "awaiting_confirmation"
 )

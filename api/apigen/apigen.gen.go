@@ -214,6 +214,7 @@ const (
 	Pausing              Status = "pausing"
 	Queued               Status = "queued"
 	Ready                Status = "ready"
+	Restarting           Status = "restarting"
 	Resuming             Status = "resuming"
 	Running              Status = "running"
 	Serving              Status = "serving"
@@ -241,6 +242,8 @@ func (e Status) Valid() bool {
 	case Queued:
 		return true
 	case Ready:
+		return true
+	case Restarting:
 		return true
 	case Resuming:
 		return true

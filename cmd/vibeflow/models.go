@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -166,29 +167,42 @@ func (a *app) deployStop() *cobra.Command {
 	}, func(w io.Writer, d apigen.Deployment) { _, _ = fmt.Fprintf(w, "%s %s\n", d.ID, d.Status) })
 }
 
+// awaitDeployment asks until the model answers: that an engine came back is not always an event.
 func (a *app) awaitDeployment(ctx context.Context, c *apiclient.Client, id, what string) (apigen.Deployment, error) {
 	bar := a.line()
 	path := "/api/deployments/" + url.PathEscape(id)
-	var d apigen.Deployment
-	err := c.Follow(ctx, path+"/events", 0, func(contract.Event) error {
-		var err error
-		if d, err = apiclient.Get[apigen.Deployment](ctx, c, path, nil); err != nil {
-			return err
+	for lost := false; ; {
+		d, err := apiclient.Get[apigen.Deployment](ctx, c, path, nil)
+		switch status := contract.Status(d.Status); {
+		case contract.CodeOf(err) == contract.CodeUnavailable:
+			if !lost {
+				a.reconnecting(err)
+			}
+			lost = true
+		case err != nil:
+			return d, err
+		case status == contract.StatusServing:
+			bar.done("deploy", what+" answers on "+d.Device)
+			return d, nil
+		case status.Final():
+			return d, errRunFailed{&d.Error}
+		default:
+			lost = false
+			bar.update(deploymentText[status], 0, 0, "")
 		}
-		bar.update("loading the model", 0, 0, "")
-		if s := contract.Status(d.Status); s == contract.StatusServing || s.Final() {
-			return apiclient.ErrStop
+		select {
+		case <-ctx.Done():
+			return d, ctx.Err()
+		case <-time.After(deploymentPoll):
 		}
-		return nil
-	}, a.reconnecting)
-	if err != nil {
-		return d, err
 	}
-	if contract.Status(d.Status) != contract.StatusServing {
-		return d, errRunFailed{&d.Error}
-	}
-	bar.done("deploy", what+" answers on "+d.Device)
-	return d, nil
+}
+
+const deploymentPoll = 300 * time.Millisecond
+
+var deploymentText = map[contract.Status]string{
+	contract.StatusQueued: "waiting for a worker", contract.StatusRunning: "loading the model",
+	contract.StatusRestarting: "restarting the engine", contract.StatusStopping: "stopping",
 }
 
 func (a *app) exportCommand() *cobra.Command {
