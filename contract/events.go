@@ -64,7 +64,6 @@ const (
 	RunnerResumed     = "runner.resumed"
 	RunnerProgress    = "runner.progress"
 	RunnerLog         = "runner.log"
-	RunnerStopping    = "runner.stopping"
 	RunnerFinished    = "runner.finished"
 )
 

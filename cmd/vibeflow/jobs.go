@@ -148,6 +148,12 @@ func (v *trainingView) event(e contract.Event) error {
 		}
 	case contract.RunnerPreflight:
 		v.warnOfCuts(e)
+	case contract.RunnerResumed:
+		var resumed struct{ Step float64 }
+		if err := json.Unmarshal(e.Payload, &resumed); err == nil {
+			v.step = resumed.Step
+			v.bar.update(fmt.Sprintf("resumed from step %.0f", v.step), v.step, v.total, "")
+		}
 	case contract.RunnerMetrics:
 		var m struct {
 			left

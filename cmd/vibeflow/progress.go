@@ -20,6 +20,7 @@ type line struct {
 	terminal bool
 	started  time.Time
 	lastDraw time.Time
+	label    string // of the last draw
 	lastText string
 	width    int
 }
@@ -53,10 +54,13 @@ func (l *line) update(label string, done, total float64, note string) {
 	if note != "" {
 		text += "  " + note
 	}
-	if l.quiet || text == l.lastText || (!l.terminal && text == label) || time.Since(l.lastDraw) < every {
+	if l.quiet || text == l.lastText || (!l.terminal && text == label) {
 		return
 	}
-	l.lastDraw, l.lastText = time.Now(), text
+	if label == l.label && time.Since(l.lastDraw) < every { // another label is news, however soon it comes
+		return
+	}
+	l.lastDraw, l.label, l.lastText = time.Now(), label, text
 	if !l.terminal {
 		_, _ = fmt.Fprintln(l.w, "  "+text)
 		return

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/vibeflow/vibeflow/contract"
 )
 
 func TestTheTimeLeftIsSaidNoMorePreciselyThanItIsKnown(t *testing.T) {
@@ -27,4 +30,30 @@ func TestTheTimeLeftIsSaidNoMorePreciselyThanItIsKnown(t *testing.T) {
 	} {
 		require.Equal(t, c.want, c.left.String(), "%+v", c.left)
 	}
+}
+
+func TestAWatcherSeesEveryTurn(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	view := trainingView{bar: &line{w: &out}}
+	for _, e := range []struct{ kind, payload string }{
+		{contract.RunnerStarted, `{"total_steps":40}`},
+		{contract.RunnerMetrics, `{"step":1,"loss":2.5,"tokens_per_second":201,"eta_seconds":null}`},
+		{contract.RunnerMetrics, `{"step":2,"loss":2.4,"tokens_per_second":201,"eta_seconds":null}`},
+		{contract.EventType(contract.KindJob, contract.EventPaused), `{}`},
+		{contract.EventType(contract.KindJob, contract.EventStarted), `{}`},
+		{contract.RunnerResumed, `{"step":2,"from":"step-00000002"}`},
+		{contract.RunnerMetrics, `{"step":20,"loss":1.5,"tokens_per_second":201,"eta_seconds":90,"eta_low_seconds":62,"eta_high_seconds":178}`},
+		{contract.RunnerProgress, `{"phase":"held_out_loss","done":30,"total":100,"eta_seconds":20,"eta_low_seconds":18,"eta_high_seconds":22}`},
+	} {
+		require.NoError(t, view.event(contract.Event{Type: e.kind, Payload: []byte(e.payload)}))
+	}
+	require.Equal(t, []string{
+		"training   2 %  step 1/40  loss 2.500  201 tok/s  estimating…", // the second step comes too soon to be told
+		"paused   5 %",
+		"starting the runner   5 %",
+		"resumed from step 2   5 %",
+		"training  50 %  step 20/40  loss 1.500  201 tok/s  1–3 min left",
+		"held-out loss  30 %  row 30/100  15–25 s left",
+	}, strings.Split(strings.TrimSpace(strings.ReplaceAll(out.String(), "\n  ", "\n")), "\n"))
 }

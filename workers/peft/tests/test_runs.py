@@ -372,7 +372,7 @@ def test_an_orphan_saves_and_leaves(runs: Factory, tmp_path: Path) -> None:
     result = run.result()
     assert result["outcome"] == "orphaned"
     assert result["checkpoint"] == run.checkpoints[-1] == checkpoint.name_of(result["step"])
-    assert run.of("stopping")[0]["reason"] == "orphaned"
+    assert run.of("finished")[0]["outcome"] == "orphaned"
 
 
 def test_a_superseded_run_saves_nothing(runs: Factory, tmp_path: Path) -> None:

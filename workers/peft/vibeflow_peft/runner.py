@@ -87,7 +87,6 @@ def _finish(folder: Path, events: EventWriter, names: dict[str, Any], ending: En
     (folder / _RESERVE).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # a full disk must not cost the result
         if ending.outcome in (stop.PAUSED, stop.ORPHANED, stop.SUPERSEDED):
-            events.emit("stopping", reason=ending.outcome)
             events.log(wording.stopped(ending.outcome, step=ending.step, checkpoint=ending.checkpoint))
         if ending.error is not None:
             events.log(wording.failed(ending.error["message"], ending.error.get("remedy", ""), step=ending.step))
