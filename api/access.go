@@ -116,6 +116,12 @@ func (s *Server) admit(c *echo.Context, need access) error {
 	if need == accessPublic {
 		err = s.checkPublic(r)
 	}
+	if !isProbe(r.URL.Path) {
+		// Strangers are counted by their address before they are refused, whatever they tried to sign in with.
+		if early := s.limits.take(c, principal); early != nil {
+			return early
+		}
+	}
 	if err == nil {
 		err = need.allows(principal)
 	}
@@ -137,6 +143,8 @@ func setContext(c *echo.Context, ctx context.Context) {
 
 // plainID is what the document takes for an id.
 var plainID = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.:-]{0,127}$`)
+
+func isProbe(path string) bool { return path == "/healthz" || path == "/readyz" }
 
 // within limits the store to what a principal reaches, and to the project that the request names.
 func (s *Server) within(ctx context.Context, p auth.Principal, projectID string) (context.Context, error) {
@@ -163,7 +171,7 @@ func (s *Server) within(ctx context.Context, p auth.Principal, projectID string)
 // checkPublic refuses what a page of another site sends to an operation that asks for no credentials: it could sign a
 // browser in as somebody else.
 func (s *Server) checkPublic(r *http.Request) error {
-	if r.Method == http.MethodGet || r.Method == http.MethodHead || !crossSite(r) {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead || !crossSite(r) || s.sharedWith(r) {
 		return nil
 	}
 	return otherSite()

@@ -39,6 +39,8 @@ func notJSON(err error, within string) error {
 	switch {
 	case err == nil:
 		return nil
+	case contract.CodeOf(err) != contract.CodeInternal: // of reading the body
+		return err
 	case errors.As(err, &tooLarge):
 		return contract.Errorf(contract.CodeTooLarge, "the request is larger than %d bytes", tooLarge.Limit).Mend("send less at once")
 	case errors.As(err, &mismatch):

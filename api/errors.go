@@ -37,6 +37,7 @@ func (s *Server) answerError() echo.HTTPErrorHandler {
 		if problem.From(err).Status == http.StatusUnauthorized {
 			c.Response().Header().Set(echo.HeaderWWWAuthenticate, "Bearer")
 		}
+		sayWait(c, err)
 		if strings.HasPrefix(c.Request().URL.Path, "/v1/") {
 			answerOpenAIError(c, s.Logger, err)
 			return
@@ -53,6 +54,10 @@ func invalidRequest(err error) error {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return contract.Errorf(contract.CodeTooLarge, "the request is larger than %d bytes", tooLarge.Limit).Mend("send less at once")
+	}
+	var ours *contract.Error // of reading the body
+	if errors.As(err, &ours) {
+		return ours
 	}
 	code, field, reason := contract.CodeInvalid, "", ""
 	var request *openapi3filter.RequestError

@@ -69,16 +69,6 @@ func secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// limitBody bounds what a JSON request may send; the upload has a limit of its own.
-func limitBody(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c *echo.Context) error {
-		if r := c.Request(); !isUpload(r) {
-			r.Body = http.MaxBytesReader(c.Response(), r.Body, maxBody)
-		}
-		return next(c)
-	}
-}
-
 func isUpload(r *http.Request) bool { return r.URL.Path == "/api/datasets/upload" }
 
 // validator checks requests against the OpenAPI document before a handler sees them.

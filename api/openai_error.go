@@ -46,6 +46,9 @@ func openAIEnvelope(document problem.Document) map[string]any {
 	if document.Status >= http.StatusInternalServerError {
 		kind = "server_error"
 	}
+	if document.Status == http.StatusTooManyRequests {
+		kind = "requests"
+	}
 	return map[string]any{"error": map[string]any{"message": message, "type": kind,
 		"param": nullable(document.Field), "code": nullable(openAICode(document))}}
 }
@@ -55,6 +58,8 @@ func openAICode(document problem.Document) string {
 	switch {
 	case document.Code == contract.CodeUnauthenticated:
 		return "invalid_api_key"
+	case document.Code == contract.CodeRateLimited:
+		return "rate_limit_exceeded"
 	case document.Code == contract.CodeNotFound && document.Field == "model":
 		return "model_not_found"
 	case document.Code == contract.CodeNotFound:

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -46,6 +47,14 @@ type Options struct {
 	MaxUploadBytes int64
 	// Hosts are the names under which browsers may call, beside loopback ones (DNS rebinding).
 	Hosts []string
+	// Origins are those of other sites whose pages may read answers (CORS), as scheme://host[:port]; none by default.
+	Origins []string
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For is believed; none by default.
+	TrustedProxies []netip.Prefix
+	// BodyTime is how long a JSON request may take to arrive, and how long an upload may stand still; 0 means 30 s.
+	BodyTime time.Duration
+	// Limits bound how often somebody may ask; the zero value does not. See DefaultLimits.
+	Limits Limits
 	// Exposed says that others than this machine's users can reach the server: sign-up is closed until an owner opens it.
 	Exposed bool
 	// BcryptCost is the work factor of passwords; 0 means auth.DefaultCost.
@@ -68,6 +77,7 @@ type Server struct {
 	echo     *echo.Echo
 	document *openapi3.T
 	accounts *account.Accounts
+	limits   limits
 	sockets  *stream.WebSocket
 	usage    *keyUsage
 	engines  *engines
@@ -86,6 +96,9 @@ func New(opts Options) (*Server, error) {
 	if opts.MaxUploadBytes == 0 {
 		opts.MaxUploadBytes = defaultMaxUpload
 	}
+	if opts.BodyTime == 0 {
+		opts.BodyTime = defaultBodyTime
+	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
@@ -93,7 +106,7 @@ func New(opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Options: opts, echo: echo.New(), accounts: accounts,
+	s := &Server{Options: opts, echo: echo.New(), accounts: accounts, limits: newLimits(opts.Limits),
 		sockets: stream.NewWebSocket(publicLog{opts.Store}), usage: newKeyUsage(opts.Store, opts.Logger), engines: newEngines()}
 	s.watching, s.endWatching = context.WithCancel(context.Background())
 	doc, err := openapi3.NewLoader().LoadFromData(document)
@@ -102,6 +115,7 @@ func New(opts Options) (*Server, error) {
 	}
 	s.document = doc
 	s.echo.HTTPErrorHandler = s.answerError()
+	s.echo.IPExtractor = clientAddress(opts.TrustedProxies)
 	s.echo.Logger = opts.Logger
 	return s, s.routes(doc)
 }
@@ -111,7 +125,7 @@ func (s *Server) routes(doc *openapi3.T) error {
 	if err != nil {
 		return err
 	}
-	s.echo.Use(requestID, s.measured(), middleware.Recover(), secureHeaders, s.knownHost, showNothing)
+	s.echo.Use(requestID, s.measured(), middleware.Recover(), secureHeaders, s.knownHost, s.sharing(), showNothing)
 	s.probes()
 	s.signIn()
 	s.temporalUI()
@@ -119,7 +133,7 @@ func (s *Server) routes(doc *openapi3.T) error {
 	if s.Gateway != nil {
 		s.Gateway.Register(s.echo.Group("/internal", showAll))
 	}
-	native := s.echo.Group("", limitBody, s.audited(validate), s.requires(validate.access), validate.middleware)
+	native := s.echo.Group("", s.limitBody, s.audited(validate), s.requires(validate.access), validate.middleware)
 	apigen.RegisterHandlers(native, s)
 	return nil
 }

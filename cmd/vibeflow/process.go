@@ -5,8 +5,11 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
+	"net/url"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -21,6 +24,7 @@ import (
 	"github.com/vibeflow/vibeflow/internal/catalog"
 	"github.com/vibeflow/vibeflow/internal/datadir"
 	"github.com/vibeflow/vibeflow/internal/embedded"
+	"github.com/vibeflow/vibeflow/internal/limit"
 	"github.com/vibeflow/vibeflow/internal/store"
 	"github.com/vibeflow/vibeflow/internal/supervise"
 	"github.com/vibeflow/vibeflow/internal/temporalclient"
@@ -68,9 +72,7 @@ func (a *app) temporalCommand() *cobra.Command {
 }
 
 func (a *app) serverCommand() *cobra.Command {
-	var listen string
-	var hosts []string
-	var exposed bool
+	var flags serverFlags
 	cmd := &cobra.Command{
 		Use: "server", Short: "Run the API, the worker gateway and the control worker", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -78,18 +80,90 @@ func (a *app) serverCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := checkExposure(listen, exposed); err != nil {
+			if err := flags.check(); err != nil {
 				return err
 			}
 			ctx, stop := processContext(cmd.Context())
 			defer stop()
-			return (&serverProcess{dir: dir, listen: listen, hosts: hosts, log: logger(datadir.ProcessServer)}).run(ctx)
+			return (&serverProcess{dir: dir, flags: flags, log: logger(datadir.ProcessServer)}).run(ctx)
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", defaultListen, "address to answer on")
-	cmd.Flags().StringSliceVar(&hosts, "host", nil, "name under which others may call this server")
-	cmd.Flags().BoolVar(&exposed, "insecure-expose", false, "allow an address beyond loopback without TLS (put a TLS proxy before it)")
+	flags.add(cmd)
 	return cmd
+}
+
+// serverFlags are the flags of the server; `up` has them too.
+type serverFlags struct {
+	listen                  string
+	hosts, origins, proxies []string
+	exposed                 bool
+	rate                    int
+	trusted                 []netip.Prefix
+}
+
+const defaultRate = 50
+
+func (f *serverFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.listen, "listen", defaultListen, "address of the server")
+	cmd.Flags().StringSliceVar(&f.hosts, "host", nil, "name under which others may call the server")
+	cmd.Flags().BoolVar(&f.exposed, "insecure-expose", false, "allow an address beyond loopback without TLS (put a TLS proxy before it)")
+	cmd.Flags().StringSliceVar(&f.origins, "cors-origin", nil, "origin (https://host) of another site whose pages may call the API")
+	cmd.Flags().StringSliceVar(&f.proxies, "trusted-proxy", nil, "address or network (CIDR) of a proxy whose X-Forwarded-For is believed")
+	cmd.Flags().IntVar(&f.rate, "rate-limit", defaultRate, "requests a second that a user or a key may send for long (0: any number)")
+}
+
+// check refuses flags that cannot be meant.
+func (f *serverFlags) check() error {
+	if err := checkExposure(f.listen, f.exposed); err != nil {
+		return err
+	}
+	for _, origin := range f.origins {
+		u, err := url.Parse(origin)
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Scheme+"://"+u.Host != origin {
+			return contract.Errorf(contract.CodeInvalid, "%q is not an origin", origin).On("cors-origin").Mend("write it as https://host, or https://host:port, and nothing more")
+		}
+	}
+	for _, proxy := range f.proxies {
+		network, err := netip.ParsePrefix(proxy)
+		if address, plain := netip.ParseAddr(proxy); plain == nil {
+			network, err = address.Prefix(address.BitLen())
+		}
+		if err != nil {
+			return contract.Errorf(contract.CodeInvalid, "%q is neither an address nor a network", proxy).On("trusted-proxy").Mend("write it as 10.0.0.7 or 10.0.0.0/8")
+		}
+		f.trusted = append(f.trusted, network)
+	}
+	if f.rate < 0 {
+		return contract.Errorf(contract.CodeInvalid, "the rate cannot be negative").On("rate-limit")
+	}
+	return nil
+}
+
+// args are the flags as `up` hands them on, less the address.
+func (f *serverFlags) args() []string {
+	args := []string{"--rate-limit", strconv.Itoa(f.rate)}
+	for flag, values := range map[string][]string{"--host": f.hosts, "--cors-origin": f.origins, "--trusted-proxy": f.proxies} {
+		for _, value := range values {
+			args = append(args, flag, value)
+		}
+	}
+	if f.exposed {
+		args = append(args, "--insecure-expose")
+	}
+	return args
+}
+
+// limits are the defaults, in proportion to the rate.
+func (f *serverFlags) limits() api.Limits {
+	limits := api.DefaultLimits()
+	if f.rate == 0 {
+		return api.Limits{Address: limits.Address}
+	}
+	for _, rule := range []*limit.Rule{&limits.User, &limits.Key} {
+		rule.Burst = max(1, rule.Burst*f.rate/int(rule.PerSecond))
+		rule.PerSecond = float64(f.rate)
+	}
+	return limits
 }
 
 // checkExposure keeps tokens off the wire: plain HTTP is for loopback, unless the operator says otherwise.
@@ -112,12 +186,11 @@ func onLoopback(listen string) bool {
 
 // serverProcess is the only process that opens the database and the blobs, and the only one with their keys.
 type serverProcess struct {
-	dir    *datadir.Dir
-	listen string
-	hosts  []string
-	log    *slog.Logger
-	store  *store.Store
-	blobs  *artifact.Store
+	dir   *datadir.Dir
+	flags serverFlags
+	log   *slog.Logger
+	store *store.Store
+	blobs *artifact.Store
 }
 
 func (p *serverProcess) run(ctx context.Context) error {
@@ -126,9 +199,9 @@ func (p *serverProcess) run(ctx context.Context) error {
 		return err
 	}
 	defer lock.Release()
-	listener, err := net.Listen("tcp", p.listen)
+	listener, err := net.Listen("tcp", p.flags.listen)
 	if err != nil {
-		return contract.Errorf(contract.CodeInUse, "cannot listen on %s: %w", p.listen, err).
+		return contract.Errorf(contract.CodeInUse, "cannot listen on %s: %w", p.flags.listen, err).
 			Mend("stop what uses the port, or choose another with --listen")
 	}
 	defer func() { _ = listener.Close() }()
@@ -210,8 +283,9 @@ func (p *serverProcess) api(control *activities.Control, temporal *temporalLink)
 	return api.New(api.Options{
 		Store: p.store, Artifacts: p.blobs, Gateway: door, CLIToken: cliToken, SigningKey: signing,
 		Advise: control.Recommend, TemporalUI: temporal.ui, TemporalToken: temporalToken, TemporalReady: temporal.ready,
-		DataRoot: p.dir.Root(), Version: version(), Hosts: p.hosts, Logger: p.log,
-		Exposed: !onLoopback(p.listen) || len(p.hosts) > 0,
+		DataRoot: p.dir.Root(), Version: version(), Hosts: p.flags.hosts, Logger: p.log,
+		Origins: p.flags.origins, TrustedProxies: p.flags.trusted, Limits: p.flags.limits(),
+		Exposed: !onLoopback(p.flags.listen) || len(p.flags.hosts) > 0,
 	})
 }
 

@@ -23,14 +23,13 @@ import (
 )
 
 func (a *app) upCommand() *cobra.Command {
-	var listen string
-	var hosts []string
-	var verbose, exposed bool
+	var flags serverFlags
+	var verbose bool
 	cmd := &cobra.Command{
 		Use: "up", Short: "Start VibeFlow and keep it running; Ctrl-C pauses what trains and stops",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkExposure(listen, exposed); err != nil {
+			if err := flags.check(); err != nil {
 				return err
 			}
 			ctx, hurry, stop := upContext(cmd.Context())
@@ -39,14 +38,12 @@ func (a *app) upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			options := a.supervision(dir, listen, verbose, hurry, func(at datadir.Endpoints) { a.welcome(ctx, dir, at) })
-			options.Args = map[datadir.Process][]string{datadir.ProcessServer: serverArgs(hosts, exposed)}
+			options := a.supervision(dir, flags.listen, verbose, hurry, func(at datadir.Endpoints) { a.welcome(ctx, dir, at) })
+			options.Args = map[datadir.Process][]string{datadir.ProcessServer: flags.args()}
 			return supervise.Run(ctx, options)
 		},
 	}
-	cmd.Flags().StringVar(&listen, "listen", defaultListen, "address of the server")
-	cmd.Flags().StringSliceVar(&hosts, "host", nil, "name under which others may call the server")
-	cmd.Flags().BoolVar(&exposed, "insecure-expose", false, "allow an address beyond loopback without TLS (put a TLS proxy before it)")
+	flags.add(cmd)
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show everything that the processes log")
 	return cmd
 }
@@ -65,18 +62,6 @@ func (a *app) welcome(ctx context.Context, dir *datadir.Dir, at datadir.Endpoint
 	if link, err := apiclient.Post[apigen.SignInLink](ctx, c, "/api/auth/link", nil); err == nil {
 		a.note("Sign in as its owner: %s (works once, for a quarter of an hour; `vibeflow open` makes another)", link.URL)
 	}
-}
-
-// serverArgs are the flags of `up` that the server has as well.
-func serverArgs(hosts []string, exposed bool) []string {
-	var args []string
-	for _, host := range hosts {
-		args = append(args, "--host", host)
-	}
-	if exposed {
-		args = append(args, "--insecure-expose")
-	}
-	return args
 }
 
 // upContext ends on the first Ctrl-C or SIGTERM; hurry is closed by the second.

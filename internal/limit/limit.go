@@ -87,6 +87,9 @@ func (k *Keyed) sweep(now time.Time) {
 			delete(k.buckets, key)
 		}
 	}
+	if len(k.buckets) <= maxKeys*3/4 {
+		return
+	}
 	for key := range k.buckets {
 		if len(k.buckets) <= maxKeys/2 {
 			return
