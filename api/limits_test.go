@@ -139,11 +139,11 @@ func TestARequestThatDripsIsCutOff(t *testing.T) {
 	for _, path := range []string{"/api/projects", "/v1/chat/completions", "/api/datasets/upload"} {
 		conn, err := net.Dial("tcp", w.address)
 		require.NoError(t, err)
-		contentType := "application/json"
+		contentType, begun := "application/json", `{"name":`
 		if strings.HasSuffix(path, "upload") {
-			contentType = "multipart/form-data; boundary=b"
+			contentType, begun = "multipart/form-data; boundary=b", "--b\r\n"
 		}
-		_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: 1000\r\n\r\n--b\r\n{\"name\":", path, w.address, ownerToken, contentType)
+		_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: 1000\r\n\r\n%s", path, w.address, ownerToken, contentType, begun)
 		require.NoError(t, err)
 		require.NoError(t, conn.SetReadDeadline(time.Now().Add(10*time.Second)))
 		answer, err := io.ReadAll(conn)
