@@ -48,7 +48,12 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir()}
+	return newWorldAt(t, t.TempDir())
+}
+
+func newWorldAt(t *testing.T, dir string) *world {
+	t.Helper()
+	w := &world{t: t, dir: dir}
 	w.start()
 	t.Cleanup(w.stop)
 	train, eval := w.object("train rows"), w.object("eval rows")

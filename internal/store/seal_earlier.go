@@ -41,7 +41,7 @@ func (s *Store) openContent(ctx context.Context, master *seal.Master) (contentKe
 	}
 	raw, err := master.Unwrap(contentKeyName, row.WrappedKey)
 	if contract.CodeOf(err) == contract.CodePrerequisite {
-		return contentKey{}, contract.Errorf(contract.CodePrerequisite, "the database was sealed under another master key: %w", err).
+		return contentKey{}, contract.Errorf(contract.CodePrerequisite, "the database was sealed under another master key").
 			Mend("put back the master.key that belongs to this data folder, from a backup: nothing else opens what it holds")
 	}
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
+	"syscall"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -116,6 +116,7 @@ func connect(path string, conns int, extra string) (*bun.DB, error) {
 }
 
 func openError(path string, err error) error {
+	err = storageError(err)
 	if contract.CodeOf(err) != contract.CodeInternal {
 		return err
 	}
@@ -168,8 +169,15 @@ func (s *Store) write(ctx context.Context, fn func(ctx context.Context, tx *txn)
 // stamp is the resolution that times keep in the database, so that a row read back equals the one written.
 func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
+// Codes of SQLite that say that there is no room: for a page, or for the index of the write-ahead log.
+const (
+	sqliteFull    = 13
+	sqliteShmSize = 4874
+)
+
 func storageError(err error) error {
-	if msg := err.Error(); strings.Contains(msg, "database or disk is full") || strings.Contains(msg, "no space left") {
+	var code interface{ Code() int }
+	if errors.As(err, &code) && (code.Code() == sqliteFull || code.Code() == sqliteShmSize) || errors.Is(err, syscall.ENOSPC) {
 		return contract.Errorf(contract.CodeDiskFull, "the disk that holds the database is full: %w", err).
 			Mend("free some space; nothing was changed")
 	}
