@@ -231,7 +231,7 @@ func reader(t *testing.T, body any) io.Reader {
 func (w *world) files() []string {
 	w.t.Helper()
 	found := []string{}
-	for _, folder := range []string{"blobs", "spool"} {
+	for _, folder := range []string{"blobs/objects", "spool"} {
 		require.NoError(w.t, filepath.WalkDir(filepath.Join(w.dir, folder), func(path string, e fs.DirEntry, err error) error {
 			if err == nil && !e.IsDir() {
 				found = append(found, path)

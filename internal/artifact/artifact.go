@@ -28,6 +28,8 @@ import (
 // Index keeps what must be known of an object to read it: *store.Store is one. Its errors are *contract.Error
 // (not_found; conflict for an object still in use).
 type Index interface {
+	// ID tells this index from every other.
+	ID(ctx context.Context) (string, error)
 	PutObject(ctx context.Context, o Object) error
 	GetObject(ctx context.Context, id string) (Object, error)
 	DeleteObject(ctx context.Context, id string) error
@@ -62,10 +64,11 @@ type Store struct {
 const (
 	objectPrefix = "obj_"
 	objectFolder = "objects/"
+	ownerKey     = "owner"
 )
 
 // Open opens the bucket and sweeps it: content that the index does not know, or knows no use for, is what a crash left of
-// a Put or a Delete.
+// a Put or a Delete. A bucket that another index has used is refused with prerequisite: it would all be swept.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	master, err := seal.NewMaster(opts.MasterKey)
 	if err != nil {
@@ -79,10 +82,32 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{bucket: bucket, folder: folder, master: master, index: opts.Index, spool: opts.SpoolDir, log: opts.Logger}
-	if err := errors.Join(s.openSpool(), s.sweep(ctx)); err != nil {
-		return nil, errors.Join(err, bucket.Close())
+	for _, step := range []func(context.Context) error{s.openSpool, s.claim, s.sweep} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, bucket.Close())
+		}
 	}
 	return s, nil
+}
+
+// claim makes the bucket remember its index.
+func (s *Store) claim(ctx context.Context) error {
+	id, err := s.index.ID(ctx)
+	if err != nil {
+		return err
+	}
+	owner, err := s.bucket.ReadAll(ctx, ownerKey)
+	switch {
+	case gcerrors.Code(err) == gcerrors.NotFound, err == nil && len(owner) == 0: // a loss of power may empty a new file
+		return diskError("mark the bucket", s.bucket.WriteAll(ctx, ownerKey, []byte(id), nil))
+	case err != nil:
+		return fmt.Errorf("read whose the bucket is: %w", err)
+	case string(owner) != id:
+		return contract.Errorf(contract.CodePrerequisite, "the stored files belong to another database than app.db").
+			Mend("put back the app.db that belongs to them; to start anew, name another data folder with --data")
+	default:
+		return nil
+	}
 }
 
 // openBucket opens file:// buckets itself: fileblob's URL opener would put its temporary files into the system's
@@ -97,7 +122,7 @@ func openBucket(ctx context.Context, bucketURL string) (*blob.Bucket, string, er
 		return bucket, "", nil
 	}
 	folder := filepath.FromSlash(u.Path)
-	if err := os.MkdirAll(folder, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(folder, filepath.FromSlash(objectFolder)), 0o700); err != nil {
 		return nil, "", diskError("make the bucket's folder", err)
 	}
 	bucket, err := fileblob.OpenBucket(folder, &fileblob.Options{NoTempDir: true, DirFileMode: 0o700, Metadata: fileblob.MetadataDontWrite})
@@ -217,7 +242,7 @@ func (s *Store) persist(id string) error {
 		return nil
 	}
 	path := filepath.Join(s.folder, filepath.FromSlash(objectFolder), id)
-	for _, p := range []string{path, filepath.Dir(path)} {
+	for _, p := range []string{path, filepath.Dir(path), s.folder} {
 		f, err := os.Open(p)
 		if err != nil {
 			return err
@@ -252,6 +277,8 @@ func (c *counter) Read(p []byte) (int, error) {
 // diskError types what the disk says; errors that are typed already pass.
 func diskError(doing string, err error) error {
 	switch {
+	case err == nil:
+		return nil
 	case contract.CodeOf(err) != contract.CodeInternal:
 		return err
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

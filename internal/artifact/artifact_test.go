@@ -25,12 +25,15 @@ import (
 
 // index is an artifact.Index in memory.
 type index struct {
+	id      string
 	mu      sync.Mutex
 	objects map[string]contract.Object
 	fail    error
 }
 
-func newIndex() *index { return &index{objects: map[string]contract.Object{}} }
+func newIndex() *index { return &index{id: "this index", objects: map[string]contract.Object{}} }
+
+func (x *index) ID(context.Context) (string, error) { return x.id, nil }
 
 func (x *index) PutObject(_ context.Context, o contract.Object) error {
 	x.mu.Lock()
@@ -321,6 +324,18 @@ func TestStartSweepsWhatACrashLeft(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(folder, "obj_half.tmp"), noise(10), 0o600))
 	open(t, "file://"+filepath.Dir(folder), x)
 	require.Equal(t, []string{kept.ID}, files(t, folder))
+}
+
+// TestABucketOfAnotherIndexIsNotSwept: an app.db that was lost, or mixed up, costs nobody the files.
+func TestABucketOfAnotherIndexIsNotSwept(t *testing.T) {
+	s, x, folder := openFile(t)
+	kept := put(t, s, noise(10))
+	opts := artifact.Options{BucketURL: "file://" + filepath.Dir(folder), MasterKey: masterKey, SpoolDir: t.TempDir(), Index: &index{id: "fresh"}}
+	_, err := artifact.Open(t.Context(), opts)
+	require.Equal(t, contract.CodePrerequisite, contract.CodeOf(err))
+	require.ErrorContains(t, err, "put back the app.db")
+	require.Equal(t, []string{kept.ID}, files(t, folder))
+	require.NoError(t, readAll(t, open(t, opts.BucketURL, x), kept.ID, noise(10)))
 }
 
 // The format is Tink's own: what this package reads by segments, Tink reads as a stream.

@@ -63,11 +63,15 @@ func (s *Store) DeleteObject(ctx context.Context, id string) error {
 }
 
 // LiveObjects forgets objects that nothing refers to (a crash fell between storing them and saying what they are for) and
-// returns the ids of all others. It is for the start, when nobody is in between.
+// returns the ids of all others; files that runs which are over had handed in for a checkpoint that was never committed go
+// with them. It is for the start, when nobody is in between.
 func (s *Store) LiveObjects(ctx context.Context) (map[string]bool, error) {
 	live := map[string]bool{}
 	err := s.write(ctx, func(ctx context.Context, tx *txn) error {
 		var ids []string
+		if _, err := tx.ExecContext(ctx, dropAbandoned); err != nil {
+			return err
+		}
 		if _, err := tx.ExecContext(ctx, `DELETE FROM objects WHERE NOT `+inUse); err != nil {
 			return err
 		}
@@ -81,6 +85,15 @@ func (s *Store) LiveObjects(ctx context.Context) (map[string]bool, error) {
 	})
 	return live, err
 }
+
+// dropAbandoned ends the hold of runs that are over on files that are in none of their manifests.
+const dropAbandoned = `DELETE FROM run_blobs WHERE run_id IN (
+    SELECT id FROM training_jobs WHERE status IN ('completed', 'stopped', 'failed', 'cancelled')
+    UNION ALL SELECT id FROM evaluations WHERE status IN ('completed', 'failed', 'cancelled')
+    UNION ALL SELECT id FROM exports WHERE status IN ('completed', 'failed', 'cancelled'))
+  AND (run_id, sha256) NOT IN (
+    SELECT c.run_id, json_extract(f.value, '$.sha256') FROM checkpoints AS c, json_each(c.manifest, '$.files') AS f
+    UNION ALL SELECT a.run_id, json_extract(f.value, '$.sha256') FROM run_artifacts AS a, json_each(a.manifest, '$.files') AS f)`
 
 // inUse holds for a row of objects that something refers to.
 const inUse = `(EXISTS (SELECT 1 FROM object_refs AS r WHERE r.object_id = objects.id)

@@ -135,6 +135,12 @@ func (s *Store) Close() error {
 	return errors.Join(errs...)
 }
 
+// ID tells this database from every other.
+func (s *Store) ID(ctx context.Context) (id string, err error) {
+	err = s.reader.QueryRowContext(ctx, `SELECT id FROM identity`).Scan(&id)
+	return id, err
+}
+
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return s.reader.PingContext(ctx) }
 

@@ -521,3 +521,55 @@ func TestObjectsInUseStay(t *testing.T) {
 	require.NoError(t, s.DeleteObject(t.Context(), "lost"))
 	require.NoError(t, s.DeleteObject(t.Context(), "lost"))
 }
+
+// TestFilesOfARunThatIsOverGoWithoutAManifest: a worker was killed between handing in a checkpoint's files and its manifest,
+// and the job never got further.
+func TestFilesOfARunThatIsOverGoWithoutAManifest(t *testing.T) {
+	s := open(t)
+	for _, id := range []string{"job_over", "job_paused"} {
+		create(t, s, contract.KindJob, id, contract.JobCreated{})
+		run, err := s.ClaimRun(t.Context(), RunClaim{RunID: id, Nonce: "n", ClaimRequest: contract.ClaimRequest{Worker: "w"}})
+		require.NoError(t, err)
+		fence := Fence{RunID: id, Epoch: run.Epoch}
+		for _, part := range []string{"saved", "made", "orphan"} {
+			object := contract.Object{ID: id + "/" + part, SHA256: part + "'s digest", WrappedKey: []byte{1}}
+			require.NoError(t, s.PutObject(t.Context(), object))
+			require.NoError(t, s.AddRunBlob(t.Context(), fence, contract.ObjectRef{ObjectID: object.ID, SHA256: object.SHA256}))
+		}
+		_, err = s.AppendRun(t.Context(), RunBatch{Fence: fence, First: 1, Events: []contract.NewEvent{ev("runner.checkpoint", map[string]any{"name": "step-1"})}})
+		require.NoError(t, err)
+		manifest := contract.Manifest{Kind: "checkpoint", Name: "step-1", Files: []contract.FileInfo{{Path: "a", SHA256: "saved's digest"}}}
+		_, err = s.CommitCheckpoint(t.Context(), fence, manifest)
+		require.NoError(t, err)
+		manifest = contract.Manifest{Kind: "adapter", Name: "adapter", Files: []contract.FileInfo{{Path: "a", SHA256: "made's digest"}}}
+		require.NoError(t, s.CommitArtifact(t.Context(), fence, manifest))
+	}
+	add(t, s, "job/job_over", ev("job.failed", contract.Errorf(contract.CodeNoProgress, "it died")))
+	add(t, s, "job/job_paused", ev("job.paused", contract.Paused{}))
+	live, err := s.LiveObjects(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, map[string]bool{"job_over/saved": true, "job_over/made": true,
+		"job_paused/saved": true, "job_paused/made": true, "job_paused/orphan": true}, live)
+}
+
+func TestADatabaseIsTheSameInItsBackups(t *testing.T) {
+	ids := map[string]bool{}
+	for range 2 {
+		path, _ := earlier(t)
+		for range 2 {
+			s, err := openAt(t, path, masterKey)
+			require.NoError(t, err)
+			id, err := s.ID(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, s.Close())
+			ids[id] = true
+		}
+	}
+	require.Len(t, ids, 1)
+	for range 2 {
+		id, err := open(t).ID(t.Context())
+		require.NoError(t, err)
+		ids[id] = true
+	}
+	require.Len(t, ids, 3)
+}
