@@ -327,3 +327,40 @@ func TestLogsAndMetricsOfAJob(t *testing.T) {
 	require.Len(t, into[apigen.Metrics](w.get("/api/training/job_1/metrics?max_points=10"), http.StatusOK).Points, 10)
 	w.get("/api/training/none/logs").problem(http.StatusNotFound)
 }
+
+func TestListsAreNarrowedAndSorted(t *testing.T) {
+	w := newWorld(t)
+	everything(w)
+	w.job("job_2")
+	w.tell(contract.KindJob, "job_1", contract.EventCancelled, struct{}{})
+	for path, want := range map[string][]string{
+		"/api/training?sort=name":                                {"job_1", "job_2"},
+		"/api/training?sort=-updated":                            {"job_1", "job_2"},
+		"/api/training?q=_2":                                     {"job_2"},
+		"/api/training?status=cancelled&status=running":          {"job_1"},
+		"/api/training?dataset_id=ds_ready&sort=created":         {"job_1", "job_2"},
+		"/api/training?dataset_id=ds_none":                       {},
+		"/api/training?model_id=" + baseModel + "&sort=-name":    {"job_2", "job_1"},
+		"/api/datasets?q=QUEST&status=ready":                     {"ds_ready"},
+		"/api/models?base_model_id=" + baseModel:                 {tunedModel},
+		"/api/models?kind=base&sort=name":                        {baseModel},
+		"/api/evaluation?q=tune&model_id=" + tunedModel:          {"eval_1"},
+		"/api/evaluation?q=nothing":                              {},
+		"/api/evaluation?dataset_id=ds_ready&sort=updated":       {"eval_1"},
+		"/api/deployments?status=serving&model_id=" + tunedModel: {"dep_1"},
+		"/api/exports?status=completed&sort=-updated":            {"exp_1"},
+		"/api/pipelines?q=pipe&status=queued":                    {"pipe_1"},
+		"/api/keys?q=x&sort=name":                                {},
+	} {
+		page := into[struct{ Items []struct{ ID string } }](w.get(path), http.StatusOK)
+		ids := []string{}
+		for _, item := range page.Items {
+			ids = append(ids, item.ID)
+		}
+		require.Equal(t, want, ids, path)
+	}
+	require.Equal(t, "sort", w.get("/api/evaluation?sort=name").problem(http.StatusBadRequest).Field)
+	w.get("/api/training?status=tired").problem(http.StatusBadRequest)
+	next := into[apigen.JobPage](w.get("/api/training?limit=1&sort=name"), http.StatusOK).NextCursor
+	require.Equal(t, "cursor", w.get("/api/training?limit=1&cursor="+next).problem(http.StatusBadRequest).Field)
+}

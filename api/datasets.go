@@ -18,7 +18,7 @@ import (
 
 // ListDatasets lists datasets.
 func (s *Server) ListDatasets(c *echo.Context, p apigen.ListDatasetsParams) error {
-	page, err := s.Store.ListDatasets(c.Request().Context(), store.Filter{Limit: p.Limit, Cursor: p.Cursor})
+	page, err := s.Store.ListDatasets(c.Request().Context(), store.Filter{Text: p.Q, Sort: store.Sort(p.Sort), Status: statuses(p.Status), Limit: p.Limit, Cursor: p.Cursor})
 	if err != nil {
 		return err
 	}

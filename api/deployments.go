@@ -68,7 +68,8 @@ func (s *Server) deploymentOf(ctx ctx, modelID string, in ...contract.Status) (*
 
 // ListDeployments lists deployments.
 func (s *Server) ListDeployments(c *echo.Context, p apigen.ListDeploymentsParams) error {
-	page, err := s.Store.ListDeployments(c.Request().Context(), store.Filter{Limit: p.Limit, Cursor: p.Cursor})
+	page, err := s.Store.ListDeployments(c.Request().Context(), store.Filter{Text: p.Q, Sort: store.Sort(p.Sort), Status: statuses(p.Status),
+		ModelID: p.ModelID, Limit: p.Limit, Cursor: p.Cursor})
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,8 @@ func (s *Server) tuned(ctx ctx, id string) (*store.Model, error) {
 
 // ListEvaluations lists evaluations.
 func (s *Server) ListEvaluations(c *echo.Context, p apigen.ListEvaluationsParams) error {
-	page, err := s.Store.ListEvaluations(c.Request().Context(), store.Filter{Limit: p.Limit, Cursor: p.Cursor})
+	page, err := s.Store.ListEvaluations(c.Request().Context(), store.Filter{Text: p.Q, Sort: store.Sort(p.Sort), Status: statuses(p.Status),
+		DatasetID: p.DatasetID, ModelID: p.ModelID, JobID: p.JobID, Limit: p.Limit, Cursor: p.Cursor})
 	if err != nil {
 		return err
 	}

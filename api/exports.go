@@ -43,7 +43,8 @@ func (s *Server) StartExport(c *echo.Context) error {
 // ListExports lists exports.
 func (s *Server) ListExports(c *echo.Context, p apigen.ListExportsParams) error {
 	ctx := c.Request().Context()
-	page, err := s.Store.ListExports(ctx, store.Filter{Limit: p.Limit, Cursor: p.Cursor})
+	page, err := s.Store.ListExports(ctx, store.Filter{Text: p.Q, Sort: store.Sort(p.Sort), Status: statuses(p.Status), ModelID: p.ModelID,
+		Limit: p.Limit, Cursor: p.Cursor})
 	if err != nil {
 		return err
 	}

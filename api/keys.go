@@ -64,7 +64,7 @@ func (s *Server) countUse(next echo.HandlerFunc) echo.HandlerFunc {
 func (s *Server) ListKeys(c *echo.Context, p apigen.ListKeysParams) error {
 	ctx := c.Request().Context()
 	s.usage.flush(ctx) // so that the counts are of this moment
-	page, err := s.Store.ListAPIKeys(ctx, store.Filter{Limit: p.Limit, Cursor: p.Cursor})
+	page, err := s.Store.ListAPIKeys(ctx, store.Filter{Text: p.Q, Sort: store.Sort(p.Sort), Limit: p.Limit, Cursor: p.Cursor})
 	if err != nil {
 		return err
 	}

@@ -16,22 +16,12 @@ import (
 
 // ListModels lists base and tuned models.
 func (s *Server) ListModels(c *echo.Context, p apigen.ListModelsParams) error {
-	out := apigen.ModelPage{Items: []apigen.Model{}, NextCursor: p.Cursor}
-	for limit := limitOf(p.Limit); ; {
-		// Asking for no more than the page still takes makes the cursor of the last answer the page's own.
-		page, err := s.Store.ListModels(c.Request().Context(), store.Filter{Limit: limit - len(out.Items), Cursor: out.NextCursor})
-		if err != nil {
-			return err
-		}
-		for _, m := range page.Items {
-			if view := viewModel(m); p.Kind == "" || string(view.Kind) == string(p.Kind) {
-				out.Items = append(out.Items, view)
-			}
-		}
-		if out.NextCursor = page.Next; page.Next == "" || len(out.Items) == limit {
-			return c.JSON(http.StatusOK, out)
-		}
+	page, err := s.Store.ListModels(c.Request().Context(), store.Filter{Text: p.Q, Sort: store.Sort(p.Sort), Kind: string(p.Kind),
+		ModelID: p.BaseModelID, Limit: p.Limit, Cursor: p.Cursor})
+	if err != nil {
+		return err
 	}
+	return c.JSON(http.StatusOK, apigen.ModelPage{Items: mapped(page.Items, viewModel), NextCursor: page.Next})
 }
 
 // GetModel shows a model.

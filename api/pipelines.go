@@ -72,7 +72,7 @@ func (s *Server) knownModel(ctx ctx, id string) error {
 // ListPipelines lists pipelines.
 func (s *Server) ListPipelines(c *echo.Context, p apigen.ListPipelinesParams) error {
 	ctx := c.Request().Context()
-	page, err := s.Store.ListPipelines(ctx, store.Filter{Limit: p.Limit, Cursor: p.Cursor})
+	page, err := s.Store.ListPipelines(ctx, store.Filter{Text: p.Q, Sort: store.Sort(p.Sort), Status: statuses(p.Status), Limit: p.Limit, Cursor: p.Cursor})
 	if err != nil {
 		return err
 	}

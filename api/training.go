@@ -133,12 +133,9 @@ func onField(err error, field string) error {
 
 // ListJobs lists training jobs.
 func (s *Server) ListJobs(c *echo.Context, p apigen.ListJobsParams) error {
-	filter := store.Filter{Limit: p.Limit, Cursor: p.Cursor}
-	if p.Status != "" {
-		filter.Status = []contract.Status{contract.Status(p.Status)}
-	}
 	ctx := c.Request().Context()
-	page, err := s.Store.ListJobs(ctx, filter)
+	page, err := s.Store.ListJobs(ctx, store.Filter{Text: p.Q, Sort: store.Sort(p.Sort), Status: statuses(p.Status),
+		DatasetID: p.DatasetID, ModelID: p.ModelID, Limit: p.Limit, Cursor: p.Cursor})
 	if err != nil {
 		return err
 	}

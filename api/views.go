@@ -125,6 +125,10 @@ func viewKey(k store.APIKey) apigen.Key {
 		LastUsedAt: k.LastUsedAt, ExpiresAt: k.ExpiresAt, RevokedAt: k.RevokedAt}
 }
 
+func statuses(named []apigen.Status) []contract.Status {
+	return mapped(named, func(s apigen.Status) contract.Status { return contract.Status(s) })
+}
+
 func mapped[A, B any](items []A, view func(A) B) []B {
 	out := make([]B, 0, len(items))
 	for _, item := range items {

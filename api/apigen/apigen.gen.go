@@ -260,6 +260,84 @@ func (e Status) Valid() bool {
 	}
 }
 
+// Defines values for Sort.
+const (
+	SortCreated      Sort = "created"
+	SortMinusCreated Sort = "-created"
+	SortMinusName    Sort = "-name"
+	SortMinusUpdated Sort = "-updated"
+	SortName         Sort = "name"
+	SortUpdated      Sort = "updated"
+)
+
+// Valid indicates whether the value is a known member of the Sort enum.
+func (e Sort) Valid() bool {
+	switch e {
+	case SortCreated:
+		return true
+	case SortMinusCreated:
+		return true
+	case SortMinusName:
+		return true
+	case SortMinusUpdated:
+		return true
+	case SortName:
+		return true
+	case SortUpdated:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SortByTime.
+const (
+	SortByTimeCreated      SortByTime = "created"
+	SortByTimeMinusCreated SortByTime = "-created"
+	SortByTimeMinusUpdated SortByTime = "-updated"
+	SortByTimeUpdated      SortByTime = "updated"
+)
+
+// Valid indicates whether the value is a known member of the SortByTime enum.
+func (e SortByTime) Valid() bool {
+	switch e {
+	case SortByTimeCreated:
+		return true
+	case SortByTimeMinusCreated:
+		return true
+	case SortByTimeMinusUpdated:
+		return true
+	case SortByTimeUpdated:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SortKeys.
+const (
+	SortKeysCreated      SortKeys = "created"
+	SortKeysMinusCreated SortKeys = "-created"
+	SortKeysMinusName    SortKeys = "-name"
+	SortKeysName         SortKeys = "name"
+)
+
+// Valid indicates whether the value is a known member of the SortKeys enum.
+func (e SortKeys) Valid() bool {
+	switch e {
+	case SortKeysCreated:
+		return true
+	case SortKeysMinusCreated:
+		return true
+	case SortKeysMinusName:
+		return true
+	case SortKeysName:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListAuditParamsOutcome.
 const (
 	Done    ListAuditParamsOutcome = "done"
@@ -272,6 +350,36 @@ func (e ListAuditParamsOutcome) Valid() bool {
 	case Done:
 		return true
 	case Refused:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListDatasetsParamsSort.
+const (
+	ListDatasetsParamsSortCreated      ListDatasetsParamsSort = "created"
+	ListDatasetsParamsSortMinusCreated ListDatasetsParamsSort = "-created"
+	ListDatasetsParamsSortMinusName    ListDatasetsParamsSort = "-name"
+	ListDatasetsParamsSortMinusUpdated ListDatasetsParamsSort = "-updated"
+	ListDatasetsParamsSortName         ListDatasetsParamsSort = "name"
+	ListDatasetsParamsSortUpdated      ListDatasetsParamsSort = "updated"
+)
+
+// Valid indicates whether the value is a known member of the ListDatasetsParamsSort enum.
+func (e ListDatasetsParamsSort) Valid() bool {
+	switch e {
+	case ListDatasetsParamsSortCreated:
+		return true
+	case ListDatasetsParamsSortMinusCreated:
+		return true
+	case ListDatasetsParamsSortMinusName:
+		return true
+	case ListDatasetsParamsSortMinusUpdated:
+		return true
+	case ListDatasetsParamsSortName:
+		return true
+	case ListDatasetsParamsSortUpdated:
 		return true
 	default:
 		return false
@@ -299,6 +407,132 @@ func (e PreviewDatasetParamsSplit) Valid() bool {
 	}
 }
 
+// Defines values for ListDeploymentsParamsSort.
+const (
+	ListDeploymentsParamsSortCreated      ListDeploymentsParamsSort = "created"
+	ListDeploymentsParamsSortMinusCreated ListDeploymentsParamsSort = "-created"
+	ListDeploymentsParamsSortMinusUpdated ListDeploymentsParamsSort = "-updated"
+	ListDeploymentsParamsSortUpdated      ListDeploymentsParamsSort = "updated"
+)
+
+// Valid indicates whether the value is a known member of the ListDeploymentsParamsSort enum.
+func (e ListDeploymentsParamsSort) Valid() bool {
+	switch e {
+	case ListDeploymentsParamsSortCreated:
+		return true
+	case ListDeploymentsParamsSortMinusCreated:
+		return true
+	case ListDeploymentsParamsSortMinusUpdated:
+		return true
+	case ListDeploymentsParamsSortUpdated:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListEvaluationsParamsSort.
+const (
+	ListEvaluationsParamsSortCreated      ListEvaluationsParamsSort = "created"
+	ListEvaluationsParamsSortMinusCreated ListEvaluationsParamsSort = "-created"
+	ListEvaluationsParamsSortMinusUpdated ListEvaluationsParamsSort = "-updated"
+	ListEvaluationsParamsSortUpdated      ListEvaluationsParamsSort = "updated"
+)
+
+// Valid indicates whether the value is a known member of the ListEvaluationsParamsSort enum.
+func (e ListEvaluationsParamsSort) Valid() bool {
+	switch e {
+	case ListEvaluationsParamsSortCreated:
+		return true
+	case ListEvaluationsParamsSortMinusCreated:
+		return true
+	case ListEvaluationsParamsSortMinusUpdated:
+		return true
+	case ListEvaluationsParamsSortUpdated:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListExportsParamsSort.
+const (
+	ListExportsParamsSortCreated      ListExportsParamsSort = "created"
+	ListExportsParamsSortMinusCreated ListExportsParamsSort = "-created"
+	ListExportsParamsSortMinusUpdated ListExportsParamsSort = "-updated"
+	ListExportsParamsSortUpdated      ListExportsParamsSort = "updated"
+)
+
+// Valid indicates whether the value is a known member of the ListExportsParamsSort enum.
+func (e ListExportsParamsSort) Valid() bool {
+	switch e {
+	case ListExportsParamsSortCreated:
+		return true
+	case ListExportsParamsSortMinusCreated:
+		return true
+	case ListExportsParamsSortMinusUpdated:
+		return true
+	case ListExportsParamsSortUpdated:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListKeysParamsSort.
+const (
+	ListKeysParamsSortCreated      ListKeysParamsSort = "created"
+	ListKeysParamsSortMinusCreated ListKeysParamsSort = "-created"
+	ListKeysParamsSortMinusName    ListKeysParamsSort = "-name"
+	ListKeysParamsSortName         ListKeysParamsSort = "name"
+)
+
+// Valid indicates whether the value is a known member of the ListKeysParamsSort enum.
+func (e ListKeysParamsSort) Valid() bool {
+	switch e {
+	case ListKeysParamsSortCreated:
+		return true
+	case ListKeysParamsSortMinusCreated:
+		return true
+	case ListKeysParamsSortMinusName:
+		return true
+	case ListKeysParamsSortName:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListModelsParamsSort.
+const (
+	ListModelsParamsSortCreated      ListModelsParamsSort = "created"
+	ListModelsParamsSortMinusCreated ListModelsParamsSort = "-created"
+	ListModelsParamsSortMinusName    ListModelsParamsSort = "-name"
+	ListModelsParamsSortMinusUpdated ListModelsParamsSort = "-updated"
+	ListModelsParamsSortName         ListModelsParamsSort = "name"
+	ListModelsParamsSortUpdated      ListModelsParamsSort = "updated"
+)
+
+// Valid indicates whether the value is a known member of the ListModelsParamsSort enum.
+func (e ListModelsParamsSort) Valid() bool {
+	switch e {
+	case ListModelsParamsSortCreated:
+		return true
+	case ListModelsParamsSortMinusCreated:
+		return true
+	case ListModelsParamsSortMinusName:
+		return true
+	case ListModelsParamsSortMinusUpdated:
+		return true
+	case ListModelsParamsSortName:
+		return true
+	case ListModelsParamsSortUpdated:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListModelsParamsKind.
 const (
 	ListModelsParamsKindBase  ListModelsParamsKind = "base"
@@ -311,6 +545,66 @@ func (e ListModelsParamsKind) Valid() bool {
 	case ListModelsParamsKindBase:
 		return true
 	case ListModelsParamsKindTuned:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListPipelinesParamsSort.
+const (
+	ListPipelinesParamsSortCreated      ListPipelinesParamsSort = "created"
+	ListPipelinesParamsSortMinusCreated ListPipelinesParamsSort = "-created"
+	ListPipelinesParamsSortMinusName    ListPipelinesParamsSort = "-name"
+	ListPipelinesParamsSortMinusUpdated ListPipelinesParamsSort = "-updated"
+	ListPipelinesParamsSortName         ListPipelinesParamsSort = "name"
+	ListPipelinesParamsSortUpdated      ListPipelinesParamsSort = "updated"
+)
+
+// Valid indicates whether the value is a known member of the ListPipelinesParamsSort enum.
+func (e ListPipelinesParamsSort) Valid() bool {
+	switch e {
+	case ListPipelinesParamsSortCreated:
+		return true
+	case ListPipelinesParamsSortMinusCreated:
+		return true
+	case ListPipelinesParamsSortMinusName:
+		return true
+	case ListPipelinesParamsSortMinusUpdated:
+		return true
+	case ListPipelinesParamsSortName:
+		return true
+	case ListPipelinesParamsSortUpdated:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListJobsParamsSort.
+const (
+	ListJobsParamsSortCreated      ListJobsParamsSort = "created"
+	ListJobsParamsSortMinusCreated ListJobsParamsSort = "-created"
+	ListJobsParamsSortMinusName    ListJobsParamsSort = "-name"
+	ListJobsParamsSortMinusUpdated ListJobsParamsSort = "-updated"
+	ListJobsParamsSortName         ListJobsParamsSort = "name"
+	ListJobsParamsSortUpdated      ListJobsParamsSort = "updated"
+)
+
+// Valid indicates whether the value is a known member of the ListJobsParamsSort enum.
+func (e ListJobsParamsSort) Valid() bool {
+	switch e {
+	case ListJobsParamsSortCreated:
+		return true
+	case ListJobsParamsSortMinusCreated:
+		return true
+	case ListJobsParamsSortMinusName:
+		return true
+	case ListJobsParamsSortMinusUpdated:
+		return true
+	case ListJobsParamsSortName:
+		return true
+	case ListJobsParamsSortUpdated:
 		return true
 	default:
 		return false
@@ -1211,8 +1505,14 @@ type Worker struct {
 // After defines model for After.
 type After = int64
 
+// BaseModelFilter defines model for BaseModelFilter.
+type BaseModelFilter = string
+
 // Cursor defines model for Cursor.
 type Cursor = string
+
+// DatasetFilter defines model for DatasetFilter.
+type DatasetFilter = string
 
 // ID defines model for Id.
 type ID = string
@@ -1220,8 +1520,14 @@ type ID = string
 // IfMatch defines model for IfMatch.
 type IfMatch = string
 
+// JobFilter defines model for JobFilter.
+type JobFilter = string
+
 // Limit defines model for Limit.
 type Limit = int
+
+// ModelFilter defines model for ModelFilter.
+type ModelFilter = string
 
 // ModelID defines model for ModelId.
 type ModelID = string
@@ -1229,15 +1535,33 @@ type ModelID = string
 // ProjectID defines model for ProjectId.
 type ProjectID = string
 
+// Search defines model for Search.
+type Search = string
+
+// SearchModel defines model for SearchModel.
+type SearchModel = string
+
 // SettingName defines model for SettingName.
 type SettingName = string
+
+// Sort defines model for Sort.
+type Sort string
+
+// SortByTime defines model for SortByTime.
+type SortByTime string
+
+// SortKeys defines model for SortKeys.
+type SortKeys string
+
+// StatusFilter defines model for StatusFilter.
+type StatusFilter = []Status
 
 // ListAuditParams defines parameters for ListAudit.
 type ListAuditParams struct {
 	// Limit Most entries to return.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor `next_cursor` of the page before.
+	// Cursor `next_cursor` of the page before; the filters and the order stay the same.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
 	// ProjectID Only what belongs to this project.
@@ -1267,12 +1591,24 @@ type ListDatasetsParams struct {
 	// Limit Most entries to return.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor `next_cursor` of the page before.
+	// Cursor `next_cursor` of the page before; the filters and the order stay the same.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
 	// ProjectID Only what belongs to this project.
 	ProjectID ProjectID `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
+
+	// Q A part of the name, in any case.
+	Q Search `form:"q,omitempty" json:"q,omitempty,omitzero"`
+
+	// Sort The order; when it was made, when it last changed, or its name. `-` goes from the last to the first.
+	Sort ListDatasetsParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
+
+	// Status Only what has one of these statuses.
+	Status StatusFilter `form:"status,omitempty" json:"status,omitempty,omitzero"`
 }
+
+// ListDatasetsParamsSort defines parameters for ListDatasets.
+type ListDatasetsParamsSort string
 
 // UploadDatasetMultipartBody defines parameters for UploadDataset.
 type UploadDatasetMultipartBody struct {
@@ -1310,12 +1646,27 @@ type ListDeploymentsParams struct {
 	// Limit Most entries to return.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor `next_cursor` of the page before.
+	// Cursor `next_cursor` of the page before; the filters and the order stay the same.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
 	// ProjectID Only what belongs to this project.
 	ProjectID ProjectID `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
+
+	// Q A part of the name of the model, in any case.
+	Q SearchModel `form:"q,omitempty" json:"q,omitempty,omitzero"`
+
+	// Sort The order; when it was made or when it last changed. `-` goes from the last to the first.
+	Sort ListDeploymentsParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
+
+	// Status Only what has one of these statuses.
+	Status StatusFilter `form:"status,omitempty" json:"status,omitempty,omitzero"`
+
+	// ModelID Only what is about this model.
+	ModelID ModelFilter `form:"model_id,omitempty" json:"model_id,omitempty,omitzero"`
 }
+
+// ListDeploymentsParamsSort defines parameters for ListDeployments.
+type ListDeploymentsParamsSort string
 
 // StreamDeploymentEventsParams defines parameters for StreamDeploymentEvents.
 type StreamDeploymentEventsParams struct {
@@ -1328,12 +1679,33 @@ type ListEvaluationsParams struct {
 	// Limit Most entries to return.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor `next_cursor` of the page before.
+	// Cursor `next_cursor` of the page before; the filters and the order stay the same.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
 	// ProjectID Only what belongs to this project.
 	ProjectID ProjectID `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
+
+	// Q A part of the name of the model, in any case.
+	Q SearchModel `form:"q,omitempty" json:"q,omitempty,omitzero"`
+
+	// Sort The order; when it was made or when it last changed. `-` goes from the last to the first.
+	Sort ListEvaluationsParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
+
+	// Status Only what has one of these statuses.
+	Status StatusFilter `form:"status,omitempty" json:"status,omitempty,omitzero"`
+
+	// DatasetID Only what is about this dataset.
+	DatasetID DatasetFilter `form:"dataset_id,omitempty" json:"dataset_id,omitempty,omitzero"`
+
+	// ModelID Only what is about this model.
+	ModelID ModelFilter `form:"model_id,omitempty" json:"model_id,omitempty,omitzero"`
+
+	// JobID Only what belongs to this training job.
+	JobID JobFilter `form:"job_id,omitempty" json:"job_id,omitempty,omitzero"`
 }
+
+// ListEvaluationsParamsSort defines parameters for ListEvaluations.
+type ListEvaluationsParamsSort string
 
 // StreamEvaluationEventsParams defines parameters for StreamEvaluationEvents.
 type StreamEvaluationEventsParams struct {
@@ -1346,12 +1718,27 @@ type ListExportsParams struct {
 	// Limit Most entries to return.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor `next_cursor` of the page before.
+	// Cursor `next_cursor` of the page before; the filters and the order stay the same.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
 	// ProjectID Only what belongs to this project.
 	ProjectID ProjectID `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
+
+	// Q A part of the name of the model, in any case.
+	Q SearchModel `form:"q,omitempty" json:"q,omitempty,omitzero"`
+
+	// Sort The order; when it was made or when it last changed. `-` goes from the last to the first.
+	Sort ListExportsParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
+
+	// Status Only what has one of these statuses.
+	Status StatusFilter `form:"status,omitempty" json:"status,omitempty,omitzero"`
+
+	// ModelID Only what is about this model.
+	ModelID ModelFilter `form:"model_id,omitempty" json:"model_id,omitempty,omitzero"`
 }
+
+// ListExportsParamsSort defines parameters for ListExports.
+type ListExportsParamsSort string
 
 // DownloadExportParams defines parameters for DownloadExport.
 type DownloadExportParams struct {
@@ -1370,27 +1757,48 @@ type ListKeysParams struct {
 	// Limit Most entries to return.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor `next_cursor` of the page before.
+	// Cursor `next_cursor` of the page before; the filters and the order stay the same.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
 	// ProjectID Only what belongs to this project.
 	ProjectID ProjectID `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
+
+	// Q A part of the name, in any case.
+	Q Search `form:"q,omitempty" json:"q,omitempty,omitzero"`
+
+	// Sort The order; when it was made, or its name. `-` goes from the last to the first.
+	Sort ListKeysParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
 }
+
+// ListKeysParamsSort defines parameters for ListKeys.
+type ListKeysParamsSort string
 
 // ListModelsParams defines parameters for ListModels.
 type ListModelsParams struct {
 	// Limit Most entries to return.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor `next_cursor` of the page before.
+	// Cursor `next_cursor` of the page before; the filters and the order stay the same.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
 	// ProjectID Only what belongs to this project.
 	ProjectID ProjectID `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
 
+	// Q A part of the name, in any case.
+	Q Search `form:"q,omitempty" json:"q,omitempty,omitzero"`
+
+	// Sort The order; when it was made, when it last changed, or its name. `-` goes from the last to the first.
+	Sort ListModelsParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
+
+	// BaseModelID Only what was tuned from this model.
+	BaseModelID BaseModelFilter `form:"base_model_id,omitempty" json:"base_model_id,omitempty,omitzero"`
+
 	// Kind Only these.
 	Kind ListModelsParamsKind `form:"kind,omitempty" json:"kind,omitempty,omitzero"`
 }
+
+// ListModelsParamsSort defines parameters for ListModels.
+type ListModelsParamsSort string
 
 // ListModelsParamsKind defines parameters for ListModels.
 type ListModelsParamsKind string
@@ -1400,12 +1808,24 @@ type ListPipelinesParams struct {
 	// Limit Most entries to return.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor `next_cursor` of the page before.
+	// Cursor `next_cursor` of the page before; the filters and the order stay the same.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
 	// ProjectID Only what belongs to this project.
 	ProjectID ProjectID `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
+
+	// Q A part of the name, in any case.
+	Q Search `form:"q,omitempty" json:"q,omitempty,omitzero"`
+
+	// Sort The order; when it was made, when it last changed, or its name. `-` goes from the last to the first.
+	Sort ListPipelinesParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
+
+	// Status Only what has one of these statuses.
+	Status StatusFilter `form:"status,omitempty" json:"status,omitempty,omitzero"`
 }
+
+// ListPipelinesParamsSort defines parameters for ListPipelines.
+type ListPipelinesParamsSort string
 
 // StreamPipelineEventsParams defines parameters for StreamPipelineEvents.
 type StreamPipelineEventsParams struct {
@@ -1418,7 +1838,7 @@ type ListProjectsParams struct {
 	// Limit Most entries to return.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor `next_cursor` of the page before.
+	// Cursor `next_cursor` of the page before; the filters and the order stay the same.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
 	// Status Only these; without it, active and archived ones.
@@ -1460,15 +1880,30 @@ type ListJobsParams struct {
 	// Limit Most entries to return.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor `next_cursor` of the page before.
+	// Cursor `next_cursor` of the page before; the filters and the order stay the same.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
 	// ProjectID Only what belongs to this project.
 	ProjectID ProjectID `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
 
-	// Status Only these.
-	Status Status `form:"status,omitempty" json:"status,omitempty,omitzero"`
+	// Q A part of the name, in any case.
+	Q Search `form:"q,omitempty" json:"q,omitempty,omitzero"`
+
+	// Sort The order; when it was made, when it last changed, or its name. `-` goes from the last to the first.
+	Sort ListJobsParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
+
+	// Status Only what has one of these statuses.
+	Status StatusFilter `form:"status,omitempty" json:"status,omitempty,omitzero"`
+
+	// DatasetID Only what is about this dataset.
+	DatasetID DatasetFilter `form:"dataset_id,omitempty" json:"dataset_id,omitempty,omitzero"`
+
+	// ModelID Only what is about this model.
+	ModelID ModelFilter `form:"model_id,omitempty" json:"model_id,omitempty,omitzero"`
 }
+
+// ListJobsParamsSort defines parameters for ListJobs.
+type ListJobsParamsSort string
 
 // StreamJobEventsParams defines parameters for StreamJobEvents.
 type StreamJobEventsParams struct {
@@ -1502,7 +1937,7 @@ type ListUsersParams struct {
 	// Limit Most entries to return.
 	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
 
-	// Cursor `next_cursor` of the page before.
+	// Cursor `next_cursor` of the page before; the filters and the order stay the same.
 	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
 
 	// Q A part of the name or e-mail address.
@@ -1616,7 +2051,7 @@ type ServerInterface interface {
 	// GetAuthStatus Whether this browser is signed in, and how one signs in here
 	// (GET /api/auth/status)
 	GetAuthStatus(ctx *echo.Context) error
-	// ListDatasets Datasets, newest first
+	// ListDatasets Datasets
 	// (GET /api/datasets)
 	ListDatasets(ctx *echo.Context, params ListDatasetsParams) error
 	// UploadDataset Upload a dataset
@@ -1682,7 +2117,7 @@ type ServerInterface interface {
 	// StreamExportEvents Live events (SSE)
 	// (GET /api/exports/{id}/events)
 	StreamExportEvents(ctx *echo.Context, id ID, params StreamExportEventsParams) error
-	// ListKeys API keys, newest first
+	// ListKeys API keys
 	// (GET /api/keys)
 	ListKeys(ctx *echo.Context, params ListKeysParams) error
 	// GenerateKey Make an API key for /v1
@@ -1769,7 +2204,7 @@ type ServerInterface interface {
 	// GetSystem Workers, hardware, disk
 	// (GET /api/system)
 	GetSystem(ctx *echo.Context) error
-	// ListJobs Training jobs, newest first
+	// ListJobs Training jobs
 	// (GET /api/training)
 	ListJobs(ctx *echo.Context, params ListJobsParams) error
 	// RecommendTraining A configuration with its reasons
@@ -2008,6 +2443,27 @@ func (w *ServerInterfaceWrapper) ListDatasets(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
 	}
 
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", ctx.QueryParams(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
+	}
+
+	// ------------- Optional query parameter "sort" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", ctx.QueryParams(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sort: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListDatasets(ctx, params)
 	return err
@@ -2145,6 +2601,34 @@ func (w *ServerInterfaceWrapper) ListDeployments(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
 	}
 
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", ctx.QueryParams(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
+	}
+
+	// ------------- Optional query parameter "sort" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", ctx.QueryParams(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sort: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "model_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "model_id", ctx.QueryParams(), &params.ModelID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter model_id: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListDeployments(ctx, params)
 	return err
@@ -2241,6 +2725,48 @@ func (w *ServerInterfaceWrapper) ListEvaluations(ctx *echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "project_id", ctx.QueryParams(), &params.ProjectID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", ctx.QueryParams(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
+	}
+
+	// ------------- Optional query parameter "sort" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", ctx.QueryParams(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sort: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "dataset_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dataset_id", ctx.QueryParams(), &params.DatasetID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dataset_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "model_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "model_id", ctx.QueryParams(), &params.ModelID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter model_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "job_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "job_id", ctx.QueryParams(), &params.JobID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter job_id: %s", err))
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -2357,6 +2883,34 @@ func (w *ServerInterfaceWrapper) ListExports(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
 	}
 
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", ctx.QueryParams(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
+	}
+
+	// ------------- Optional query parameter "sort" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", ctx.QueryParams(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sort: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "model_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "model_id", ctx.QueryParams(), &params.ModelID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter model_id: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListExports(ctx, params)
 	return err
@@ -2464,6 +3018,20 @@ func (w *ServerInterfaceWrapper) ListKeys(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
 	}
 
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", ctx.QueryParams(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
+	}
+
+	// ------------- Optional query parameter "sort" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", ctx.QueryParams(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sort: %s", err))
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListKeys(ctx, params)
 	return err
@@ -2564,6 +3132,27 @@ func (w *ServerInterfaceWrapper) ListModels(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
 	}
 
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", ctx.QueryParams(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
+	}
+
+	// ------------- Optional query parameter "sort" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", ctx.QueryParams(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sort: %s", err))
+	}
+
+	// ------------- Optional query parameter "base_model_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "base_model_id", ctx.QueryParams(), &params.BaseModelID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter base_model_id: %s", err))
+	}
+
 	// ------------- Optional query parameter "kind" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", ctx.QueryParams(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -2626,6 +3215,27 @@ func (w *ServerInterfaceWrapper) ListPipelines(ctx *echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "project_id", ctx.QueryParams(), &params.ProjectID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", ctx.QueryParams(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
+	}
+
+	// ------------- Optional query parameter "sort" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", ctx.QueryParams(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sort: %s", err))
+	}
+
+	// ------------- Optional query parameter "status" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -3006,11 +3616,39 @@ func (w *ServerInterfaceWrapper) ListJobs(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
 	}
 
+	// ------------- Optional query parameter "q" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "q", ctx.QueryParams(), &params.Q, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
+	}
+
+	// ------------- Optional query parameter "sort" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", ctx.QueryParams(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter sort: %s", err))
+	}
+
 	// ------------- Optional query parameter "status" -------------
 
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "status", ctx.QueryParams(), &params.Status, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter status: %s", err))
+	}
+
+	// ------------- Optional query parameter "dataset_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dataset_id", ctx.QueryParams(), &params.DatasetID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter dataset_id: %s", err))
+	}
+
+	// ------------- Optional query parameter "model_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "model_id", ctx.QueryParams(), &params.ModelID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter model_id: %s", err))
 	}
 
 	// Invoke the callback with all the unmarshaled arguments

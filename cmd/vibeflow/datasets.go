@@ -161,7 +161,7 @@ func (a *app) datasetsList() *cobra.Command {
 			row(t, d.ID, d.Name, d.Format, d.Rows, d.Status, d.CreatedAt.Local().Format("2006-01-02 15:04"))
 		}
 		_ = t.Flush()
-	})
+	}, bySearch, byStatus, bySort)
 }
 
 func (a *app) datasetsGet() *cobra.Command {
@@ -239,9 +239,29 @@ func row(t *tabwriter.Writer, cells ...any) {
 }
 
 // listCommand is `list` of a kind; T is its page.
-func listCommand[T any](a *app, short, path string, text func(io.Writer, T)) *cobra.Command {
-	return listCommandWith(a, short, path, func(url.Values) {}, text)
+func listCommand[T any](a *app, short, path string, text func(io.Writer, T), by ...listFlag) *cobra.Command {
+	values := make([][]string, len(by))
+	cmd := listCommandWith(a, short, path, func(query url.Values) {
+		for i, flag := range by {
+			query[flag.query] = values[i]
+		}
+	}, text)
+	for i, flag := range by {
+		cmd.Flags().StringArrayVar(&values[i], flag.name, nil, flag.help)
+	}
+	return cmd
 }
+
+// listFlag is a flag that narrows or orders a list, and the parameter of the query that it becomes.
+type listFlag struct{ name, query, help string }
+
+var (
+	bySearch  = listFlag{"search", "q", "only those with this in their name (of what has no name: in the model's)"}
+	byStatus  = listFlag{"status", "status", "only those with this status (several: again)"}
+	byDataset = listFlag{"dataset", "dataset_id", "only those about this dataset"}
+	byModel   = listFlag{"model", "model_id", "only those about this model"}
+	bySort    = listFlag{"sort", "sort", "created, updated or name; with - before it, from the last to the first (default -created)"}
+)
 
 // listCommandWith is listCommand with a filter of the kind's own.
 func listCommandWith[T any](a *app, short, path string, filter func(url.Values), text func(io.Writer, T)) *cobra.Command {

@@ -83,7 +83,7 @@ func (a *app) jobsList() *cobra.Command {
 			row(t, j.ID, j.Name, state, fmt.Sprintf("%d/%d", j.Step, j.TotalSteps), fmt.Sprintf("%.3f", j.Loss), j.CreatedAt.Local().Format("2006-01-02 15:04"))
 		}
 		_ = t.Flush()
-	})
+	}, bySearch, byStatus, byDataset, byModel, bySort)
 }
 
 func printJob(w io.Writer, j apigen.Job) {

@@ -29,7 +29,7 @@ func (a *app) modelsCommand() *cobra.Command {
 				row(t, m.ID, m.Kind, m.Name, fmt.Sprintf("%.0f M", float64(m.Parameters)/1e6), m.License, m.Source)
 			}
 			_ = t.Flush()
-		}),
+		}, bySearch, bySort),
 		getCommand(a, "model id", "/api/models/", func(w io.Writer, m apigen.Model) {
 			t := table(w)
 			row(t, "id", m.ID)
@@ -157,7 +157,7 @@ func (a *app) deployCommand() *cobra.Command {
 			row(t, d.ID, d.ModelID, d.Status, d.Worker)
 		}
 		_ = t.Flush()
-	}), a.deployStop())
+	}, bySearch, byStatus, byModel, bySort), a.deployStop())
 	return cmd
 }
 

@@ -227,7 +227,7 @@ func (a *app) pipelinesCommand() *cobra.Command {
 				row(t, p.ID, p.Name, p.Status, p.ModelID, p.CreatedAt.Local().Format("2006-01-02 15:04"))
 			}
 			_ = t.Flush()
-		}),
+		}, bySearch, byStatus, bySort),
 		getCommand(a, "pipeline id", "/api/pipelines/", printPipeline),
 		a.pipelinesWatch(), a.pipelineVerb("retry", "Retry the failed stage alone"),
 		a.pipelineVerb("confirm", "Accept the proposal"), a.pipelineVerb("cancel", "Cancel"))

@@ -51,8 +51,11 @@ func (a Access) rows(db bun.IDB, q *bun.SelectQuery) *bun.SelectQuery {
 		deleted := db.NewSelect().Table("projects").Column("id").Where("deleted_at IS NOT NULL")
 		return q.Where("project_id NOT IN (?)", deleted)
 	}
-	reached := db.NewSelect().Table("projects").Column("id").Where("deleted_at IS NULL")
-	return q.Where("project_id IN (?)", a.limit(reached, "id"))
+	reached := a.limit(db.NewSelect().Table("projects").Column("id").Where("deleted_at IS NULL"), "id")
+	if a.ProjectID != "" { // one project: an index then also gives the order of a list
+		return q.Where("project_id = ?", a.ProjectID).Where("EXISTS (?)", reached)
+	}
+	return q.Where("project_id IN (?)", reached)
 }
 
 // limit narrows a query of projects.

@@ -120,12 +120,6 @@ func (s *Store) ModelOfJob(ctx context.Context, jobID string) (*Model, error) {
 	return &m, err
 }
 
-// ListModels lists the catalog and tuned models, newest first.
-func (s *Store) ListModels(ctx context.Context, f Filter) (Page[Model], error) {
-	return list(ctx, s.reader, f, columns{model: "base_model_id", job: "job_id", noStatus: "models have no status"},
-		func(m Model) (time.Time, string) { return m.CreatedAt, m.ID })
-}
-
 // BaseOf returns the catalog's model that m was made from, through any number of tunings; m itself if it is a base.
 func (s *Store) BaseOf(ctx context.Context, m *Model) (*Model, error) {
 	return baseOf(ctx, s.reader, m)
@@ -201,11 +195,6 @@ func (s *Store) GetAPIKeyByHash(ctx context.Context, hash string) (*APIKey, erro
 // GetAPIKey returns a key, or not_found.
 func (s *Store) GetAPIKey(ctx context.Context, id string) (*APIKey, error) {
 	return findByID[APIKey](ctx, s.reader, "API key", id)
-}
-
-// ListAPIKeys lists keys, newest first.
-func (s *Store) ListAPIKeys(ctx context.Context, f Filter) (Page[APIKey], error) {
-	return list(ctx, s.reader, f, columns{noStatus: "keys have no status"}, func(k APIKey) (time.Time, string) { return k.CreatedAt, k.ID })
 }
 
 // RevokeAPIKey ends a key for good; one that is revoked stays as it is. not_found if there is none.

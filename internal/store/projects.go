@@ -68,7 +68,7 @@ type ProjectFilter struct {
 
 // ListProjects lists projects, newest first.
 func (s *Store) ListProjects(ctx context.Context, f ProjectFilter) (Page[Project], error) {
-	page := Filter{Cursor: f.Cursor, Limit: f.Limit, where: func(q *bun.SelectQuery) *bun.SelectQuery {
+	page := Filter{Cursor: f.Cursor, Limit: f.Limit, also: []string{f.Status, f.Text}, where: func(q *bun.SelectQuery) *bun.SelectQuery {
 		if f.Text != "" {
 			q = q.WhereGroup(" AND ", func(q *bun.SelectQuery) *bun.SelectQuery {
 				return containing(q, f.Text, "name", "description", "goal")
@@ -83,16 +83,15 @@ func (s *Store) ListProjects(ctx context.Context, f ProjectFilter) (Page[Project
 			return q.Where("deleted_at IS NULL").Where("status = ?", f.Status)
 		}
 	}}
-	return list(ctx, s.reader, page, columns{noStatus: "see ProjectFilter"}, func(p Project) (time.Time, string) { return p.CreatedAt, p.ID })
+	return list(ctx, s.reader, page, columns{noStatus: "see ProjectFilter"}, func(p Project) place { return place{p.ID, p.Name, p.CreatedAt, p.UpdatedAt} })
 }
 
 var likeEscape = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
 
 // containing narrows a query to rows in which one of the columns has the text, in any case.
 func containing(q *bun.SelectQuery, text string, columns ...string) *bun.SelectQuery {
-	pattern := "%" + likeEscape.Replace(text) + "%"
 	for _, column := range columns {
-		q = q.WhereOr(`? LIKE ? ESCAPE '\'`, bun.Ident(column), pattern)
+		q = q.WhereOr(`? LIKE ? ESCAPE '\'`, bun.Ident(column), pattern(text))
 	}
 	return q
 }

@@ -117,11 +117,12 @@ const usable = "disabled_at IS NULL AND password_hash <> ''"
 // ListUsers lists accounts, newest first; text is a part of the name or the e-mail address.
 func (s *Store) ListUsers(ctx context.Context, text string, f Filter) (Page[User], error) {
 	if text != "" {
+		f.also = []string{text}
 		f.where = func(q *bun.SelectQuery) *bun.SelectQuery {
 			return q.WhereGroup(" AND ", func(q *bun.SelectQuery) *bun.SelectQuery { return containing(q, text, "email", "name") })
 		}
 	}
-	return list(ctx, s.reader, f, columns{noStatus: "accounts have no status"}, func(u User) (time.Time, string) { return u.CreatedAt, u.ID })
+	return list(ctx, s.reader, f, columns{noStatus: "accounts have no status"}, func(u User) place { return place{u.ID, u.Name, u.CreatedAt, u.UpdatedAt} })
 }
 
 // ChangeUser applies a change to an account. The last owner who can sign in stays one (conflict). An account that cannot
