@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"path"
@@ -44,6 +45,25 @@ func (c *Control) Recommend(ctx context.Context, in contract.RecommendInput) (co
 	})
 }
 
+// Draft is a configuration that runs on a model (the bundled one unless named) whatever the data, or in.Config, checked as far
+// as that is possible without data. Errors: CodeUnsupported and CodeInvalidConfig with the field, CodeInvalid for a model
+// that cannot be. It adds no model to the table.
+func (c *Control) Draft(ctx context.Context, in contract.RecommendInput) (contract.Training, error) {
+	entry, err := c.entry(ctx, cmp.Or(in.ModelID, catalog.Bundled))
+	if err != nil {
+		return contract.Training{}, err
+	}
+	machine, _, err := c.machine(ctx)
+	if err != nil {
+		return contract.Training{}, err
+	}
+	config := recommend.Plain(entry)
+	if in.Config != nil {
+		config = *in.Config
+	}
+	return config, recommend.Validate(config, entry, machine, nil)
+}
+
 func (c *Control) profile(ctx context.Context, datasetID string) (*dataset.Profile, int64, error) {
 	row, err := c.store.GetDataset(ctx, datasetID)
 	if err != nil {
@@ -59,6 +79,19 @@ func (c *Control) profile(ctx context.Context, datasetID string) (*dataset.Profi
 	return profile, row.TrainRows, nil
 }
 
+// entry is the catalog's entry of a model's base, or of a source that no model has been made of yet.
+func (c *Control) entry(ctx context.Context, id string) (catalog.Entry, error) {
+	m, err := c.store.GetModel(ctx, id)
+	if contract.CodeOf(err) == contract.CodeNotFound {
+		return catalog.Parse(id)
+	}
+	if err != nil {
+		return catalog.Entry{}, err
+	}
+	_, entry, err := c.known(ctx, m)
+	return entry, err
+}
+
 // model finds a model and the catalog's entry of its base, under the model's own id.
 func (c *Control) model(ctx context.Context, id string) (*store.Model, catalog.Entry, error) {
 	m, err := c.store.GetModel(ctx, id)
@@ -68,6 +101,10 @@ func (c *Control) model(ctx context.Context, id string) (*store.Model, catalog.E
 	if err != nil {
 		return nil, catalog.Entry{}, err
 	}
+	return c.known(ctx, m)
+}
+
+func (c *Control) known(ctx context.Context, m *store.Model) (*store.Model, catalog.Entry, error) {
 	base, err := c.store.BaseOf(ctx, m)
 	if err != nil {
 		return nil, catalog.Entry{}, err

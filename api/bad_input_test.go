@@ -157,4 +157,6 @@ func TestUnknownFieldsAreNamed(t *testing.T) {
 		require.Equal(t, field, p.Field, "%s: %s", body, p.Detail)
 		require.NotEmpty(t, p.Remedy)
 	}
+	p := w.post("/api/training/start", `{"dataset_id":"ds_ready","config":{"learning_rat":1}}`).problem(http.StatusBadRequest)
+	require.Contains(t, p.Remedy, "learning_rate", "the fields that there are stand in the remedy")
 }

@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/vibeflow/vibeflow/api"
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
 )
@@ -97,6 +100,33 @@ func TestTrainingStarts(t *testing.T) {
 	require.Equal(t, "gpu.h200", into[apigen.Job](w.post("/api/training/start", map[string]any{"dataset_id": "ds_ready"}), http.StatusCreated).Queue)
 }
 
+func TestTrainingIsCheckedBeforeThereIsData(t *testing.T) {
+	w := newWorld(t)
+	w.models()
+	check := func(body map[string]any) answer { return w.post("/api/training/check", body) }
+	for _, body := range []map[string]any{{}, {"model_id": baseModel}, {"model_id": tunedModel, "config": map[string]any{"learning_rate": 1e-3, "lora": map[string]any{"r": 4}}},
+		{"model_id": "hub:owner/name"}, {"model_id": "path:/models/mine"}} {
+		require.Equal(t, http.StatusNoContent, check(body).status, body)
+	}
+	require.Len(t, into[apigen.ModelPage](w.get("/api/models"), http.StatusOK).Items, 2, "a check adds no model")
+	for field, c := range map[string]struct {
+		body   map[string]any
+		status int
+	}{
+		"config.learning_rat": {map[string]any{"config": map[string]any{"learning_rat": 1}}, http.StatusBadRequest},
+		"config.method":       {map[string]any{"config": map[string]any{"method": "magic"}}, http.StatusBadRequest},
+		"learning_rate":       {map[string]any{"config": map[string]any{"learning_rate": -1}}, http.StatusUnprocessableEntity},
+		"model_id":            {map[string]any{"model_id": "no-such-model"}, http.StatusBadRequest},
+	} {
+		p := check(c.body).problem(c.status)
+		require.Equal(t, field, p.Field)
+		require.NotEmpty(t, p.Remedy)
+	}
+	w.dataset("ds_queued")
+	p := w.post("/api/pipelines", map[string]any{"dataset_id": "ds_queued", "config": map[string]any{"learning_rate": -1}}).problem(http.StatusUnprocessableEntity)
+	require.Equal(t, "learning_rate", p.Field, "also while the data is being read")
+}
+
 func TestTrainingThatCannotBeIsRefused(t *testing.T) {
 	w := newWorld(t)
 	everything(w)
@@ -126,7 +156,7 @@ func TestTrainingThatCannotBeIsRefused(t *testing.T) {
 			require.Contains(t, p.Detail, c.says, name)
 		}
 	}
-	w.post("/api/training/start", `{"dataset_id":"ds_ready","model_id":"no such"}`).problem(http.StatusNotFound)
+	w.post("/api/training/start", `{"dataset_id":"ds_ready","model_id":"no such"}`).problem(http.StatusBadRequest)
 	require.Equal(t, "model_id", w.post("/api/pipelines", `{"dataset_id":"ds_queued","model_id":"no such"}`).problem(http.StatusBadRequest).Field)
 	require.Len(t, into[apigen.JobPage](w.get("/api/training"), http.StatusOK).Items, 1, "a refusal leaves no job")
 	require.Len(t, into[apigen.PipelinePage](w.get("/api/pipelines"), http.StatusOK).Items, 1)
@@ -140,7 +170,7 @@ func TestConfirmChecksChanges(t *testing.T) {
 	w.tell(contract.KindPipeline, "pipe_1", contract.EventProposed, proposal)
 	confirm := "/api/pipelines/pipe_1/confirm"
 	require.Equal(t, "learning_rate", w.post(confirm, `{"config":{"learning_rate":0}}`).problem(http.StatusUnprocessableEntity).Field)
-	w.post(confirm, `{"model_id":"none"}`).problem(http.StatusNotFound)
+	require.Equal(t, "model_id", w.post(confirm, `{"model_id":"none"}`).problem(http.StatusBadRequest).Field)
 	require.Empty(t, w.signals())
 	into[apigen.Pipeline](w.post(confirm, `{"config":{"epochs":2}}`), http.StatusAccepted)
 	require.Len(t, w.signals(), 1)
@@ -267,6 +297,69 @@ func TestModelSourcesAreChecked(t *testing.T) {
 	for _, source := range []string{"hub:noowner", "path:relative/folder", "path:/a/../b", "http://example.org/m", "bundled:x", "hub:a/../b", "path:"} {
 		require.Equal(t, "source", w.post("/api/models", map[string]string{"source": source}).problem(http.StatusBadRequest).Field, source)
 	}
+}
+
+// folder is one that looks as if it held a model.
+func folder(t *testing.T, names ...string) string {
+	t.Helper()
+	path := t.TempDir()
+	for _, name := range names {
+		require.NoError(t, os.WriteFile(filepath.Join(path, name), nil, 0o600))
+	}
+	return path
+}
+
+func TestFoldersOfModelsAreLookedAtWhereTheWorkersSeeThem(t *testing.T) {
+	w := newWorld(t, func(o *api.Options) { o.Host = "here" })
+	add := func(path string) answer {
+		t.Helper()
+		return w.post("/api/models", map[string]string{"source": "path:" + path})
+	}
+	good := folder(t, "config.json", "tokenizer.json", "model.safetensors")
+	require.NoError(t, w.store.SaveWorkerReport(t.Context(), contract.WorkerReport{ID: "here/1", Queue: "cpu"}))
+	p := add("/nowhere/model").problem(http.StatusBadRequest)
+	require.Equal(t, "source", p.Field)
+	require.Contains(t, p.Detail, "/nowhere/model")
+	p = add(folder(t, "config.json", "tokenizer.json", "pytorch_model.bin")).problem(http.StatusBadRequest)
+	require.Contains(t, p.Remedy, "safetensors")
+	require.Empty(t, into[apigen.ModelPage](w.get("/api/models"), http.StatusOK).Items, "what is refused is not added")
+	require.NotContains(t, into[apigen.Model](add(good+"/"), http.StatusCreated).Note, "not looked at")
+	require.Equal(t, "path:"+good, into[apigen.ModelPage](w.get("/api/models"), http.StatusOK).Items[0].ID)
+
+	w.ready("ds_ready", "prompt_completion")
+	w.dataset("ds_queued")
+	for path, dataset := range map[string]string{"/api/training/check": "", "/api/training/start": "ds_ready", "/api/training/recommend": "ds_ready", "/api/pipelines": "ds_queued"} {
+		body := map[string]any{"model_id": "path:/nowhere/model"}
+		if dataset != "" {
+			body["dataset_id"] = dataset
+		}
+		require.Equal(t, "model_id", w.post(path, body).problem(http.StatusBadRequest).Field, path)
+	}
+
+	require.NoError(t, w.store.SaveWorkerReport(t.Context(), contract.WorkerReport{ID: "elsewhere/1", Queue: "gpu.h200"}))
+	require.Contains(t, into[apigen.Model](add("/nowhere/model"), http.StatusCreated).Note, "first uses it", "it may be there on the other machine")
+}
+
+// TestOnlyAnOwnerLearnsWhichFoldersThereAre: members and keys get one answer, whatever is there.
+func TestOnlyAnOwnerLearnsWhichFoldersThereAre(t *testing.T) {
+	w := newWorld(t, func(o *api.Options) { o.Host = "here" })
+	owner, member := bearer(w.owner().AccessToken), bearer(w.signUp("ada@example.com").AccessToken)
+	home := into[apigen.Me](w.get("/api/me", member), http.StatusOK).DefaultProjectID
+	key := bearer(into[apigen.CreatedKey](w.post("/api/keys/generate", map[string]any{"name": "k", "project_id": home,
+		"scopes": []string{"read", "write"}}, member), http.StatusCreated).Secret)
+	good := "path:" + folder(t, "config.json", "tokenizer.json", "model.safetensors")
+	for _, source := range []string{good, "path:/nowhere", "path:/etc/passwd"} {
+		for name, caller := range map[string]with{"a member": member, "a key": key} {
+			for path, field := range map[string]string{"/api/models": "source", "/api/training/check": "model_id"} {
+				p := w.post(path, map[string]string{field: source}, caller).problem(http.StatusForbidden)
+				require.Equal(t, field, p.Field, "%s %s", name, path)
+				require.Contains(t, p.Detail, "only an owner", "%s %s", name, source)
+				require.NotContains(t, p.Detail, "nowhere")
+			}
+		}
+	}
+	added := into[apigen.Model](w.post("/api/models", map[string]string{"source": good}, owner), http.StatusCreated)
+	require.Equal(t, http.StatusNoContent, w.post("/api/training/check", map[string]string{"model_id": added.ID}, member).status, "what an owner has added is everybody's")
 }
 
 func TestModelsOfTheHubAreFoundByTheirIDs(t *testing.T) {

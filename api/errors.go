@@ -3,8 +3,10 @@ package api
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
@@ -64,13 +66,24 @@ func invalidRequest(err error) error {
 	if errors.As(err, &request) {
 		code, field, reason = wrongRequest(request)
 	}
+	remedy := "see /api/openapi.yaml for what is expected"
 	var schema *openapi3.SchemaError
 	if errors.As(err, &schema) {
 		field, reason = wrongValue(schema, field)
+		if known := fieldsOf(schema); known != "" {
+			remedy = "the fields are: " + known
+		}
 	}
 	reason, _, _ = strings.Cut(reason, "\n")
-	return contract.Errorf(code, "%s", cmp.Or(reason, "the request does not match the API")).On(field).
-		Mend("see /api/openapi.yaml for what is expected")
+	return contract.Errorf(code, "%s", cmp.Or(reason, "the request does not match the API")).On(field).Mend("%s", remedy)
+}
+
+// fieldsOf lists what an object may hold that holds a member too many.
+func fieldsOf(err *openapi3.SchemaError) string {
+	if !unknownProperty.MatchString(err.Reason) || err.Schema == nil {
+		return ""
+	}
+	return strings.Join(slices.Sorted(maps.Keys(err.Schema.Properties)), ", ")
 }
 
 func wrongRequest(err *openapi3filter.RequestError) (code contract.Code, field, reason string) {

@@ -61,7 +61,7 @@ func newWorld(t *testing.T, changes ...func(*api.Options)) *world {
 	w.artifacts, err = artifact.Open(t.Context(), artifact.Options{BucketURL: "file://" + w.dir + "/blobs",
 		MasterKey: signingKey, Index: w.store, SpoolDir: filepath.Join(w.dir, "spool"), Logger: quiet})
 	require.NoError(t, err)
-	w.options = api.Options{Store: w.store, Artifacts: w.artifacts, CLIToken: ownerToken, SigningKey: signingKey, Advise: w.advise,
+	w.options = api.Options{Store: w.store, Artifacts: w.artifacts, CLIToken: ownerToken, SigningKey: signingKey, Advise: w.advise, Draft: w.draft,
 		DataRoot: w.dir, Version: "test", MaxUploadBytes: maxUpload, Logger: quiet, BcryptCost: bcrypt.MinCost}
 	for _, change := range changes {
 		change(&w.options)
@@ -130,6 +130,17 @@ func (w *world) advise(ctx context.Context, in contract.RecommendInput) (contrac
 			On("learning_rate").Mend("choose a number above 0")
 	}
 	return proposal, nil
+}
+
+// draft is the recommender's part before there is data.
+func (w *world) draft(_ context.Context, in contract.RecommendInput) (contract.Training, error) {
+	if in.Config == nil {
+		return contract.Training{Method: "lora", Epochs: 1, LearningRate: 2e-4}, nil
+	}
+	if in.Config.LearningRate <= 0 {
+		return *in.Config, contract.Errorf(contract.CodeInvalidConfig, "learning_rate is %v", in.Config.LearningRate).On("learning_rate").Mend("choose a number above 0")
+	}
+	return *in.Config, nil
 }
 
 // answer is what a request got.

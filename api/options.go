@@ -44,6 +44,5 @@ func inField(err error, within string) error {
 	if within == "" || !errors.As(err, &typed) {
 		return err
 	}
-	named := *typed
-	return named.On(strings.Trim(within+"."+typed.Field, "."))
+	return named(err, strings.Trim(within+"."+typed.Field, "."))
 }

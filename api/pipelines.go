@@ -8,7 +8,6 @@ import (
 
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
-	"github.com/vibeflow/vibeflow/internal/catalog"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
 
@@ -39,7 +38,7 @@ func (s *Server) StartPipeline(c *echo.Context) error {
 }
 
 // choices turns overrides into a configuration. Once the dataset is ready the whole is proposed, so that what cannot be
-// trained is refused now; while it is still being read, the named fields alone are kept.
+// trained is refused now; while it is still being read, what no data would make possible is, and the named fields alone are kept.
 func (s *Server) choices(ctx ctx, d *store.Dataset, asked contract.PipelineRequest, overrides apigen.TrainingOverrides) (*contract.Training, error) {
 	ready := d.Status == contract.StatusReady
 	var config contract.Training
@@ -48,25 +47,13 @@ func (s *Server) choices(ctx ctx, d *store.Dataset, asked contract.PipelineReque
 		var proposal contract.Recommendation
 		proposal, err = s.propose(ctx, contract.RecommendInput{DatasetID: d.ID, ModelID: asked.ModelID, Goal: asked.Goal}, overrides)
 		config = proposal.Config
-	} else if err = s.knownModel(ctx, asked.ModelID); err == nil {
+	} else if err = s.possible(ctx, asked.ModelID, overrides); err == nil {
 		config, err = overlay(contract.Training{}, overrides)
 	}
 	if err != nil || len(overrides) == 0 {
 		return nil, err
 	}
 	return &config, nil
-}
-
-// knownModel refuses a model that is neither there nor a source of one.
-func (s *Server) knownModel(ctx ctx, id string) error {
-	if id == "" {
-		return nil
-	}
-	_, err := s.Store.GetModel(ctx, id)
-	if contract.CodeOf(err) == contract.CodeNotFound {
-		_, err = catalog.Parse(id)
-	}
-	return err
 }
 
 // ListPipelines lists pipelines.
@@ -149,6 +136,9 @@ func (s *Server) changed(ctx ctx, p *store.Pipeline, request apigen.ConfirmPipel
 	}
 	config, err := overlay(p.Recommendation.Config, request.Config)
 	if err != nil {
+		return confirm, err
+	}
+	if err := s.nameable(ctx, request.ModelID); err != nil {
 		return confirm, err
 	}
 	proposal, err := s.Advise(ctx, contract.RecommendInput{DatasetID: p.Request.DatasetID, Goal: p.Request.Goal,

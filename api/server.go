@@ -36,6 +36,10 @@ type Options struct {
 	SigningKey []byte
 	// Advise proposes a configuration; fixed choices of the input are kept. It refuses what cannot be trained.
 	Advise func(context.Context, contract.RecommendInput) (contract.Recommendation, error)
+	// Draft is Advise before there is data: the choices of the input are checked, and a plain configuration stands for none.
+	Draft func(context.Context, contract.RecommendInput) (contract.Training, error)
+	// Host is this machine's name where workers that run on it see the files that this process sees; empty: they may not.
+	Host string
 	// TemporalUI is the UI's loopback URL, asked for at each request since Temporal may come up later; nil: none.
 	TemporalUI    func() string
 	TemporalToken string

@@ -26,8 +26,40 @@ func (s *Server) RecommendTraining(c *echo.Context) error {
 	return c.JSON(http.StatusOK, proposal)
 }
 
+// CheckTraining refuses a model and choices that no data would make possible.
+func (s *Server) CheckTraining(c *echo.Context) error {
+	request, err := body[apigen.CheckTraining](c)
+	if err != nil {
+		return err
+	}
+	if err := s.possible(c.Request().Context(), request.ModelID, request.Config); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+// possible checks a model, and a user's choices laid over a plain configuration.
+func (s *Server) possible(ctx ctx, modelID string, overrides apigen.TrainingOverrides) error {
+	if err := s.nameable(ctx, modelID); err != nil {
+		return err
+	}
+	plain, err := s.Draft(ctx, contract.RecommendInput{ModelID: modelID})
+	if err != nil {
+		return err
+	}
+	config, err := overlay(plain, overrides)
+	if err != nil {
+		return err
+	}
+	_, err = s.Draft(ctx, contract.RecommendInput{ModelID: modelID, Config: &config})
+	return err
+}
+
 // propose lays a user's choices over the recommender's, and has the whole checked again.
 func (s *Server) propose(ctx ctx, input contract.RecommendInput, overrides apigen.TrainingOverrides) (contract.Recommendation, error) {
+	if err := s.nameable(ctx, input.ModelID); err != nil {
+		return contract.Recommendation{}, err
+	}
 	proposal, err := s.Advise(ctx, input)
 	if err != nil || len(overrides) == 0 {
 		return proposal, err
@@ -123,12 +155,20 @@ func (s *Server) readyDataset(ctx ctx, id string) (*store.Dataset, error) {
 
 // onField says which field of a request named what the store does not have.
 func onField(err error, field string) error {
-	var typed *contract.Error
-	if errors.As(err, &typed) && typed.Code == contract.CodeNotFound {
-		named := *typed
-		return named.On(field)
+	if contract.CodeOf(err) == contract.CodeNotFound {
+		return named(err, field)
 	}
 	return err
+}
+
+// named says at which field of a request an error is.
+func named(err error, field string) error {
+	var typed *contract.Error
+	if !errors.As(err, &typed) {
+		return err
+	}
+	moved := *typed
+	return moved.On(field)
 }
 
 // ListJobs lists training jobs.

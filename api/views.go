@@ -6,6 +6,7 @@ import (
 
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/catalog"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
 
@@ -47,7 +48,8 @@ func viewModel(m store.Model) apigen.Model {
 		kind = "tuned"
 	}
 	files := mapped(m.Files, func(f store.ModelFile) contract.FileInfo { return f.FileInfo })
-	return apigen.Model{ID: m.ID, Files: files, Name: m.Name, Kind: kind, Source: m.Source, Revision: m.Ref.Revision, BaseModelID: m.BaseModelID,
+	note, gated := catalog.NoteOf(m)
+	return apigen.Model{Note: note, Gated: gated, ID: m.ID, Files: files, Name: m.Name, Kind: kind, Source: m.Source, Revision: m.Ref.Revision, BaseModelID: m.BaseModelID,
 		JobID: m.JobID, Method: m.Method, Parameters: m.Parameters, Size: m.Size, ContextLength: m.ContextLength, License: m.License,
 		TaskTypes: m.TaskTypes, Description: m.Description, Requirements: object(m.Dims), CreatedAt: m.CreatedAt}
 }

@@ -165,8 +165,9 @@ func TestOddColumns(t *testing.T) {
 
 // TestClientsMakeNothing: a command that asks a server leaves nothing where none has ever been.
 func TestClientsMakeNothing(t *testing.T) {
-	data := filepath.Join(t.TempDir(), "data")
-	for _, args := range [][]string{{"jobs", "list"}, {"models", "add", "hub:a/b"}, {"chat", "model_1", "hi"}, {"open"}, {"run", "x.jsonl"},
+	data, file := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "x.jsonl")
+	require.NoError(t, os.WriteFile(file, []byte(rows(3)), 0o600))
+	for _, args := range [][]string{{"jobs", "list"}, {"models", "add", "hub:a/b"}, {"chat", "model_1", "hi"}, {"open"}, {"run", file},
 		{"jobs", "list", "--server", "http://127.0.0.1:1"}, {"demo", "--server", "http://127.0.0.1:1"}} {
 		_, stderr, code := runCLI(t, append(args, "--data", data)...)
 		want := 5
@@ -198,7 +199,10 @@ func TestRefusals(t *testing.T) {
 		{"broken JSON names its line", []string{"datasets", "upload", write("a.jsonl", rows(3)+"{\"messages\": [}\n"+rows(3))}, "line 4", 8},
 		{"an empty file", []string{"datasets", "upload", write("b.jsonl", "")}, "empty", 2},
 		{"one row", []string{"datasets", "upload", write("c.jsonl", rows(1))}, "row", 8},
-		{"a picture", []string{"datasets", "upload", write("d.jsonl", "\x89PNG\r\n\x1a\n"+strings.Repeat("x", 100))}, "PNG", 8},
+		{"a picture", []string{"datasets", "upload", write("d.jsonl", "\x89PNG\r\n\x1a\n"+strings.Repeat("x", 100))}, "PNG", 2},
+		{"a picture to run on", []string{"run", write("d2.jsonl", "\x89PNG\r\n\x1a\n"+strings.Repeat("x", 100))}, "PNG", 2},
+		{"a model that is not there", []string{"models", "add", "path:/nowhere/model"}, "/nowhere/model", 2},
+		{"a base that is not there", []string{"run", write("d3.jsonl", rows(20)), "--model", "path:/nowhere/model"}, "/nowhere/model", 2},
 		{"a file that is not there", []string{"datasets", "upload", "/nowhere/x.jsonl"}, "/nowhere/x.jsonl", 3},
 		{"an unknown model", []string{"run", write("e.jsonl", rows(20)), "--model", "no-such-model"}, "no-such-model", 2},
 		{"an impossible configuration", []string{"run", write("f.jsonl", rows(20)), "--model", "tiny-llama", "--config", `{"learning_rate":-1}`}, "learning_rate", 2},
@@ -212,6 +216,9 @@ func TestRefusals(t *testing.T) {
 			_, stderr, code := p.cli(c.args...)
 			require.Contains(t, stderr, c.says)
 			require.Equal(t, c.code, code, stderr)
+			if c.args[0] == "run" {
+				require.NotContains(t, stderr, "upload", "refused before anything is sent")
+			}
 		})
 	}
 	t.Run("a data folder in use", func(t *testing.T) {

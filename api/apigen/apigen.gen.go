@@ -691,6 +691,15 @@ type ChangePassword struct {
 	NewPassword     string `json:"new_password"`
 }
 
+// CheckTraining defines model for CheckTraining.
+type CheckTraining struct {
+	// Config Fields of TrainingConfig; what is absent is the recommender's.
+	Config TrainingOverrides `json:"config,omitempty,omitzero"`
+
+	// ModelID A model of the catalog, or a source of one; absent: the bundled one.
+	ModelID string `json:"model_id,omitempty,omitzero"`
+}
+
 // Comparison defines model for Comparison.
 type Comparison struct {
 	EvaluationID string    `json:"evaluation_id"`
@@ -1073,8 +1082,11 @@ type Model struct {
 	License string    `json:"license,omitempty,omitzero"`
 
 	// Method lora or full, of a tuned model.
-	Method     string `json:"method,omitempty,omitzero"`
-	Name       string `json:"name"`
+	Method string `json:"method,omitempty,omitzero"`
+	Name   string `json:"name"`
+
+	// Note What is not known of the model yet, and when it will be.
+	Note       string `json:"note,omitempty,omitzero"`
 	Parameters int64  `json:"parameters,omitempty,omitzero"`
 
 	// Requirements Dimensions that the memory estimator needs.
@@ -2004,6 +2016,9 @@ type UpdateProjectJSONRequestBody = ProjectInput
 // PutSettingJSONRequestBody defines body for PutSetting for application/json ContentType.
 type PutSettingJSONRequestBody = PutSetting
 
+// CheckTrainingJSONRequestBody defines body for CheckTraining for application/json ContentType.
+type CheckTrainingJSONRequestBody = CheckTraining
+
 // RecommendTrainingJSONRequestBody defines body for RecommendTraining for application/json ContentType.
 type RecommendTrainingJSONRequestBody = RecommendRequest
 
@@ -2207,6 +2222,9 @@ type ServerInterface interface {
 	// ListJobs Training jobs
 	// (GET /api/training)
 	ListJobs(ctx *echo.Context, params ListJobsParams) error
+	// CheckTraining Check a model and a configuration before there is data
+	// (POST /api/training/check)
+	CheckTraining(ctx *echo.Context) error
 	// RecommendTraining A configuration with its reasons
 	// (POST /api/training/recommend)
 	RecommendTraining(ctx *echo.Context) error
@@ -3656,6 +3674,15 @@ func (w *ServerInterfaceWrapper) ListJobs(ctx *echo.Context) error {
 	return err
 }
 
+// CheckTraining converts echo context to params.
+func (w *ServerInterfaceWrapper) CheckTraining(ctx *echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CheckTraining(ctx)
+	return err
+}
+
 // RecommendTraining converts echo context to params.
 func (w *ServerInterfaceWrapper) RecommendTraining(ctx *echo.Context) error {
 	var err error
@@ -4058,6 +4085,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/models", wrapper.ListModels, options.OperationMiddlewares["listModels"]...)
 	router.POST(options.BaseURL+"/api/models", wrapper.AddModel, options.OperationMiddlewares["addModel"]...)
 	router.GET(options.BaseURL+"/api/models/:id", wrapper.GetModel, options.OperationMiddlewares["getModel"]...)
+	router.POST(options.BaseURL+"/api/training/check", wrapper.CheckTraining, options.OperationMiddlewares["checkTraining"]...)
 	router.POST(options.BaseURL+"/api/training/recommend", wrapper.RecommendTraining, options.OperationMiddlewares["recommendTraining"]...)
 	router.POST(options.BaseURL+"/api/training/start", wrapper.StartTraining, options.OperationMiddlewares["startTraining"]...)
 	router.GET(options.BaseURL+"/api/training", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/apiclient"
+	"github.com/vibeflow/vibeflow/internal/dataset"
 )
 
 func (a *app) datasetsCommand() *cobra.Command {
@@ -32,6 +34,9 @@ func (a *app) datasetsUpload() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "upload FILE", Short: "Upload a file and wait until it is read", Args: oneArg("file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkFile(cmd.Context(), args[0]); err != nil {
+				return err
+			}
 			c, err := a.client()
 			if err != nil {
 				return err
@@ -78,6 +83,24 @@ func (p *processFlags) given() map[string]any {
 		}
 	}
 	return options
+}
+
+// checkFile refuses, before anything is sent, what is no file of a type that is read.
+func checkFile(ctx context.Context, path string) error {
+	file, err := os.Open(path) //nolint:gosec // the user's own choice of file
+	if err != nil {
+		return apiclient.CannotOpen(path, err)
+	}
+	defer func() { _ = file.Close() }()
+	source, err := dataset.FromFile(file)
+	if err != nil {
+		return err
+	}
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return apiclient.NoFile(path)
+	}
+	_, err = dataset.Open(ctx, source)
+	return err
 }
 
 // ingest uploads a file and follows the Ingest workflow to its end.

@@ -66,6 +66,9 @@ with --keep that one goes on serving until Ctrl-C.`,
 // demo is the main job, told as a user would do it.
 func (a *app) demo(ctx context.Context, c *apiclient.Client, overrides apigen.TrainingOverrides) (demoResult, error) {
 	result := demoResult{Question: sample.DemoQuestion, Stages: map[string]float64{}, URL: c.Base}
+	if err := checkTraining(ctx, c, demoModel, overrides); err != nil {
+		return result, err
+	}
 	began := time.Now()
 	ds, err := c.UploadDatasetFrom(ctx, bytes.NewReader(sample.Support()), sample.Name+".jsonl", apiclient.Upload{Name: sample.Name})
 	if err != nil {

@@ -66,7 +66,8 @@ func parseOverrides(config string) (apigen.TrainingOverrides, error) {
 	}
 	var overrides apigen.TrainingOverrides
 	if err := json.Unmarshal([]byte(config), &overrides); err != nil {
-		return nil, contract.Errorf(contract.CodeInvalid, "--config is not a JSON object: %w", err).On("config")
+		return nil, contract.Errorf(contract.CodeInvalid, "--config is not a JSON object: %w", err).On("config").
+			Mend(`write it in single quotes, for example --config '{"epochs":1,"max_length":256}'`)
 	}
 	return overrides, nil
 }

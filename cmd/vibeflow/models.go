@@ -39,6 +39,9 @@ func (a *app) modelsCommand() *cobra.Command {
 			row(t, "base", m.BaseModelID)
 			row(t, "license", m.License)
 			row(t, "context", m.ContextLength)
+			if m.Note != "" {
+				row(t, "note", m.Note)
+			}
 			_ = t.Flush()
 		}), a.modelsAdd())
 	return cmd
@@ -57,6 +60,9 @@ func (a *app) modelsAdd() *cobra.Command {
 			m, err := apiclient.Post[apigen.Model](cmd.Context(), c, "/api/models", request)
 			if err != nil {
 				return err
+			}
+			if m.Note != "" {
+				a.note("%s", m.Note)
 			}
 			return a.print(m, func(w io.Writer) { _, _ = fmt.Fprintln(w, m.ID) })
 		},

@@ -30,8 +30,16 @@ func (a *app) runCommand() *cobra.Command {
 				return err
 			}
 			request.Config = overrides
+			if !namesDataset(args[0]) {
+				if err := checkFile(cmd.Context(), args[0]); err != nil {
+					return err
+				}
+			}
 			c, err := a.client()
 			if err != nil {
+				return err
+			}
+			if err := checkTraining(cmd.Context(), c, request.ModelID, request.Config); err != nil {
 				return err
 			}
 			ds, err := a.dataset(cmd.Context(), c, args[0], request.Name, mapping)
@@ -63,7 +71,7 @@ func (a *app) dataset(ctx context.Context, c *apiclient.Client, fileOrID, name s
 	if len(mapping) > 0 {
 		options["mapping"] = mapping
 	}
-	if _, err := os.Stat(fileOrID); err == nil || !strings.HasPrefix(fileOrID, contract.PrefixDataset) {
+	if !namesDataset(fileOrID) {
 		return a.ingest(ctx, c, fileOrID, apiclient.Upload{Name: name, Options: options})
 	}
 	ds, err := apiclient.Get[apigen.Dataset](ctx, c, "/api/datasets/"+url.PathEscape(fileOrID), nil)
@@ -71,6 +79,18 @@ func (a *app) dataset(ctx context.Context, c *apiclient.Client, fileOrID, name s
 		return ds, err
 	}
 	return a.process(ctx, c, ds.ID, options)
+}
+
+// namesDataset tells the id of a dataset from a file's name.
+func namesDataset(fileOrID string) bool {
+	_, err := os.Stat(fileOrID)
+	return err != nil && strings.HasPrefix(fileOrID, contract.PrefixDataset)
+}
+
+// checkTraining has the server refuse an impossible model or configuration before a file is sent.
+func checkTraining(ctx context.Context, c *apiclient.Client, modelID string, config apigen.TrainingOverrides) error {
+	_, err := apiclient.Post[struct{}](ctx, c, "/api/training/check", apigen.CheckTraining{ModelID: modelID, Config: config})
+	return err
 }
 
 // runPipeline starts a pipeline and shows its stages until it has ended.

@@ -73,6 +73,7 @@ func (a *app) temporalCommand() *cobra.Command {
 
 func (a *app) serverCommand() *cobra.Command {
 	var flags serverFlags
+	var beside bool
 	cmd := &cobra.Command{
 		Use: "server", Short: "Run the API, the worker gateway and the control worker", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -85,12 +86,17 @@ func (a *app) serverCommand() *cobra.Command {
 			}
 			ctx, stop := processContext(cmd.Context())
 			defer stop()
-			return (&serverProcess{dir: dir, flags: flags, log: logger(datadir.ProcessServer)}).run(ctx)
+			return (&serverProcess{dir: dir, flags: flags, beside: beside, log: logger(datadir.ProcessServer)}).run(ctx)
 		},
 	}
 	flags.add(cmd)
+	cmd.Flags().BoolVar(&beside, besideWorker, false, "workers on this machine see the files that the server sees")
+	_ = cmd.Flags().MarkHidden(besideWorker)
 	return cmd
 }
+
+// besideWorker is the flag by which `up` tells the server that they and the worker are on one machine, in one container.
+const besideWorker = "beside-worker"
 
 // serverFlags are the flags of the server; `up` has them too.
 type serverFlags struct {
@@ -186,11 +192,12 @@ func onLoopback(listen string) bool {
 
 // serverProcess is the only process that opens the database and the blobs, and the only one with their keys.
 type serverProcess struct {
-	dir   *datadir.Dir
-	flags serverFlags
-	log   *slog.Logger
-	store *store.Store
-	blobs *artifact.Store
+	dir    *datadir.Dir
+	flags  serverFlags
+	beside bool
+	log    *slog.Logger
+	store  *store.Store
+	blobs  *artifact.Store
 }
 
 func (p *serverProcess) run(ctx context.Context) error {
@@ -282,11 +289,23 @@ func (p *serverProcess) api(control *activities.Control, temporal *temporalLink)
 	}
 	return api.New(api.Options{
 		Store: p.store, Artifacts: p.blobs, Gateway: door, CLIToken: cliToken, SigningKey: signing,
-		Advise: control.Recommend, TemporalUI: temporal.ui, TemporalToken: temporalToken, TemporalReady: temporal.ready,
+		Advise: control.Recommend, Draft: control.Draft, Host: p.host(), TemporalUI: temporal.ui, TemporalToken: temporalToken, TemporalReady: temporal.ready,
 		DataRoot: p.dir.Root(), Version: version(), Hosts: p.flags.hosts, Logger: p.log,
 		Origins: p.flags.origins, TrustedProxies: p.flags.trusted, Limits: p.flags.limits(),
 		Exposed: !onLoopback(p.flags.listen) || len(p.flags.hosts) > 0,
 	})
+}
+
+// host is this machine's name as workers report it, if they see the same files.
+func (p *serverProcess) host() string {
+	if !p.beside {
+		return ""
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
 }
 
 // temporalLink is the server's connection to Temporal, which may come up later than the server.

@@ -39,7 +39,7 @@ func (a *app) upCommand() *cobra.Command {
 				return err
 			}
 			options := a.supervision(dir, flags.listen, verbose, hurry, func(at datadir.Endpoints) { a.welcome(ctx, dir, at) })
-			options.Args = map[datadir.Process][]string{datadir.ProcessServer: flags.args()}
+			options.Args[datadir.ProcessServer] = append(options.Args[datadir.ProcessServer], flags.args()...)
 			return supervise.Run(ctx, options)
 		},
 	}
@@ -89,6 +89,7 @@ func (a *app) supervision(dir *datadir.Dir, listen string, verbose bool, hurry <
 	return supervise.Options{
 		DataDir: dir, Listen: listen, Verbose: verbose, Out: out, Err: a.err, Ready: ready, Hurry: hurry,
 		ExternalTemporal: os.Getenv("VIBEFLOW_TEMPORAL") != "",
+		Args:             map[datadir.Process][]string{datadir.ProcessServer: {"--" + besideWorker}},
 	}
 }
 

@@ -31,12 +31,12 @@ type Upload struct {
 func (c *Client) UploadDataset(ctx context.Context, path string, as Upload, progress func(sent, total int64)) (apigen.Dataset, error) {
 	file, err := os.Open(path) //nolint:gosec // the user's own choice of file
 	if err != nil {
-		return apigen.Dataset{}, contract.Errorf(contract.CodeNotFound, "cannot open %s: %w", path, rootPathErr(err)).On("file")
+		return apigen.Dataset{}, CannotOpen(path, err)
 	}
 	defer func() { _ = file.Close() }()
 	info, err := file.Stat()
 	if err != nil || !info.Mode().IsRegular() {
-		return apigen.Dataset{}, contract.Errorf(contract.CodeInvalid, "%s is not a file", path).On("file")
+		return apigen.Dataset{}, NoFile(path)
 	}
 	return c.upload(ctx, &meter{r: file, total: info.Size(), tell: progress}, info.Size(), filepath.Base(path), as)
 }
@@ -102,6 +102,16 @@ func (u Upload) write(form *multipart.Writer) error {
 		return err
 	}
 	return form.WriteField("options", string(options))
+}
+
+// CannotOpen says that a file cannot be opened, and why.
+func CannotOpen(path string, err error) error {
+	return contract.Errorf(contract.CodeNotFound, "cannot open %s: %w", path, rootPathErr(err)).On("file").Mend("check the path")
+}
+
+// NoFile says that what is there is a folder, a pipe or a device.
+func NoFile(path string) error {
+	return contract.Errorf(contract.CodeInvalid, "%s is not a file", path).On("file").Mend("name one file; rows of several can be joined: `cat *.jsonl > all.jsonl`")
 }
 
 func rootPathErr(err error) error {

@@ -6,6 +6,7 @@
 package catalog
 
 import (
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -91,7 +92,13 @@ const (
 	Tiny    = "tiny-llama"
 )
 
-const hub = "hub:"
+const (
+	hub          = "hub:"
+	folderScheme = "path:"
+)
+
+// Folder is where the model lies on the machines that train; ok is false for one that is none of a folder.
+func (e Entry) Folder() (folder string, ok bool) { return strings.CutPrefix(e.Source, folderScheme) }
 
 // Models returns the catalog, the ones that need no network and no licence first.
 func Models() []Entry { return slices.Clone(entries) }
@@ -116,7 +123,7 @@ func Parse(name string) (Entry, error) {
 	if e, ok := Lookup(name); ok {
 		return e, nil
 	}
-	if folder, ok := strings.CutPrefix(name, "path:"); ok {
+	if folder, ok := strings.CutPrefix(name, folderScheme); ok {
 		return parseFolder(folder)
 	}
 	id := strings.TrimPrefix(name, hub)
@@ -138,8 +145,9 @@ func parseFolder(folder string) (Entry, error) {
 		return Entry{}, contract.Errorf(contract.CodeInvalid, "%q is not an absolute folder", folder).On("model_id").
 			Mend("write path:/ and the whole path, without \"..\"")
 	}
+	folder = path.Clean(folder)
 	return Entry{
-		ID: "path:" + folder, Name: folder[strings.LastIndex(folder, "/")+1:], Source: "path:" + folder,
+		ID: folderScheme + folder, Name: path.Base(folder), Source: folderScheme + folder,
 		Confidence: Low, Chat: true, Note: "a folder on the worker: its size is known once it is read",
 	}, nil
 }

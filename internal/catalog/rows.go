@@ -23,6 +23,13 @@ type requirements struct {
 	Note       string     `json:"note,omitempty"`
 }
 
+// NoteOf reads back from a row what is not known of a model yet, and whether its maker wants its licence accepted.
+func NoteOf(m store.Model) (note string, gated bool) {
+	var needs requirements
+	_ = json.Unmarshal(m.Requirements, &needs) // a tuned model has none
+	return needs.Note, needs.Gated
+}
+
 // Row is one entry as the database's table of models has it. Size is of its weights in 16 bits, in bytes.
 func Row(e Entry) store.Model {
 	needs, _ := json.Marshal(requirements{e.Gated, e.Template, e.Confidence, e.Note}) // cannot fail: plain fields

@@ -52,6 +52,19 @@ func Validate(c contract.Training, m catalog.Entry, h hardware.Hardware, profile
 	return nil
 }
 
+// Plain is a configuration that runs on any data: what a user's choices are laid over to be checked before there is any.
+func Plain(m catalog.Entry) contract.Training {
+	c := contract.Training{
+		Method: MethodLoRA, Epochs: 1, LearningRate: 2e-4, Scheduler: SchedulerCosine, MaxGradNorm: 1, BatchSize: 1,
+		GradientAccumulationSteps: 1, MaxLength: 256, CompletionOnly: true, Precision: PrecisionAuto, Seed: 42,
+		LoRA: contract.LoRA{Rank: 16, Alpha: 16, TargetModules: AllLinear},
+	}
+	if m.Context > 0 {
+		c.MaxLength = min(c.MaxLength, m.Context)
+	}
+	return c
+}
+
 // trainable refuses data that no training method reads yet.
 func trainable(profile *dataset.Profile) error {
 	if profile == nil || profile.Canonical != dataset.CanonicalPreference {
