@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -89,23 +90,24 @@ func (a *app) jobsList() *cobra.Command {
 
 func printJob(w io.Writer, j apigen.Job) {
 	t := table(w)
+	known := func(is bool, name, value string) {
+		if is {
+			row(t, name, value)
+		}
+	}
 	row(t, "id", j.ID)
 	row(t, "status", j.Status)
 	row(t, "dataset / base", j.DatasetID+" / "+j.ModelID)
-	row(t, "step", fmt.Sprintf("%d of %d", j.Step, j.TotalSteps))
-	if p := j.Progress; p.Phase != "" {
-		row(t, "at work on", fmt.Sprintf("%s, row %d of %d", phaseText(p.Phase), p.Done, p.Total))
-	}
-	if j.EtaSeconds > 0 {
-		row(t, "time", left{&j.EtaSeconds, j.EtaLowSeconds, j.EtaHighSeconds}.String())
-	}
-	row(t, "loss", fmt.Sprintf("%.4f", j.Loss))
-	row(t, "machine", fmt.Sprintf("%s %s, %.0f tokens/s", j.Device, j.Precision, j.TokensPerSecond))
-	row(t, "checkpoint", j.Checkpoint)
-	row(t, "tuned model", j.TunedModelID)
-	if j.Error.Code != "" {
-		row(t, "error", j.Error.Error())
-	}
+	known(j.TotalSteps > 0, "step", fmt.Sprintf("%d of %d", j.Step, j.TotalSteps))
+	known(j.Progress.Phase != "", "at work on", fmt.Sprintf("%s, row %d of %d", phaseText(j.Progress.Phase), j.Progress.Done, j.Progress.Total))
+	known(j.EtaSeconds > 0, "time", left{&j.EtaSeconds, j.EtaLowSeconds, j.EtaHighSeconds}.String())
+	known(j.Loss != 0, "loss", fmt.Sprintf("%.4f", j.Loss))
+	known(j.EvalLoss != 0, "held-out loss", fmt.Sprintf("%.4f", j.EvalLoss))
+	known(j.Device != "", "machine", j.Device+" "+j.Precision)
+	known(j.TokensPerSecond > 0, "speed", fmt.Sprintf("%.0f tokens/s", j.TokensPerSecond))
+	known(j.Checkpoint != "", "checkpoint", j.Checkpoint)
+	known(j.TunedModelID != "", "tuned model", j.TunedModelID)
+	known(j.Error.Code != "", "error", j.Error.Error())
 	_ = t.Flush()
 }
 
@@ -136,6 +138,7 @@ type trainingView struct {
 	bar   *line
 	total float64
 	step  float64
+	begun bool // this launch has trained a step
 }
 
 func (v *trainingView) event(e contract.Event) error {
@@ -147,8 +150,8 @@ func (v *trainingView) event(e contract.Event) error {
 		if err := json.Unmarshal(e.Payload, &started); err == nil && started.TotalSteps > 0 {
 			v.total = started.TotalSteps
 		}
-	case contract.RunnerPreflight:
-		v.warnOfCuts(e)
+	case contract.RunnerLog:
+		v.log(e)
 	case contract.RunnerResumed:
 		var resumed struct{ Step float64 }
 		if err := json.Unmarshal(e.Payload, &resumed); err == nil {
@@ -164,7 +167,7 @@ func (v *trainingView) event(e contract.Event) error {
 		if err := json.Unmarshal(e.Payload, &m); err != nil {
 			return nil // one unreadable point must not end the watch
 		}
-		v.step = m.Step
+		v.step, v.begun = m.Step, true
 		v.bar.update("training", m.Step, v.total, fmt.Sprintf("step %.0f/%.0f  loss %.3f  %.0f tok/s  %s", m.Step, v.total, m.Loss, m.TokensPerSecond, m.left))
 	case contract.RunnerProgress:
 		var p struct {
@@ -176,6 +179,9 @@ func (v *trainingView) event(e contract.Event) error {
 			v.bar.update(phaseText(p.Phase), p.Done, p.Total, fmt.Sprintf("row %.0f/%.0f  %s", p.Done, p.Total, p.left))
 		}
 	default:
+		if e.Type == contract.EventType(contract.KindJob, contract.EventStarted) {
+			v.begun = false
+		}
 		if text := stateText[e.Type]; text != "" {
 			v.bar.update(text, v.step, v.total, "")
 		}
@@ -183,20 +189,20 @@ func (v *trainingView) event(e contract.Event) error {
 	return nil
 }
 
-// warnOfCuts says when many rows do not fit into the chosen length: what is cut off is not learned.
-func (v *trainingView) warnOfCuts(e contract.Event) {
-	var p struct {
-		Rows    int     `json:"truncated_rows"`
-		Share   float64 `json:"truncated_share"`
-		Longest int     `json:"longest_tokens"`
+// log shows a warning beside the line and, until the first step, what the runner is at.
+func (v *trainingView) log(e contract.Event) {
+	var l struct{ Level, Message string }
+	if json.Unmarshal(e.Payload, &l) != nil {
+		return
 	}
-	if err := json.Unmarshal(e.Payload, &p); err == nil && p.Share >= tellCutsFrom {
-		v.bar.remark(fmt.Sprintf("%d rows (%.0f %%) are longer than max_length and are cut; the longest has %d tokens", p.Rows, 100*p.Share, p.Longest))
+	switch {
+	case l.Level == "warn":
+		v.bar.remark(l.Message)
+	case l.Level == "info" && !v.begun:
+		sentence, _, _ := strings.Cut(l.Message, ". ")
+		v.bar.update("preparing", 0, 0, strings.TrimSuffix(sentence, "."))
 	}
 }
-
-// tellCutsFrom is the share of cut rows that a user should know of.
-const tellCutsFrom = 0.02
 
 var stateText = map[string]string{
 	contract.EventType(contract.KindJob, contract.EventQueued):          "waiting for a slot",
@@ -245,7 +251,7 @@ func (a *app) printLogs(ctx context.Context, c *apiclient.Client, id string) err
 		after, lines = logs.NextAfter, lines+len(logs.Lines)
 	}
 	if lines == 0 {
-		a.note("  no runner has been started for this job yet; `jobs get %s` says what it waits for", id)
+		a.note("  nothing yet: the runner has not said a word; `vibeflow jobs get %s` says where the job stands", id)
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ type line struct {
 	label    string // of the last draw
 	lastText string
 	width    int
+	columns  int // of the terminal, 0: unknown
 }
 
 const (
@@ -32,8 +33,12 @@ const (
 )
 
 func (a *app) line() *line {
-	file, isFile := a.err.(*os.File)
-	return &line{w: a.err, quiet: a.quiet, terminal: isFile && term.IsTerminal(int(file.Fd())), started: time.Now()}
+	l := &line{w: a.err, quiet: a.quiet, started: time.Now()}
+	if file, isFile := a.err.(*os.File); isFile && term.IsTerminal(int(file.Fd())) {
+		l.terminal = true
+		l.columns, _, _ = term.GetSize(int(file.Fd())) // unknown is fine: nothing is cut then
+	}
+	return l
 }
 
 // update shows done of total (total 0: no bar) and what is going on.
@@ -65,7 +70,15 @@ func (l *line) update(label string, done, total float64, note string) {
 		_, _ = fmt.Fprintln(l.w, "  "+text)
 		return
 	}
-	l.redraw("  " + text)
+	l.redraw(l.fitting("  " + text))
+}
+
+// fitting cuts what a redraw could not take back: a line that wraps leaves its first part standing.
+func (l *line) fitting(text string) string {
+	if runes := []rune(text); l.columns > 1 && len(runes) >= l.columns {
+		return string(runes[:l.columns-2]) + "…"
+	}
+	return text
 }
 
 // remark leaves a line of its own between redraws.

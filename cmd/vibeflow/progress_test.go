@@ -37,9 +37,12 @@ func TestAWatcherSeesEveryTurn(t *testing.T) {
 	var out strings.Builder
 	view := trainingView{bar: &line{w: &out}}
 	for _, e := range []struct{ kind, payload string }{
+		{contract.RunnerLog, `{"level":"info","message":"Device: CPU. Threads: 2."}`},
+		{contract.RunnerLog, `{"level":"warn","message":"Many rows are cut."}`},
 		{contract.RunnerStarted, `{"total_steps":40}`},
 		{contract.RunnerMetrics, `{"step":1,"loss":2.5,"tokens_per_second":201,"eta_seconds":null}`},
 		{contract.RunnerMetrics, `{"step":2,"loss":2.4,"tokens_per_second":201,"eta_seconds":null}`},
+		{contract.RunnerLog, `{"level":"info","message":"Checkpoint at step 2."}`}, // for the log alone
 		{contract.EventType(contract.KindJob, contract.EventPaused), `{}`},
 		{contract.EventType(contract.KindJob, contract.EventStarted), `{}`},
 		{contract.RunnerResumed, `{"step":2,"from":"step-00000002"}`},
@@ -49,11 +52,13 @@ func TestAWatcherSeesEveryTurn(t *testing.T) {
 		require.NoError(t, view.event(contract.Event{Type: e.kind, Payload: []byte(e.payload)}))
 	}
 	require.Equal(t, []string{
-		"training   2 %  step 1/40  loss 2.500  201 tok/s  estimating…", // the second step comes too soon to be told
-		"paused   5 %",
-		"starting the runner   5 %",
-		"resumed from step 2   5 %",
-		"training  50 %  step 20/40  loss 1.500  201 tok/s  1–3 min left",
-		"held-out loss  30 %  row 30/100  15–25 s left",
-	}, strings.Split(strings.TrimSpace(strings.ReplaceAll(out.String(), "\n  ", "\n")), "\n"))
+		"  preparing  Device: CPU",
+		"! Many rows are cut.",
+		"  training   2 %  step 1/40  loss 2.500  201 tok/s  estimating…", // the second step comes too soon to be told
+		"  paused   5 %",
+		"  starting the runner   5 %",
+		"  resumed from step 2   5 %",
+		"  training  50 %  step 20/40  loss 1.500  201 tok/s  1–3 min left",
+		"  held-out loss  30 %  row 30/100  15–25 s left",
+	}, strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n"))
 }

@@ -94,7 +94,7 @@ def test_the_log_tells_people_the_whole_story(runs: Factory) -> None:
     run = runs.launch(training={"max_steps": 6, "eval_every_steps": 3}, held_out=rows(6, 200))
     run.result()
     assert openings(run) == [
-        *("Device", "Rows", "Rows", "Loaded", "Loss", "Preflight", "Training"),
+        *("Device", "Model", "Rows", "Rows", "Loaded", "Loss", "Preflight", "Training"),
         *("Held-out", "Checkpoint", "Checkpoint", "Held-out", "Checkpoint", "Done"),
     ]
     assert run.log("warn") == run.log("error") == []

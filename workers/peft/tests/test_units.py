@@ -321,6 +321,13 @@ def test_rows_that_are_lost_are_warned_of() -> None:
 
 
 @pytest.mark.parametrize(
+    ("steps", "seen"), [(12, "14% of the rows are seen, once"), (84, "every row is seen once"), (210, "seen 2.5 times")]
+)
+def test_how_often_a_row_is_seen(steps: int, seen: str) -> None:
+    assert seen in wording.plan(steps=steps, rows_a_step=4, steps_an_epoch=84).message
+
+
+@pytest.mark.parametrize(
     ("reason", "level", "says"),
     [
         (PAUSED, "info", "Paused at step 7; step-00000007 holds all of it."),

@@ -50,8 +50,8 @@ class LabelledLoss:
         self._base = base_of(model)
 
     def __call__(self, inputs: dict[str, torch.Tensor], items: torch.Tensor | int | None = None) -> torch.Tensor:
-        """inputs: input_ids and labels, each [rows, positions], padded on the right; items: labelled tokens of the whole
-        accumulated batch, by default those of this one. Returns a scalar, in fp32."""
+        """inputs: input_ids and labels, each [rows, positions], padded on the right; items: labelled tokens of the
+        whole accumulated batch, by default those of this one. Returns a scalar, in fp32."""
         # A causal model never looks to its right, so that padding there needs no mask, and attention has a faster way.
         hidden = self._base.base_model(input_ids=inputs["input_ids"], use_cache=False).last_hidden_state
         targets = inputs["labels"][:, 1:]

@@ -108,8 +108,7 @@ def _set_up(run: Run) -> _Setup:
     if spec.epoch > 1:
         run.introduce(wording.from_the_start(spec.epoch))
     run.introduce(*wording.machine(where, precision, threads, threads_set=bool(spec.threads)))
-    if spec.model.source.startswith("hub:"):
-        run.introduce(wording.fetching(spec.model.source))
+    run.introduce(wording.preparing(spec.model.source))
     began = time.perf_counter()
     resolved = models.resolve(spec.model, Path(spec.models_dir or Path(spec.output_dir).parent / "models"))
     tokenizer = models.load_tokenizer(resolved)

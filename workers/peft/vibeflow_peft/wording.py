@@ -29,9 +29,10 @@ def machine(device: Device, precision: Precision, threads: int, *, threads_set: 
     return [Line(choice), *(Line(caveat, "warn") for caveat in (device.caveat, precision.caveat) if caveat)]
 
 
-def fetching(source: str) -> Line:
-    """Before a model is looked for that may have to be downloaded."""
-    return Line(f"Looking for {source} on this machine; if it is not here, it is downloaded from the Hugging Face Hub.")
+def preparing(source: str) -> Line:
+    """Before a model is looked for, which takes a while where it has to be made or fetched."""
+    first = "downloads it from the Hugging Face Hub" if source.startswith("hub:") else "prepares its weights"
+    return Line(f"Model: {source}. The first use on a machine {first}, once.")
 
 
 def rows(purpose: str, stats: EncodeStats, max_length: int) -> list[Line]:
@@ -89,9 +90,16 @@ def preflight(*, longest: int, step_seconds: float, memory: int, disk_needed: in
 
 def plan(*, steps: int, rows_a_step: int, steps_an_epoch: int) -> Line:
     """What is about to be trained."""
-    epochs = f"{steps / steps_an_epoch:.2f}".rstrip("0").rstrip(".")
-    times = "once" if epochs == "1" else f"{epochs} times"
-    return Line(f"Training: {_many(steps, 'step')} of {_many(rows_a_step, 'row')}; every row is seen {times}.")
+    epochs = steps / steps_an_epoch
+    if epochs < 1:
+        seen = f"{epochs:.0%} of the rows are seen, once"
+    else:
+        seen = (
+            f"every row is seen {f'{epochs:.2f}'.rstrip('0').rstrip('.')} times"
+            if epochs > 1
+            else "every row is seen once"
+        )
+    return Line(f"Training: {_many(steps, 'step')} of {_many(rows_a_step, 'row')}; {seen}.")
 
 
 def from_the_start(epoch: int) -> Line:
