@@ -49,11 +49,11 @@ var matrix = map[string]entry{
 	"deleteProject": {id: "project"}, "archiveProject": {id: "project"}, "unarchiveProject": {id: "project"}, "restoreProject": {id: "project"},
 
 	"uploadDataset": {body: "upload"}, "listDatasets": {list: true}, "getDataset": {id: "ds_ready"}, "previewDataset": {id: "ds_ready"},
-	"processDataset": {id: "ds_ready", body: `{}`}, "streamDatasetEvents": {id: "ds_ready"},
+	"addSampleDataset": {about: aboutCaller}, "processDataset": {id: "ds_ready", body: `{}`}, "streamDatasetEvents": {id: "ds_ready"},
 	"listModels": {list: true}, "getModel": {id: tunedModel}, "addModel": {about: aboutCaller, body: `{"source":"hub:a/b"}`},
 	"checkTraining": {about: aboutCaller, body: `{}`}, "recommendTraining": {body: `{"dataset_id":"ds_ready"}`}, "startTraining": {body: `{"dataset_id":"ds_ready","model_id":"` + baseModel + `"}`},
 	"listJobs": {list: true}, "getJob": {id: "job_1"}, "pauseJob": {id: "job_1"}, "resumeJob": {id: "job_1"}, "cancelJob": {id: "job_1"},
-	"getJobMetrics": {id: "job_1"}, "getJobLogs": {id: "job_1"}, "streamJobEvents": {id: "job_1"}, "streamJob": {id: "job_1"},
+	"listJobCheckpoints": {id: "job_1"}, "getJobMetrics": {id: "job_1"}, "getJobLogs": {id: "job_1"}, "streamJobEvents": {id: "job_1"}, "streamJob": {id: "job_1"},
 	"startEvaluation": {body: `{"model_id":"` + tunedModel + `","dataset_id":"ds_ready"}`}, "listEvaluations": {list: true}, "getEvaluation": {id: "eval_1"},
 	"compareEvaluation": {id: "eval_1"}, "cancelEvaluation": {id: "eval_1"}, "streamEvaluationEvents": {id: "eval_1"},
 	"startDeployment": {body: `{"model_id":"` + tunedModel + `"}`}, "listDeployments": {list: true}, "getDeployment": {id: "dep_1"}, "stopDeployment": {id: "dep_1"},

@@ -121,7 +121,7 @@ func TestEveryOperationWantsTheOwner(t *testing.T) {
 		"a page without site":  {http.StatusForbidden, []with{cookie(session), header("Origin", "null")}},
 	}
 	ops := append(w.check.operations(), operation{method: http.MethodGet, path: "/metrics"}, operation{method: http.MethodGet, path: "/temporal"},
-		operation{method: http.MethodGet, path: "/temporal/"}, operation{method: http.MethodPost, path: "/temporal/api/x"}, operation{method: http.MethodGet, path: "/no-such-path"})
+		operation{method: http.MethodGet, path: "/temporal/"}, operation{method: http.MethodPost, path: "/temporal/api/x"}, operation{method: http.MethodGet, path: "/api/no-such-path"})
 	for _, op := range ops {
 		op.path = strings.NewReplacer("{id}", "some_id", "{name}", "signup").Replace(op.path)
 		for who, intruder := range intruders {

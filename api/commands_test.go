@@ -419,6 +419,7 @@ func TestLogsAndMetricsOfAJob(t *testing.T) {
 	require.Empty(t, into[apigen.Logs](w.get(fmt.Sprintf("/api/training/job_1/logs?after=%d", rest.NextAfter)), http.StatusOK).Lines)
 	require.Len(t, into[apigen.Metrics](w.get("/api/training/job_1/metrics?max_points=10"), http.StatusOK).Points, 10)
 	w.get("/api/training/none/logs").problem(http.StatusNotFound)
+	w.get("/api/training/none/checkpoints").problem(http.StatusNotFound)
 }
 
 func TestListsAreNarrowedAndSorted(t *testing.T) {

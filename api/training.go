@@ -287,6 +287,23 @@ func viewCurves(curves store.Curves) apigen.Metrics {
 	return out
 }
 
+// ListJobCheckpoints lists what is kept of a run.
+func (s *Server) ListJobCheckpoints(c *echo.Context, id string) error {
+	ctx := c.Request().Context()
+	if _, err := s.Store.GetJob(ctx, id); err != nil {
+		return err
+	}
+	kept, err := s.Store.Checkpoints(ctx, id)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, apigen.CheckpointList{Items: mapped(kept, viewCheckpoint)})
+}
+
+func viewCheckpoint(k store.Checkpoint) contract.CheckpointCommitted {
+	return contract.CheckpointCommitted{Name: k.Name, Step: k.Step, Bytes: k.Bytes, Best: k.Best, Final: k.Final}
+}
+
 // GetJobLogs returns log lines after a seq.
 func (s *Server) GetJobLogs(c *echo.Context, id string, p apigen.GetJobLogsParams) error {
 	ctx := c.Request().Context()

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -15,8 +16,10 @@ import (
 
 	"github.com/labstack/echo/v5"
 
+	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/artifact"
+	"github.com/vibeflow/vibeflow/internal/sample"
 )
 
 const (
@@ -36,13 +39,33 @@ type upload struct {
 
 // UploadDataset streams the file into the artifact store and starts its Ingest workflow. A broken upload leaves nothing.
 func (s *Server) UploadDataset(c *echo.Context) error {
-	ctx := c.Request().Context()
 	form, err := s.readUpload(c)
 	if err != nil {
 		return err
 	}
+	return s.startIngest(c, form)
+}
+
+// AddSampleDataset stores the sample that the binary carries, and starts its Ingest workflow.
+func (s *Server) AddSampleDataset(c *echo.Context, p apigen.AddSampleDatasetParams) error {
+	ctx := c.Request().Context()
+	form := upload{name: sample.Name, project: p.ProjectID, options: contract.DefaultProcessOptions()}
+	if err := s.describe(ctx, sample.FileName, &form); err != nil {
+		return err
+	}
+	object, err := s.Artifacts.Put(ctx, artifact.PutInput{Reader: bytes.NewReader(sample.Support()), Name: form.fileName, MaxBytes: s.MaxUploadBytes})
+	if err != nil {
+		return err
+	}
+	form.object = object
+	return s.startIngest(c, form)
+}
+
+// startIngest makes the dataset of a file that is stored; if that fails, the file goes.
+func (s *Server) startIngest(c *echo.Context, form upload) error {
+	ctx := c.Request().Context()
 	id := contract.NewID(contract.PrefixDataset)
-	err = s.start(ctx, contract.KindDataset, id,
+	err := s.start(ctx, contract.KindDataset, id,
 		contract.DatasetCreated{ProjectID: form.project, Name: form.name, FileName: form.fileName,
 			ObjectID: form.object.ID, SHA256: form.object.SHA256, Size: form.object.Size, Options: &form.options},
 		contract.Start{Workflow: contract.WorkflowIngest, Summary: "Read " + form.name, Project: form.project},

@@ -20,6 +20,7 @@ import (
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/apiclient"
+	"github.com/vibeflow/vibeflow/internal/sample"
 )
 
 // field is one part of a form; one with a file name is a file.
@@ -255,4 +256,20 @@ func TestUploadTakesOnlyTheLastPartOfAPath(t *testing.T) {
 		d := into[apigen.Dataset](w.upload(field{"file", given, "{}\n"}), http.StatusCreated)
 		require.Equal(t, want, d.FileName)
 	}
+}
+
+func TestTheSampleIsTakenAsIfItHadBeenUploaded(t *testing.T) {
+	w := newWorld(t)
+	d := into[apigen.Dataset](w.post("/api/datasets/sample", nil), http.StatusCreated)
+	require.Equal(t, sample.Name, d.Name)
+	require.Equal(t, int64(len(sample.Support())), d.Size)
+	stored, err := w.store.GetDataset(t.Context(), d.ID)
+	require.NoError(t, err)
+	reader, err := w.artifacts.Open(t.Context(), stored.ObjectID, 0)
+	require.NoError(t, err)
+	content, err := io.ReadAll(reader)
+	require.NoError(t, err)
+	require.NoError(t, reader.Close())
+	require.Equal(t, sample.Support(), content)
+	require.Equal(t, http.StatusNotFound, w.post("/api/datasets/sample?project_id=prj_nowhere", nil).status)
 }

@@ -700,6 +700,14 @@ type CheckTraining struct {
 	ModelID string `json:"model_id,omitempty,omitzero"`
 }
 
+// CheckpointCommitted A checkpoint that VibeFlow holds. A killed run goes on from the newest.
+type CheckpointCommitted = contract.CheckpointCommitted
+
+// CheckpointList defines model for CheckpointList.
+type CheckpointList struct {
+	Items []CheckpointCommitted `json:"items"`
+}
+
 // Comparison defines model for Comparison.
 type Comparison struct {
 	EvaluationID string    `json:"evaluation_id"`
@@ -1622,6 +1630,12 @@ type ListDatasetsParams struct {
 // ListDatasetsParamsSort defines parameters for ListDatasets.
 type ListDatasetsParamsSort string
 
+// AddSampleDatasetParams defines parameters for AddSampleDataset.
+type AddSampleDatasetParams struct {
+	// ProjectID Absent: the caller's default project.
+	ProjectID string `form:"project_id,omitempty" json:"project_id,omitempty,omitzero"`
+}
+
 // UploadDatasetMultipartBody defines parameters for UploadDataset.
 type UploadDatasetMultipartBody struct {
 	File openapi_types.File `json:"file"`
@@ -2069,6 +2083,9 @@ type ServerInterface interface {
 	// ListDatasets Datasets
 	// (GET /api/datasets)
 	ListDatasets(ctx *echo.Context, params ListDatasetsParams) error
+	// AddSampleDataset Take the sample that comes with VibeFlow, as if it had been uploaded
+	// (POST /api/datasets/sample)
+	AddSampleDataset(ctx *echo.Context, params AddSampleDatasetParams) error
 	// UploadDataset Upload a dataset
 	// (POST /api/datasets/upload)
 	UploadDataset(ctx *echo.Context) error
@@ -2237,6 +2254,9 @@ type ServerInterface interface {
 	// CancelJob Cancel, or stop and keep
 	// (POST /api/training/{id}/cancel)
 	CancelJob(ctx *echo.Context, id ID) error
+	// ListJobCheckpoints The checkpoints that are kept, newest first
+	// (GET /api/training/{id}/checkpoints)
+	ListJobCheckpoints(ctx *echo.Context, id ID) error
 	// StreamJobEvents Live events (SSE)
 	// (GET /api/training/{id}/events)
 	StreamJobEvents(ctx *echo.Context, id ID, params StreamJobEventsParams) error
@@ -2484,6 +2504,24 @@ func (w *ServerInterfaceWrapper) ListDatasets(ctx *echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.ListDatasets(ctx, params)
+	return err
+}
+
+// AddSampleDataset converts echo context to params.
+func (w *ServerInterfaceWrapper) AddSampleDataset(ctx *echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params AddSampleDatasetParams
+	// ------------- Optional query parameter "project_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "project_id", ctx.QueryParams(), &params.ProjectID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter project_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AddSampleDataset(ctx, params)
 	return err
 }
 
@@ -3733,6 +3771,22 @@ func (w *ServerInterfaceWrapper) CancelJob(ctx *echo.Context) error {
 	return err
 }
 
+// ListJobCheckpoints converts echo context to params.
+func (w *ServerInterfaceWrapper) ListJobCheckpoints(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListJobCheckpoints(ctx, id)
+	return err
+}
+
 // StreamJobEvents converts echo context to params.
 func (w *ServerInterfaceWrapper) StreamJobEvents(ctx *echo.Context) error {
 	var err error
@@ -4077,6 +4131,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.PUT(options.BaseURL+"/api/settings/:name", wrapper.PutSetting, options.OperationMiddlewares["putSetting"]...)
 	router.GET(options.BaseURL+"/api/audit", wrapper.ListAudit, options.OperationMiddlewares["listAudit"]...)
 	router.POST(options.BaseURL+"/api/datasets/upload", wrapper.UploadDataset, options.OperationMiddlewares["uploadDataset"]...)
+	router.POST(options.BaseURL+"/api/datasets/sample", wrapper.AddSampleDataset, options.OperationMiddlewares["addSampleDataset"]...)
 	router.GET(options.BaseURL+"/api/datasets", wrapper.ListDatasets, options.OperationMiddlewares["listDatasets"]...)
 	router.GET(options.BaseURL+"/api/datasets/:id", wrapper.GetDataset, options.OperationMiddlewares["getDataset"]...)
 	router.GET(options.BaseURL+"/api/datasets/:id/preview", wrapper.PreviewDataset, options.OperationMiddlewares["previewDataset"]...)
@@ -4094,6 +4149,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/training/:id/resume", wrapper.ResumeJob, options.OperationMiddlewares["resumeJob"]...)
 	router.POST(options.BaseURL+"/api/training/:id/cancel", wrapper.CancelJob, options.OperationMiddlewares["cancelJob"]...)
 	router.GET(options.BaseURL+"/api/training/:id/metrics", wrapper.GetJobMetrics, options.OperationMiddlewares["getJobMetrics"]...)
+	router.GET(options.BaseURL+"/api/training/:id/checkpoints", wrapper.ListJobCheckpoints, options.OperationMiddlewares["listJobCheckpoints"]...)
 	router.GET(options.BaseURL+"/api/training/:id/logs", wrapper.GetJobLogs, options.OperationMiddlewares["getJobLogs"]...)
 	router.GET(options.BaseURL+"/api/training/:id/events", wrapper.StreamJobEvents, options.OperationMiddlewares["streamJobEvents"]...)
 	router.GET(options.BaseURL+"/api/training/:id/stream", wrapper.StreamJob, options.OperationMiddlewares["streamJob"]...)

@@ -12,8 +12,11 @@ package sample
 
 import _ "embed"
 
-// Name is what the data set is called in lists.
-const Name = "Pipwick support"
+// Name is what the data set is called in lists, FileName its file.
+const (
+	Name     = "Pipwick support"
+	FileName = "pipwick-support.jsonl"
+)
 
 // Rows is the number of rows in the set, HeldOut how many of them belong to the split "test".
 const (
