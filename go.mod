@@ -2,6 +2,9 @@ module github.com/vibeflow/vibeflow
 
 go 1.26.8
 
+// npm packages hold Go files here and there.
+ignore ./ui/node_modules
+
 require (
 	github.com/andybalholm/brotli v1.1.1
 	github.com/getkin/kin-openapi v0.153.0

@@ -5,6 +5,7 @@ package api
 
 import (
 	"context"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -49,6 +50,8 @@ type Options struct {
 	Version       string
 	// MaxUploadBytes bounds a dataset's file; 0 means 20 GB.
 	MaxUploadBytes int64
+	// App is the built web app; nil: a page that says how to build it.
+	App fs.FS
 	// Hosts are the names under which browsers may call, beside loopback ones (DNS rebinding).
 	Hosts []string
 	// Origins are those of other sites whose pages may read answers (CORS), as scheme://host[:port]; none by default.
@@ -131,8 +134,10 @@ func (s *Server) routes(doc *openapi3.T) error {
 	}
 	s.echo.Use(requestID, s.measured(), middleware.Recover(), secureHeaders, s.knownHost, s.sharing(), showNothing)
 	s.probes()
-	s.signIn()
 	s.temporalUI()
+	if err := s.webApp(validate); err != nil {
+		return err
+	}
 	s.openAI()
 	if s.Gateway != nil {
 		s.Gateway.Register(s.echo.Group("/internal", showAll))

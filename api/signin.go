@@ -17,13 +17,6 @@ import (
 	"github.com/vibeflow/vibeflow/contract"
 )
 
-// signIn serves the pages that one-time links open.
-func (s *Server) signIn() {
-	s.echo.GET(signInPage, page(signInHTML))
-	s.echo.GET(passwordPage, page(passwordHTML))
-	s.echo.GET("/", s.front)
-}
-
 // Where links lead. The code stands behind #, so that it is in nobody's log: browsers keep that part to themselves.
 const (
 	signInPage   = "/signin"
@@ -62,16 +55,6 @@ func page(html string) echo.HandlerFunc {
 		return c.HTML(http.StatusOK, html)
 	}
 }
-
-const frontPage = `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>VibeFlow</title><style>:root{color-scheme:light dark}body{font:16px/1.5 system-ui;max-width:40rem;margin:4rem auto;padding:0 1rem}code{background:#8882;padding:.1em .3em;border-radius:4px}</style>
-<h1>VibeFlow is running</h1>
-<p>Fine-tune, evaluate and deploy language models that survive anything that happens to this machine.</p>
-<ul><li><a href="/temporal/">Every run, in Temporal's own UI</a> (sign in with <code>vibeflow open</code>)</li>
-<li><a href="/api/openapi.yaml">The API</a></li></ul>
-<p>Start with <code>vibeflow demo</code>, or <code>vibeflow run FILE</code> with data of your own.</p></html>`
-
-func (s *Server) front(c *echo.Context) error { return c.HTML(http.StatusOK, frontPage) }
 
 // temporalUI puts Temporal's UI behind the owner's sign-in; the proxy adds the secret that Temporal asks for.
 func (s *Server) temporalUI() {

@@ -28,6 +28,7 @@ import (
 	"github.com/vibeflow/vibeflow/internal/store"
 	"github.com/vibeflow/vibeflow/internal/supervise"
 	"github.com/vibeflow/vibeflow/internal/temporalclient"
+	"github.com/vibeflow/vibeflow/ui"
 	"github.com/vibeflow/vibeflow/workers"
 )
 
@@ -290,7 +291,7 @@ func (p *serverProcess) api(control *activities.Control, temporal *temporalLink)
 	return api.New(api.Options{
 		Store: p.store, Artifacts: p.blobs, Gateway: door, CLIToken: cliToken, SigningKey: signing,
 		Advise: control.Recommend, Draft: control.Draft, Host: p.host(), TemporalUI: temporal.ui, TemporalToken: temporalToken, TemporalReady: temporal.ready,
-		DataRoot: p.dir.Root(), Version: version(), Hosts: p.flags.hosts, Logger: p.log,
+		DataRoot: p.dir.Root(), Version: version(), App: ui.Files(), Hosts: p.flags.hosts, Logger: p.log,
 		Origins: p.flags.origins, TrustedProxies: p.flags.trusted, Limits: p.flags.limits(),
 		Exposed: !onLoopback(p.flags.listen) || len(p.flags.hosts) > 0,
 	})

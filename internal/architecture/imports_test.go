@@ -11,7 +11,7 @@ import (
 const module = "github.com/vibeflow/vibeflow/"
 
 // layers are the folders in import order: a package may import its own layer and those before it.
-var layers = []string{"contract", "internal", "workflows", "activities", "workers", "api", "cmd"}
+var layers = []string{"contract", "ui", "internal", "workflows", "activities", "workers", "api", "cmd"}
 
 // allowed are the exceptions, each with its reason.
 var allowed = map[string]string{

@@ -1,0 +1,36 @@
+// Lays the export out as the Go server embeds it: ui/dist, with .br and .gz beside each file that gains from it.
+import { cp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { extname, join } from "node:path";
+import { promisify } from "node:util";
+import { brotliCompress, constants, gzip } from "node:zlib";
+
+const from = "out";
+const to = "dist";
+const compressible = new Set([".html", ".js", ".css", ".txt", ".json", ".svg", ".webmanifest", ".map"]);
+const smallest = 512;
+
+await empty(to);
+await cp(from, to, { recursive: true });
+await rm(from, { recursive: true });
+await Promise.all((await files(to)).filter((path) => compressible.has(extname(path))).map(compress));
+
+/** Removes all but the committed README. */
+async function empty(folder) {
+  for (const name of await readdir(folder)) {
+    if (name !== "README.md") await rm(join(folder, name), { recursive: true });
+  }
+}
+
+async function files(folder) {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+}
+
+async function compress(path) {
+  if ((await stat(path)).size < smallest) return;
+  const raw = await readFile(path);
+  const brotli = await promisify(brotliCompress)(raw, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } });
+  const gz = await promisify(gzip)(raw, { level: 9 });
+  if (brotli.length < raw.length) await writeFile(`${path}.br`, brotli);
+  if (gz.length < raw.length) await writeFile(`${path}.gz`, gz);
+}

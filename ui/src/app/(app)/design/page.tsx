@@ -1,0 +1,5 @@
+import { Design } from "@/features/design/Design";
+
+export default function DesignPage() {
+  return <Design />;
+}

@@ -1,0 +1,5 @@
+import { ProjectList } from "@/features/projects/ProjectList";
+
+export default function ProjectsPage() {
+  return <ProjectList />;
+}

@@ -1,0 +1,5 @@
+import { Login } from "@/features/account/Login";
+
+export default function Page() {
+  return <Login />;
+}

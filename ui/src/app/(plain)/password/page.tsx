@@ -1,0 +1,5 @@
+import { ChoosePassword } from "@/features/account/Register";
+
+export default function Page() {
+  return <ChoosePassword />;
+}

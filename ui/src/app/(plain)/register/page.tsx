@@ -1,0 +1,5 @@
+import { Register } from "@/features/account/Register";
+
+export default function Page() {
+  return <Register />;
+}

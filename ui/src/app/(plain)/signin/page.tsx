@@ -1,0 +1,5 @@
+import { Redeem } from "@/features/account/Login";
+
+export default function Page() {
+  return <Redeem />;
+}

@@ -1,0 +1,5 @@
+import { Welcome } from "@/features/account/Register";
+
+export default function Page() {
+  return <Welcome />;
+}

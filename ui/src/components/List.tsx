@@ -1,0 +1,45 @@
+import Link from "next/link";
+import type { ReactNode } from "react";
+import { cx } from "./cx";
+
+/** Rows that each lead somewhere. On a phone a row's parts stand under each other. */
+export function List({ label, children }: { label: string; children: ReactNode }) {
+  return (
+    <ul aria-label={label} className="divide-y divide-line">
+      {children}
+    </ul>
+  );
+}
+
+type RowProps = {
+  href: string;
+  title: ReactNode;
+  /** Under the title. */
+  note?: ReactNode;
+  /** To the right: a status, numbers. */
+  children?: ReactNode;
+  /** Buttons of the row's own. */
+  actions?: ReactNode;
+  className?: string;
+};
+
+export function Row({ href, title, note, children, actions, className }: RowProps) {
+  return (
+    <li className={cx("relative flex items-center gap-x-4 px-4 hover:bg-sunken/60 sm:px-5", className)}>
+      <div className="flex min-h-14 min-w-0 flex-1 flex-col gap-x-6 gap-y-1 py-2.5 sm:flex-row sm:items-center">
+        <div className="min-w-0 flex-1">
+          <Link
+            href={href}
+            prefetch={false}
+            className="block truncate font-medium outline-offset-[-2px] after:absolute after:inset-0 hover:text-accent-ink focus-visible:outline-none focus-visible:after:outline-2 focus-visible:after:outline-accent-ink focus-visible:after:outline-offset-[-2px]"
+          >
+            {title}
+          </Link>
+          {note && <div className="truncate text-ink-3 text-sm">{note}</div>}
+        </div>
+        {children && <div className="flex flex-wrap items-center gap-x-4 gap-y-1 sm:justify-end">{children}</div>}
+      </div>
+      {actions && <div className="relative z-10 flex items-center gap-1">{actions}</div>}
+    </li>
+  );
+}

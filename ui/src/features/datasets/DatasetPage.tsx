@@ -1,0 +1,121 @@
+"use client";
+
+import { ArrowRight, SlidersHorizontal } from "lucide-react";
+import { useState } from "react";
+import { ButtonLink } from "@/components/Button";
+import { Card } from "@/components/Card";
+import { Id } from "@/components/Code";
+import { ErrorNotice, RunErrorNotice } from "@/components/Notice";
+import { Page } from "@/components/Page";
+import { Progress } from "@/components/Progress";
+import { isMoving, StatusBadge } from "@/components/Status";
+import { Tabs } from "@/components/Tabs";
+import { PageSkeleton } from "@/features/shell/ById";
+import { bytes, count, moment } from "@/lib/format";
+import { Processing } from "./Processing";
+import { ProfileView } from "./ProfileView";
+import { type Dataset, formats, profileOf, useDataset } from "./queries";
+import { Rows } from "./Rows";
+
+const parent = { href: "/datasets", label: "Datasets" };
+
+export function DatasetPage({ id }: { id: string }) {
+  const query = useDataset(id);
+  if (query.error && !query.data) {
+    return (
+      <Page title="Dataset" parent={parent}>
+        <ErrorNotice error={query.error} onRetry={() => query.refetch()} />
+      </Page>
+    );
+  }
+  if (!query.data) return <PageSkeleton />;
+  return <Loaded dataset={query.data} />;
+}
+
+function Loaded({ dataset }: { dataset: Dataset }) {
+  const profile = profileOf(dataset);
+  const [tab, setTab] = useState(dataset.status === "failed" && !profile ? "processing" : "profile");
+  const ready = dataset.status === "ready";
+  return (
+    <Page
+      title={dataset.name}
+      parent={parent}
+      aside={<StatusBadge status={dataset.status} label={dataset.status === "running" ? "Reading" : undefined} />}
+      note={
+        <span className="flex flex-wrap items-center gap-x-3 gap-y-1 text-ink-3 text-sm">
+          {dataset.format && <span>{formats[dataset.format] ?? dataset.format}</span>}
+          <span>{bytes(dataset.size)}</span>
+          <span>{moment(dataset.created_at)}</span>
+          <Id id={dataset.id} />
+        </span>
+      }
+      actions={
+        ready && (
+          <>
+            <ButtonLink
+              href={`/train?dataset=${dataset.id}`}
+              icon={<SlidersHorizontal aria-hidden className="size-4" />}
+            >
+              Configure a training
+            </ButtonLink>
+            <ButtonLink
+              href={`/new?dataset=${dataset.id}`}
+              variant="primary"
+              icon={<ArrowRight aria-hidden className="size-4" />}
+            >
+              Make a model
+            </ButtonLink>
+          </>
+        )
+      }
+    >
+      <div className="grid gap-5">
+        {dataset.status === "failed" && (
+          <RunErrorNotice error={dataset.error} title="This file cannot be used as it is" />
+        )}
+        {isMoving(dataset.status) && <Reading dataset={dataset} />}
+        <Tabs
+          label="Dataset"
+          value={tab}
+          onChange={setTab}
+          tabs={[
+            {
+              value: "profile",
+              label: "Profile",
+              content: profile ? (
+                <ProfileView dataset={dataset} profile={profile} />
+              ) : (
+                <p className="text-ink-3">
+                  {isMoving(dataset.status) ? "The profile comes once every row was read." : "There is no profile."}
+                </p>
+              ),
+            },
+            { value: "rows", label: "Rows", content: <Rows dataset={dataset} /> },
+            {
+              value: "processing",
+              label: "Columns and split",
+              content: <Processing key={dataset.updated_at} dataset={dataset} profile={profile} />,
+            },
+          ]}
+        />
+      </div>
+    </Page>
+  );
+}
+
+function Reading({ dataset }: { dataset: Dataset }) {
+  const { phase, done = 0, total = 0 } = dataset.progress ?? {};
+  return (
+    <Card>
+      <p className="mb-2 flex justify-between gap-4">
+        <span className="font-medium">{phase || "Waiting to be read"}</span>
+        {total > 0 && (
+          <span className="tabular text-ink-3">
+            {count(done)} of {count(total)}
+          </span>
+        )}
+      </p>
+      <Progress value={total > 0 ? done / total : undefined} label="Reading" />
+    </Card>
+  );
+}

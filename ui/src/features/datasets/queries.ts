@@ -1,0 +1,37 @@
+import { useProjectId } from "@/features/projects/current";
+import { $api, type Schemas } from "@/lib/api/client";
+import { pollList, pollOne } from "@/lib/poll";
+import type { Profile } from "./profile";
+
+export type Dataset = Schemas["Dataset"];
+export type ProcessOptions = Schemas["ProcessOptions"];
+
+export const useDatasets = (limit = 100) =>
+  $api.useQuery(
+    "get",
+    "/api/datasets",
+    { params: { query: { limit, project_id: useProjectId() } } },
+    { refetchInterval: pollList },
+  );
+
+export const useDataset = (id: string) =>
+  $api.useQuery(
+    "get",
+    "/api/datasets/{id}",
+    { params: { path: { id } } },
+    { refetchInterval: pollOne, enabled: id !== "" },
+  );
+
+export const profileOf = (dataset: Dataset) =>
+  dataset.profile && "rows" in dataset.profile ? (dataset.profile as Profile) : undefined;
+
+export const datasetHref = (id: string) => `/dataset?id=${id}`;
+
+export const formats: Record<string, string> = {
+  messages: "Chat messages",
+  sharegpt: "ShareGPT conversations",
+  alpaca: "Instructions",
+  prompt_completion: "Prompts and completions",
+  preference: "Preference pairs",
+  text: "Plain text",
+};

@@ -1,0 +1,204 @@
+"use client";
+
+import { useState } from "react";
+import { Card, Facts, Stat, Stats } from "@/components/Card";
+import { Id } from "@/components/Code";
+import { LiveNote } from "@/components/LiveNote";
+import { ErrorNotice, Notice, RunErrorNotice } from "@/components/Notice";
+import { Page } from "@/components/Page";
+import { Progress } from "@/components/Progress";
+import { isMoving, StatusBadge } from "@/components/Status";
+import { Tabs } from "@/components/Tabs";
+import { datasetHref } from "@/features/datasets/queries";
+import { modelHref } from "@/features/models/queries";
+import { pipelineHref } from "@/features/pipelines/queries";
+import { PageSkeleton } from "@/features/shell/ById";
+import { ago, bytes, count, duration, durationRange, measure, moment, share, shortCount } from "@/lib/format";
+import { Checkpoints } from "./Checkpoints";
+import { JobActions } from "./JobActions";
+import { Logs } from "./Logs";
+import { LossCharts } from "./LossCharts";
+import { type Job, progressOf } from "./queries";
+import { settings, shown, valueAt } from "./settings";
+import { useMonitor } from "./useMonitor";
+
+const parent = { href: "/jobs", label: "Training" };
+
+export function JobPage({ id }: { id: string }) {
+  const monitor = useMonitor(id);
+  const [tab, setTab] = useState("overview");
+  const job = monitor.job.data;
+  if (!job) {
+    if (!monitor.job.error) return <PageSkeleton />;
+    return (
+      <Page title="Training" parent={parent}>
+        <ErrorNotice error={monitor.job.error} onRetry={() => monitor.job.refetch()} />
+      </Page>
+    );
+  }
+  const progress = progressOf(job);
+  return (
+    <Page
+      title={job.name || "Training"}
+      tabTitle={
+        job.status === "running" && progress !== undefined ? `${Math.floor(progress * 100)}% ${job.name}` : undefined
+      }
+      parent={parent}
+      aside={<StatusBadge status={job.status} />}
+      note={<Id id={job.id} />}
+      actions={<JobActions job={job} />}
+    >
+      <div className="grid gap-5">
+        <Headline job={job} live={monitor.live} />
+        <Troubles job={job} />
+        <Tabs
+          label="Training"
+          value={tab}
+          onChange={setTab}
+          tabs={[
+            {
+              value: "overview",
+              label: "Overview",
+              content: (
+                <div className="grid gap-5">
+                  {monitor.history.error ? (
+                    <ErrorNotice
+                      error={monitor.history.error}
+                      title="The curves could not be read"
+                      onRetry={() => monitor.history.refetch()}
+                    />
+                  ) : (
+                    <LossCharts
+                      jobId={job.id}
+                      curves={monitor.curves}
+                      version={monitor.version}
+                      marks={monitor.marks}
+                    />
+                  )}
+                  <Checkpoints checkpoints={monitor.checkpoints} />
+                </div>
+              ),
+            },
+            { value: "logs", label: "Log", content: <Logs job={job} /> },
+            { value: "config", label: "Configuration", content: <Configuration job={job} /> },
+          ]}
+        />
+      </div>
+    </Page>
+  );
+}
+
+function Headline({ job, live }: { job: Job; live: ReturnType<typeof useMonitor>["live"] }) {
+  const over = !isMoving(job.status) && job.status !== "paused";
+  return (
+    <Card>
+      <div className="mb-4 flex flex-wrap items-center justify-between gap-x-6">
+        <p className="tabular">
+          <span className="font-semibold text-xl">{job.total_steps > 0 ? share(progressOf(job)) : "–"}</span>
+          <span className="ml-3 text-ink-2">
+            {job.total_steps > 0 ? `step ${count(job.step)} of ${count(job.total_steps)}` : word(job)}
+          </span>
+        </p>
+        {!over && <LiveNote live={live} />}
+      </div>
+      <Progress
+        value={job.total_steps > 0 ? progressOf(job) : over ? 0 : undefined}
+        label="Progress"
+        tone={tone(job.status)}
+        className="mb-5"
+      />
+      <Stats className="lg:grid-cols-6">
+        {over ? <Stat label="Ended" value={ago(job.completed_at)} /> : <Stat label="Time left" value={timeLeft(job)} />}
+        <Stat label="Loss" value={measure(job.loss || undefined)} />
+        <Stat
+          label="Held-out loss"
+          value={measure(job.eval_loss || undefined)}
+          note={job.best_eval_loss ? `best ${measure(job.best_eval_loss)}` : undefined}
+        />
+        <Stat label="Speed" value={job.tokens_per_second ? `${shortCount(job.tokens_per_second)} tok/s` : "–"} />
+        <Stat label="Memory" value={job.memory_bytes ? bytes(job.memory_bytes) : "–"} />
+        <Stat label={over ? "Took" : "Running for"} value={elapsed(job)} />
+      </Stats>
+    </Card>
+  );
+}
+
+function word(job: Job): string {
+  if (job.status === "queued")
+    return job.queue_position ? `number ${job.queue_position} in line for ${job.queue}` : "waiting for a slot";
+  return "getting ready";
+}
+
+function tone(status: string) {
+  if (status === "failed") return "bad";
+  if (status === "completed" || status === "stopped") return "good";
+  return status === "running" ? "accent" : "idle";
+}
+
+/** A range, once there is something to go by; it stands still while the job does. */
+function timeLeft(job: Job): string {
+  const { status, eta_seconds, eta_low_seconds: low, eta_high_seconds: high } = job;
+  if (status !== "running" && status !== "paused") return "–";
+  if (low && high) return durationRange(low, high);
+  if (eta_seconds) return `about ${duration(eta_seconds)}`;
+  return status === "running" ? "estimating …" : "–";
+}
+
+function elapsed(job: Job): string {
+  if (!job.started_at) return "–";
+  const end = job.completed_at ? new Date(job.completed_at).getTime() : Date.now();
+  return duration((end - new Date(job.started_at).getTime()) / 1000);
+}
+
+function Troubles({ job }: { job: Job }) {
+  if (job.status === "paused" && job.error?.message)
+    return <RunErrorNotice error={job.error} title="It paused by itself" />;
+  if (job.status === "failed") return <RunErrorNotice error={job.error} title="The training failed" />;
+  if (job.status === "pausing") return <Notice>It finishes its step, saves and leaves its slot.</Notice>;
+  if (job.status === "stopping") return <Notice>It stops, and a model is made from its last checkpoint.</Notice>;
+  return null;
+}
+
+function Configuration({ job }: { job: Job }) {
+  return (
+    <div className="grid gap-5 lg:grid-cols-2">
+      <Card title="What it does">
+        <Facts items={settings.map((setting) => [setting.label, shown(setting, valueAt(job.config, setting.path))])} />
+      </Card>
+      <Card title="Where">
+        <Facts
+          items={[
+            ["Dataset", <Link key="d" href={datasetHref(job.dataset_id)} text={job.dataset_id} />],
+            ["Base model", <Link key="m" href={modelHref(job.model_id)} text={job.model_id} />],
+            [
+              "Made",
+              job.tuned_model_id ? (
+                <Link key="t" href={modelHref(job.tuned_model_id)} text={job.tuned_model_id} />
+              ) : (
+                "–"
+              ),
+            ],
+            [
+              "Pipeline",
+              job.pipeline_id ? <Link key="p" href={pipelineHref(job.pipeline_id)} text={job.pipeline_id} /> : "–",
+            ],
+            ["Queue", job.queue ?? "–"],
+            ["Worker", job.worker ?? "–"],
+            ["Device", [job.device, job.precision].filter(Boolean).join(", ") || "–"],
+            ["Launches", count(job.epoch)],
+            ["Started", moment(job.started_at)],
+            ["Ended", moment(job.completed_at)],
+          ]}
+        />
+      </Card>
+    </div>
+  );
+}
+
+function Link({ href, text }: { href: string; text: string }) {
+  return (
+    <a href={href} className="break-all text-accent-ink hover:underline">
+      {text}
+    </a>
+  );
+}

@@ -1,0 +1,32 @@
+import { Row } from "@/components/List";
+import { Progress } from "@/components/Progress";
+import { isMoving, StatusBadge } from "@/components/Status";
+import { ago, duration, measure } from "@/lib/format";
+import { type Job, jobHref, progressOf } from "./queries";
+
+export function JobRow({ job }: { job: Job }) {
+  const unfinished = isMoving(job.status) || job.status === "paused";
+  return (
+    <Row href={jobHref(job.id)} title={job.name || job.id} note={`${job.model_id} · ${ago(job.created_at)}`}>
+      {unfinished && job.total_steps > 0 && (
+        <span className="flex items-center gap-3">
+          <Progress
+            value={progressOf(job)}
+            label={`Progress of ${job.name}`}
+            tone={job.status === "paused" ? "idle" : "accent"}
+            className="w-24"
+          />
+          <span className="tabular text-ink-3 text-sm">
+            {job.step}/{job.total_steps}
+            {job.status === "running" && job.eta_seconds ? ` · ${duration(job.eta_seconds)} left` : ""}
+          </span>
+        </span>
+      )}
+      {job.status === "queued" && job.queue_position ? (
+        <span className="text-ink-3 text-sm">no. {job.queue_position} in line</span>
+      ) : null}
+      {!unfinished && job.loss ? <span className="tabular text-ink-3 text-sm">loss {measure(job.loss)}</span> : null}
+      <StatusBadge status={job.status} />
+    </Row>
+  );
+}

@@ -1,0 +1,124 @@
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useRef, useState } from "react";
+import { isMoving } from "@/components/Status";
+import { $api, api, type Schemas } from "@/lib/api/client";
+import { type LiveEvent, webSocket } from "@/lib/live/follow";
+import { useLive } from "@/lib/live/useLive";
+import { Curves, type MetricPoint } from "./curves";
+import type { Mark } from "./LossCharts";
+import type { Job } from "./queries";
+
+type Checkpoint = Schemas["CheckpointCommitted"];
+
+const metricPoints = 5_000;
+/** The eye does not tell more drawings a second from these, and a long curve takes a frame to draw. */
+const betweenDrawings = 100;
+
+/** A job with its curves: what there was, and from then on each event as it comes, without a gap. */
+export function useMonitor(id: string) {
+  const client = useQueryClient();
+  const key = $api.queryOptions("get", "/api/training/{id}", { params: { path: { id } } }).queryKey;
+  const job = $api.useQuery("get", "/api/training/{id}", { params: { path: { id } } }, { refetchInterval: 15_000 });
+  const curves = useRef(new Curves());
+  const [version, setVersion] = useState(0);
+  const [checkpoints, setCheckpoints] = useState<Checkpoint[]>([]);
+  const drawing = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const changed = () => {
+    drawing.current ??= setTimeout(() => {
+      drawing.current = undefined;
+      setVersion((n) => n + 1);
+    }, betweenDrawings);
+  };
+
+  const history = useQuery({
+    queryKey: ["metrics", id],
+    // The points are kept in curves, which live as long as the page.
+    gcTime: 0,
+    staleTime: Number.POSITIVE_INFINITY,
+    queryFn: async ({ signal }) => {
+      const params = { path: { id }, query: { max_points: metricPoints } };
+      const { data } = await api.GET("/api/training/{id}/metrics", { params, signal });
+      for (const point of data!.points) curves.current.put(point);
+      changed();
+      return data!.points.length;
+    },
+  });
+  const kept = $api.useQuery("get", "/api/training/{id}/checkpoints", { params: { path: { id } } });
+
+  const live = useLive({
+    path: job.data && (isMoving(job.data.status) || job.data.status === "paused") ? `/api/training/${id}` : undefined,
+    after: job.data?.last_seq ?? 0,
+    transport: webSocket,
+    onEvents: (events) => {
+      for (const event of events) take(event);
+      changed();
+    },
+  });
+
+  const take = ({ type, payload }: LiveEvent) => {
+    switch (type) {
+      case "runner.metrics": {
+        const point = payload as StepTold;
+        curves.current.put(point);
+        client.setQueryData<Job>(
+          key,
+          (old) => old && { ...old, ...fresh(point), status: old.status === "queued" ? "running" : old.status },
+        );
+        return;
+      }
+      case "runner.eval_metrics":
+        curves.current.put(payload as MetricPoint);
+        break;
+      case "job.checkpoint_committed":
+        setCheckpoints((all) => [...all, payload as Checkpoint]);
+        break;
+      case "runner.log":
+      case "runner.progress":
+        return;
+    }
+    void client.invalidateQueries({ queryKey: key });
+  };
+
+  const committed = dedupe([...(kept.data?.items ?? []), ...checkpoints]);
+  return {
+    job,
+    live,
+    history,
+    curves: curves.current,
+    version,
+    checkpoints: committed,
+    marks: committed.map(({ step, name }): Mark => ({ at: step, label: name })),
+  };
+}
+
+/** runner.metrics, of docs/runner-protocol.md: a step, and what it says of the job. */
+type StepTold = MetricPoint & Pick<Job, "eta_seconds" | "eta_low_seconds" | "eta_high_seconds" | "memory_bytes">;
+
+function fresh(told: StepTold): Partial<Job> {
+  const {
+    step,
+    loss,
+    learning_rate,
+    grad_norm,
+    tokens_per_second,
+    eta_seconds,
+    eta_low_seconds,
+    eta_high_seconds,
+    memory_bytes,
+  } = told;
+  return {
+    step,
+    loss,
+    learning_rate,
+    grad_norm,
+    tokens_per_second,
+    eta_seconds,
+    eta_low_seconds,
+    eta_high_seconds,
+    memory_bytes,
+  };
+}
+
+function dedupe(all: Checkpoint[]): Checkpoint[] {
+  return [...new Map(all.map((c) => [c.name, c])).values()].toSorted((a, b) => a.step - b.step);
+}

@@ -1,0 +1,36 @@
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { useEffect, useState } from "react";
+import { api, type Schemas } from "@/lib/api/client";
+import { overridesOf, type Values } from "./settings";
+
+export type Recommendation = Schemas["Recommendation"];
+
+const typingPause = 350;
+
+/** What the server proposes around the user's choices, asked for once the user has stopped typing. */
+export function useRecommendation(datasetId: string, modelId: string, values: Values) {
+  const settled = useSettled(values, typingPause);
+  const query = useQuery({
+    queryKey: ["recommendation", datasetId, modelId, settled],
+    enabled: datasetId !== "",
+    placeholderData: keepPreviousData,
+    staleTime: 60_000,
+    queryFn: async ({ signal }) => {
+      const { data } = await api.POST("/api/training/recommend", {
+        body: { dataset_id: datasetId, model_id: modelId || undefined, config: overridesOf(settled) },
+        signal,
+      });
+      return data!;
+    },
+  });
+  return { ...query, settling: settled !== values || query.isFetching };
+}
+
+function useSettled<T>(value: T, pause: number): T {
+  const [settled, setSettled] = useState(value);
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(value), pause);
+    return () => clearTimeout(timer);
+  }, [value, pause]);
+  return settled;
+}

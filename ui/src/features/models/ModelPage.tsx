@@ -1,0 +1,221 @@
+"use client";
+
+import { MessagesSquare, Scale, SlidersHorizontal } from "lucide-react";
+import { useRouter } from "next/navigation";
+import { Badge } from "@/components/Badge";
+import { Button, ButtonLink } from "@/components/Button";
+import { Card, Facts } from "@/components/Card";
+import { Id } from "@/components/Code";
+import { List, Row } from "@/components/List";
+import { ErrorNotice } from "@/components/Notice";
+import { Page } from "@/components/Page";
+import { StatusBadge } from "@/components/Status";
+import { toast } from "@/components/Toasts";
+import { deploymentHref, useDeployments } from "@/features/deployments/queries";
+import { evaluationHref, useEvaluations } from "@/features/evaluations/queries";
+import { Verdict } from "@/features/evaluations/Verdict";
+import { PageSkeleton } from "@/features/shell/ById";
+import { $api } from "@/lib/api/client";
+import { ago, bytes, count, moment, shortCount } from "@/lib/format";
+import { Exports } from "./Exports";
+import { type Model, modelHref, useModel } from "./queries";
+
+const parent = { href: "/models", label: "Models" };
+
+export function ModelPage({ id }: { id: string }) {
+  const query = useModel(id);
+  if (query.error && !query.data) {
+    return (
+      <Page title="Model" parent={parent}>
+        <ErrorNotice error={query.error} onRetry={() => query.refetch()} />
+      </Page>
+    );
+  }
+  if (!query.data) return <PageSkeleton />;
+  const model = query.data;
+  return (
+    <Page
+      title={model.name}
+      parent={parent}
+      aside={
+        <Badge tone={model.kind === "tuned" ? "accent" : "neutral"}>{model.kind === "tuned" ? "tuned" : "base"}</Badge>
+      }
+      note={model.description || <Id id={model.id} />}
+      actions={<Actions model={model} />}
+    >
+      <div className="grid gap-5 lg:grid-cols-[1fr_20rem]">
+        <div className="grid min-w-0 content-start gap-5">
+          {model.kind === "tuned" ? (
+            <>
+              <Evaluations model={model} />
+              <Exports model={model} />
+            </>
+          ) : (
+            <Card title="What it is">
+              <BaseFacts model={model} />
+            </Card>
+          )}
+        </div>
+        <div className="grid min-w-0 content-start gap-5">
+          {model.kind === "tuned" && (
+            <Card title="Where it comes from">
+              <TunedFacts model={model} />
+            </Card>
+          )}
+          <Deployments model={model} />
+        </div>
+      </div>
+    </Page>
+  );
+}
+
+function Actions({ model }: { model: Model }) {
+  const router = useRouter();
+  const deploy = $api.useMutation("post", "/api/deployments");
+  const evaluate = $api.useMutation("post", "/api/evaluation/start");
+  if (model.kind === "base") {
+    return (
+      <ButtonLink
+        href={`/train?model=${encodeURIComponent(model.id)}`}
+        variant="primary"
+        icon={<SlidersHorizontal aria-hidden className="size-4" />}
+      >
+        Train it
+      </ButtonLink>
+    );
+  }
+  const body = { model_id: model.id };
+  return (
+    <>
+      <Button
+        icon={<Scale aria-hidden className="size-4" />}
+        busy={evaluate.isPending}
+        onClick={() =>
+          evaluate.mutate(
+            { body },
+            {
+              onSuccess: ({ id }) => router.push(evaluationHref(id)),
+              onError: (e) => toast.bad("The evaluation was not started", e),
+            },
+          )
+        }
+      >
+        Evaluate
+      </Button>
+      <Button
+        variant="primary"
+        icon={<MessagesSquare aria-hidden className="size-4" />}
+        busy={deploy.isPending}
+        onClick={() =>
+          deploy.mutate(
+            { body },
+            {
+              onSuccess: ({ id }) => router.push(deploymentHref(id)),
+              onError: (e) => toast.bad("The model was not deployed", e),
+            },
+          )
+        }
+      >
+        Deploy
+      </Button>
+    </>
+  );
+}
+
+function TunedFacts({ model }: { model: Model }) {
+  return (
+    <Facts
+      items={[
+        [
+          "Base",
+          model.base_model_id ? (
+            <a key="b" className="text-accent-ink hover:underline" href={modelHref(model.base_model_id)}>
+              {model.base_model_id}
+            </a>
+          ) : (
+            "–"
+          ),
+        ],
+        ["Method", model.method ?? "–"],
+        [
+          "Training",
+          model.job_id ? (
+            <a key="j" className="break-all text-accent-ink hover:underline" href={`/job?id=${model.job_id}`}>
+              {model.job_id}
+            </a>
+          ) : (
+            "–"
+          ),
+        ],
+        ["Size", bytes(model.size)],
+        ["Made", moment(model.created_at)],
+        ["Id", <Id key="id" id={model.id} />],
+      ]}
+    />
+  );
+}
+
+function BaseFacts({ model }: { model: Model }) {
+  return (
+    <Facts
+      items={[
+        ["Parameters", model.parameters ? shortCount(model.parameters) : "–"],
+        ["Context", model.context_length ? `${count(model.context_length)} tokens` : "–"],
+        ["Licence", model.license || "–"],
+        ["Comes from", model.source ?? "–"],
+        ["Revision", model.revision || "–"],
+        ["Access", model.gated ? "Gated: accept its licence on the Hub, and set a token" : "Open"],
+        ["Id", <Id key="id" id={model.id} />],
+      ]}
+    />
+  );
+}
+
+function Evaluations({ model }: { model: Model }) {
+  const evaluations = useEvaluations();
+  const own = evaluations.data?.items.filter(({ model_id }) => model_id === model.id) ?? [];
+  return (
+    <Card title="How good it is" flush>
+      {own.length === 0 ? (
+        <p className="px-4 pb-4 text-ink-3 sm:px-5">It has not been compared with its base yet.</p>
+      ) : (
+        <List label="Evaluations">
+          {own.map((evaluation) => (
+            <Row
+              key={evaluation.id}
+              href={evaluationHref(evaluation.id)}
+              title={ago(evaluation.created_at)}
+              note={evaluation.dataset_id}
+            >
+              {evaluation.status === "completed" ? (
+                <Verdict verdict={evaluation.result?.verdict} />
+              ) : (
+                <StatusBadge status={evaluation.status} />
+              )}
+            </Row>
+          ))}
+        </List>
+      )}
+    </Card>
+  );
+}
+
+function Deployments({ model }: { model: Model }) {
+  const deployments = useDeployments();
+  const own = deployments.data?.items.filter(({ model_id }) => model_id === model.id) ?? [];
+  return (
+    <Card title="Deployments" flush>
+      {own.length === 0 ? (
+        <p className="px-4 pb-4 text-ink-3 sm:px-5">It is not served.</p>
+      ) : (
+        <List label="Deployments">
+          {own.map((d) => (
+            <Row key={d.id} href={deploymentHref(d.id)} title={ago(d.created_at)} note={d.device}>
+              <StatusBadge status={d.status} />
+            </Row>
+          ))}
+        </List>
+      )}
+    </Card>
+  );
+}

@@ -1,0 +1,18 @@
+import { useProjectId } from "@/features/projects/current";
+import { $api, type Schemas } from "@/lib/api/client";
+
+export type Model = Schemas["Model"];
+
+export const useModels = (kind?: Model["kind"], limit = 200) =>
+  $api.useQuery("get", "/api/models", { params: { query: { kind, limit, project_id: useProjectId() } } });
+
+export const useModel = (id: string) =>
+  $api.useQuery("get", "/api/models/{id}", { params: { path: { id } } }, { enabled: id !== "" });
+
+/** What to call models by their ids; an id that no list has yet is its own name. */
+export function useModelNames(): (id: string) => string {
+  const models = useModels().data?.items;
+  return (id) => models?.find((model) => model.id === id)?.name ?? id;
+}
+
+export const modelHref = (id: string) => `/model?id=${encodeURIComponent(id)}`;

@@ -1,0 +1,290 @@
+"use client";
+
+import { useQueryClient } from "@tanstack/react-query";
+import { Ban, RotateCcw } from "lucide-react";
+import { type ReactNode, useState } from "react";
+import { Button, ButtonLink } from "@/components/Button";
+import { Card } from "@/components/Card";
+import { Id } from "@/components/Code";
+import { Confirm } from "@/components/Dialog";
+import { LiveNote } from "@/components/LiveNote";
+import { ErrorNotice, RunErrorNotice } from "@/components/Notice";
+import { Page } from "@/components/Page";
+import { Progress } from "@/components/Progress";
+import { isMoving, StatusBadge } from "@/components/Status";
+import { toast } from "@/components/Toasts";
+import { datasetHref, useDataset } from "@/features/datasets/queries";
+import { deploymentHref, useDeployment } from "@/features/deployments/queries";
+import { Interval } from "@/features/evaluations/Interval";
+import { evaluationHref, useEvaluation } from "@/features/evaluations/queries";
+import { Verdict } from "@/features/evaluations/Verdict";
+import { JobActions } from "@/features/jobs/JobActions";
+import { jobHref, progressOf } from "@/features/jobs/queries";
+import { modelHref } from "@/features/models/queries";
+import { PageSkeleton } from "@/features/shell/ById";
+import { $api } from "@/lib/api/client";
+import { count, duration, measure, moment, plural } from "@/lib/format";
+import { useLive } from "@/lib/live/useLive";
+import { pollOne } from "@/lib/poll";
+import { Proposal } from "./Proposal";
+import { type Pipeline, usePipeline } from "./queries";
+import { StageLine } from "./StageLine";
+import { type StageName, shownStages, stageTitles } from "./stages";
+
+const parent = { href: "/pipelines", label: "Pipelines" };
+
+export function PipelinePage({ id }: { id: string }) {
+  const query = usePipeline(id);
+  const client = useQueryClient();
+  const open =
+    query.data !== undefined && (isMoving(query.data.status) || query.data.status === "awaiting_confirmation");
+  const live = useLive({
+    path: open ? `/api/pipelines/${id}` : undefined,
+    after: query.data?.last_seq ?? 0,
+    onEvents: () => client.invalidateQueries(),
+  });
+  if (query.error && !query.data) {
+    return (
+      <Page title="Pipeline" parent={parent}>
+        <ErrorNotice error={query.error} onRetry={() => query.refetch()} />
+      </Page>
+    );
+  }
+  if (!query.data) return <PageSkeleton />;
+  return <Loaded pipeline={query.data} live={open ? <LiveNote live={live} /> : null} />;
+}
+
+function Loaded({ pipeline, live }: { pipeline: Pipeline; live: ReactNode }) {
+  const [chosen, setChosen] = useState<string>();
+  const stages = shownStages(pipeline);
+  const reached = stages.filter(({ stage }) => stage !== undefined);
+  const current =
+    pipeline.status === "awaiting_confirmation"
+      ? "confirm"
+      : (reached.findLast(({ status }) => status !== "completed") ?? reached.at(-1))?.name;
+  const selected = (chosen ?? current ?? "analyze") as StageName;
+  return (
+    <Page
+      title={pipeline.name || "Pipeline"}
+      parent={parent}
+      aside={<StatusBadge status={pipeline.status} />}
+      note={
+        <span className="flex flex-wrap items-center gap-x-3 text-ink-3 text-sm">
+          <span>{moment(pipeline.created_at)}</span>
+          <Id id={pipeline.id} />
+        </span>
+      }
+      actions={<Actions pipeline={pipeline} live={live} />}
+    >
+      <div className="grid gap-5">
+        <Card flush className="overflow-hidden">
+          <div className="px-1 pb-2">
+            <StageLine pipeline={pipeline} selected={selected} onSelect={setChosen} />
+          </div>
+        </Card>
+        {pipeline.status === "failed" && <Failed pipeline={pipeline} />}
+        <StagePanel name={selected} pipeline={pipeline} />
+      </div>
+    </Page>
+  );
+}
+
+function Actions({ pipeline, live }: { pipeline: Pipeline; live: ReactNode }) {
+  const [asking, setAsking] = useState(false);
+  const cancel = $api.useMutation("post", "/api/pipelines/{id}/cancel");
+  const open = ["queued", "running", "awaiting_confirmation"].includes(pipeline.status);
+  return (
+    <>
+      {live}
+      {open && (
+        <Button icon={<Ban aria-hidden className="size-4" />} onClick={() => setAsking(true)}>
+          Cancel
+        </Button>
+      )}
+      {pipeline.status === "completed" && pipeline.deployment_id && (
+        <ButtonLink href={deploymentHref(pipeline.deployment_id)} variant="primary">
+          Talk to it
+        </ButtonLink>
+      )}
+      <Confirm
+        open={asking}
+        onClose={() => setAsking(false)}
+        title={`Cancel ${pipeline.name || "this pipeline"}?`}
+        action="Cancel it"
+        cancel="Let it go on"
+        danger
+        busy={cancel.isPending}
+        onConfirm={() =>
+          cancel.mutate(
+            { params: { path: { id: pipeline.id } } },
+            { onSuccess: () => setAsking(false), onError: (e) => toast.bad("It was not cancelled", e) },
+          )
+        }
+      >
+        What it is doing ends, and a training that is under way is lost. The dataset, and stages that are done, stay.
+      </Confirm>
+    </>
+  );
+}
+
+function Failed({ pipeline }: { pipeline: Pipeline }) {
+  const retry = $api.useMutation("post", "/api/pipelines/{id}/retry");
+  const failed = pipeline.stages.findLast(({ status }) => status === "failed");
+  const stage = failed ? stageTitles[failed.stage as StageName].toLowerCase() : "last";
+  return (
+    <RunErrorNotice
+      error={pipeline.error ?? failed?.error}
+      title={`The ${stage} stage failed`}
+      actions={
+        <Button
+          size="sm"
+          icon={<RotateCcw aria-hidden className="size-4" />}
+          busy={retry.isPending}
+          onClick={() =>
+            retry.mutate(
+              { params: { path: { id: pipeline.id } } },
+              { onError: (e) => toast.bad("It was not tried again", e) },
+            )
+          }
+        >
+          Try that stage again
+        </Button>
+      }
+    />
+  );
+}
+
+function StagePanel({ name, pipeline }: { name: StageName; pipeline: Pipeline }) {
+  switch (name) {
+    case "analyze":
+      return <Analyze id={pipeline.dataset_id ?? ""} />;
+    case "recommend":
+    case "confirm":
+      return <Proposal pipeline={pipeline} />;
+    case "train":
+      return <Train id={pipeline.job_id ?? ""} />;
+    case "evaluate":
+      return <Evaluate id={pipeline.evaluation_id ?? ""} />;
+    case "deploy":
+      return <Deploy id={pipeline.deployment_id ?? ""} />;
+  }
+}
+
+function Analyze({ id }: { id: string }) {
+  const { data: dataset } = useDataset(id);
+  const { phase, done = 0, total = 0 } = dataset?.progress ?? {};
+  return (
+    <Card
+      title="Your data"
+      actions={
+        <ButtonLink href={datasetHref(id)} size="sm">
+          Look at it
+        </ButtonLink>
+      }
+    >
+      {!dataset ? (
+        <div className="h-12" />
+      ) : isMoving(dataset.status) ? (
+        <>
+          <p className="mb-2">{phase || "Waiting to be read"}</p>
+          <Progress value={total > 0 ? done / total : undefined} label="Reading" />
+        </>
+      ) : (
+        <p className="text-ink-2">
+          <strong className="text-ink">{dataset.name}</strong> has {plural(dataset.rows ?? 0, "row")}:{" "}
+          {count(dataset.train_rows)} to train on, {count(dataset.eval_rows)} held out.
+        </p>
+      )}
+    </Card>
+  );
+}
+
+function Train({ id }: { id: string }) {
+  const { data: job } = $api.useQuery(
+    "get",
+    "/api/training/{id}",
+    { params: { path: { id } } },
+    { enabled: id !== "", refetchInterval: pollOne },
+  );
+  if (!job) return <Card title="Training">It has not begun.</Card>;
+  return (
+    <Card
+      title="Training"
+      actions={
+        <>
+          <JobActions job={job} />
+          <ButtonLink href={jobHref(id)} size="sm">
+            Watch it
+          </ButtonLink>
+        </>
+      }
+    >
+      <div className="mb-3 flex flex-wrap items-center justify-between gap-3">
+        <StatusBadge status={job.status} />
+        <span className="tabular text-ink-2">
+          {job.total_steps > 0 ? `step ${count(job.step)} of ${count(job.total_steps)}` : "getting ready"}
+          {job.loss ? ` · loss ${measure(job.loss)}` : ""}
+          {job.status === "running" && job.eta_seconds ? ` · about ${duration(job.eta_seconds)} left` : ""}
+        </span>
+      </div>
+      <Progress value={job.total_steps > 0 ? progressOf(job) : undefined} label="Progress of the training" />
+    </Card>
+  );
+}
+
+function Evaluate({ id }: { id: string }) {
+  const { data: evaluation } = useEvaluation(id);
+  if (!evaluation) return <Card title="Tuned beside base">It has not begun.</Card>;
+  const { done = 0, total = 0 } = evaluation.progress ?? {};
+  return (
+    <Card
+      title="Tuned beside base"
+      actions={
+        <ButtonLink href={evaluationHref(id)} size="sm">
+          Read the answers
+        </ButtonLink>
+      }
+    >
+      {evaluation.status === "completed" && evaluation.result ? (
+        <div className="grid gap-4">
+          <div>
+            <Verdict verdict={evaluation.result.verdict} />
+          </div>
+          <p className="text-ink-2">{evaluation.result.verdict_text}</p>
+          <Interval result={evaluation.result} />
+        </div>
+      ) : (
+        <Progress value={total > 0 ? done / total : undefined} label="Evaluation" />
+      )}
+    </Card>
+  );
+}
+
+function Deploy({ id }: { id: string }) {
+  const { data: deployment } = useDeployment(id);
+  if (!deployment) return <Card title="Deployment">It has not begun.</Card>;
+  return (
+    <Card
+      title="Deployment"
+      actions={
+        <>
+          <ButtonLink href={modelHref(deployment.model_id)} size="sm">
+            The model
+          </ButtonLink>
+          <ButtonLink href={deploymentHref(id)} size="sm" variant="primary">
+            Talk to it
+          </ButtonLink>
+        </>
+      }
+    >
+      <p className="flex flex-wrap items-center gap-3">
+        <StatusBadge status={deployment.status} />
+        <span className="text-ink-2">
+          {deployment.status === "serving"
+            ? "It answers at /v1, under the name of the model."
+            : "The model is being loaded."}
+        </span>
+      </p>
+    </Card>
+  );
+}

@@ -1,0 +1,85 @@
+"use client";
+
+import { ExternalLink } from "lucide-react";
+import { useRouter, useSearchParams } from "next/navigation";
+import { Async } from "@/components/Async";
+import { Card, Facts } from "@/components/Card";
+import { Page } from "@/components/Page";
+import { Tabs } from "@/components/Tabs";
+import { AccountSettings } from "@/features/account/AccountSettings";
+import { useMe } from "@/features/account/queries";
+import { bytes } from "@/lib/format";
+import { Audit } from "./Audit";
+import { Machines } from "./Machines";
+import { useSystem } from "./queries";
+import { SettingCards } from "./SettingCards";
+import { Users } from "./Users";
+
+export function Settings() {
+  const router = useRouter();
+  const tab = useSearchParams().get("tab") ?? "general";
+  const me = useMe();
+  const owner = me.data?.role === "owner";
+  return (
+    <Page title="Settings">
+      <Tabs
+        label="Settings"
+        value={tab}
+        onChange={(next) =>
+          router.replace(next === "general" ? "/settings" : `/settings?tab=${next}`, { scroll: false })
+        }
+        tabs={[
+          { value: "general", label: "General", content: <SettingCards /> },
+          { value: "account", label: "Account", content: <AccountSettings /> },
+          { value: "machine", label: "Machine", content: <MachineTab /> },
+          ...(owner
+            ? [
+                { value: "users", label: "People", content: <Users /> },
+                { value: "audit", label: "Audit log", content: <Audit /> },
+              ]
+            : []),
+        ]}
+      />
+    </Page>
+  );
+}
+
+function MachineTab() {
+  const system = useSystem();
+  return (
+    <div className="grid gap-5">
+      <Card title="Machines">
+        <Async query={system}>{(data) => <Machines system={data} />}</Async>
+      </Card>
+      {system.data && (
+        <Card title="This installation">
+          <Facts
+            items={[
+              ["Version", system.data.version],
+              ["Data folder", system.data.data_dir ?? "–"],
+              ["Disk free", bytes(system.data.disk_free_bytes)],
+              [
+                "Every run",
+                <a key="t" href="/temporal/" className="inline-flex items-center gap-1 text-accent-ink hover:underline">
+                  in Temporal's own UI <ExternalLink aria-hidden className="size-3.5" />
+                </a>,
+              ],
+              [
+                "The API",
+                <a key="a" href="/api/openapi.yaml" className="text-accent-ink hover:underline">
+                  openapi.yaml
+                </a>,
+              ],
+              [
+                "Components",
+                <a key="d" href="/design" className="text-accent-ink hover:underline">
+                  of this app, on one page
+                </a>,
+              ],
+            ]}
+          />
+        </Card>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,78 @@
+"use client";
+
+import { Menu as MenuIcon, Search, X } from "lucide-react";
+import dynamic from "next/dynamic";
+import { usePathname } from "next/navigation";
+import { type ReactNode, useEffect, useRef, useState } from "react";
+import { IconButton } from "@/components/Button";
+import { ConnectionBanner } from "./ConnectionBanner";
+import { Logo } from "./Logo";
+import { SessionGuard } from "./SessionGuard";
+import { Sidebar } from "./Sidebar";
+import { useShortcuts } from "./useShortcuts";
+
+const Palette = dynamic(() => import("./Palette"), { ssr: false });
+const Help = dynamic(() => import("./Help"), { ssr: false });
+
+/** The frame of every page of the app. */
+export function Shell({ children }: { children: ReactNode }) {
+  const [open, setOpen] = useState<"palette" | "help" | undefined>();
+  useShortcuts({ onPalette: () => setOpen("palette"), onHelp: () => setOpen("help") });
+  const close = () => setOpen(undefined);
+  return (
+    <div className="lg:grid lg:grid-cols-[15rem_1fr]">
+      <a
+        href="#main"
+        className="-translate-y-16 fixed top-2 left-2 z-60 rounded bg-accent px-3 py-2 text-on-accent focus:translate-y-0"
+      >
+        Skip to the content
+      </a>
+      <aside className="sticky top-0 hidden h-dvh border-line border-r bg-sunken/50 lg:block">
+        <Sidebar onSearch={() => setOpen("palette")} />
+      </aside>
+      <TopBar onSearch={() => setOpen("palette")} />
+      <main id="main" tabIndex={-1} className="min-w-0 outline-none">
+        {children}
+      </main>
+      <ConnectionBanner />
+      <SessionGuard />
+      {open === "palette" && <Palette onClose={close} onHelp={() => setOpen("help")} />}
+      {open === "help" && <Help onClose={close} />}
+    </div>
+  );
+}
+
+function TopBar({ onSearch }: { onSearch: () => void }) {
+  const drawer = useRef<HTMLDialogElement>(null);
+  const pathname = usePathname();
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another page closes the drawer
+  useEffect(() => drawer.current?.close(), [pathname]);
+  return (
+    <div className="sticky top-0 z-30 flex h-14 items-center gap-1 border-line border-b bg-bg px-2 lg:hidden">
+      <IconButton label="Menu" onClick={() => drawer.current?.showModal()}>
+        <MenuIcon aria-hidden className="size-5" />
+      </IconButton>
+      <Logo />
+      <IconButton label="Search" className="ml-auto" onClick={onSearch}>
+        <Search aria-hidden className="size-5" />
+      </IconButton>
+      <dialog
+        ref={drawer}
+        aria-label="Menu"
+        className="m-0 h-dvh max-h-none w-72 max-w-[85vw] border-line border-r bg-bg text-ink backdrop:bg-[rgb(10_10_15/0.5)]"
+        onClick={(event) => event.target === drawer.current && drawer.current.close()}
+        onKeyDown={undefined}
+      >
+        <IconButton label="Close the menu" className="absolute top-3 right-2" onClick={() => drawer.current?.close()}>
+          <X aria-hidden className="size-5" />
+        </IconButton>
+        <Sidebar
+          onSearch={() => {
+            drawer.current?.close();
+            onSearch();
+          }}
+        />
+      </dialog>
+    </div>
+  );
+}

@@ -1,0 +1,33 @@
+import { useRouter } from "next/navigation";
+import { useEffect, useEffectEvent, useRef } from "react";
+import { allDestinations } from "./navigation";
+
+const chordPatience = 1_200;
+
+/** Ctrl or Cmd K opens the palette, ? the help, g and a letter a page. Silent while somebody types. */
+export function useShortcuts({ onPalette, onHelp }: { onPalette: () => void; onHelp: () => void }) {
+  const router = useRouter();
+  const chord = useRef(0);
+  const handle = useEffectEvent((event: KeyboardEvent) => {
+    if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      return onPalette();
+    }
+    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+    if (event.key === "?") return onHelp();
+    const inChord = Date.now() - chord.current < chordPatience;
+    chord.current = event.key === "g" && !inChord ? Date.now() : 0;
+    const destination = inChord && allDestinations.find(({ key }) => key === event.key);
+    if (destination) router.push(destination.href);
+  });
+  useEffect(() => {
+    document.addEventListener("keydown", handle);
+    return () => document.removeEventListener("keydown", handle);
+  }, []);
+}
+
+function isTyping(target: EventTarget | null): boolean {
+  return (
+    target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
+  );
+}
