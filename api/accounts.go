@@ -44,6 +44,7 @@ func (s *Server) Register(c *echo.Context) error {
 	if err != nil {
 		return err
 	}
+	aboutEmail(c, request.Email)
 	ctx := c.Request().Context()
 	first, err := s.mayRegister(ctx)
 	if err != nil {
@@ -82,6 +83,7 @@ func (s *Server) Login(c *echo.Context) error {
 	if err != nil {
 		return err
 	}
+	aboutEmail(c, request.Email)
 	signed, err := s.accounts.Login(c.Request().Context(), request.Email, request.Password, device(c))
 	if err != nil {
 		return err
@@ -263,6 +265,8 @@ func device(c *echo.Context) account.Device {
 
 // signedIn answers with a session: tokens for a program; cookies, and no token, for a browser.
 func (s *Server) signedIn(c *echo.Context, status int, signed *account.SignedIn, cookies bool) error {
+	// From here on the request is theirs: the audit log says who has signed in.
+	setContext(c, auth.WithPrincipal(c.Request().Context(), signed.Principal))
 	left := time.Until(signed.Expires)
 	session := apigen.Session{TokenType: "Bearer", ExpiresIn: int(left.Seconds()), ExpiresAt: signed.Expires}
 	if signed.User != nil {
@@ -308,6 +312,7 @@ func (s *Server) CreateUser(c *echo.Context) error {
 	if err != nil {
 		return err
 	}
+	aboutEmail(c, request.Email)
 	user, code, expires, err := s.accounts.Invite(c.Request().Context(), request.Email, request.Name, cmp.Or(string(request.Role), contract.RoleMember))
 	if err != nil {
 		return err

@@ -25,6 +25,16 @@ func (s *Server) audited(validate *validator) echo.MiddlewareFunc {
 	}
 }
 
+// resourceKey holds what an operation was about, where its path does not say.
+const resourceKey = "audit.resource"
+
+// aboutEmail notes whose account a request is about; what is no address is not kept: it may be a password in the wrong field.
+func aboutEmail(c *echo.Context, email string) {
+	if normal, err := auth.NormalEmail(email); err == nil {
+		c.Set(resourceKey, normal)
+	}
+}
+
 func (s *Server) audit(c *echo.Context, validate *validator, failed error) {
 	r := c.Request()
 	route, params, err := validate.find(r)
@@ -35,6 +45,9 @@ func (s *Server) audit(c *echo.Context, validate *validator, failed error) {
 	reach, _ := store.AccessOf(r.Context())
 	event := store.AuditEvent{ActorKind: who.ID(), ActorID: who.ID(), Actor: who.Name, Action: route.Operation.OperationID, Resource: params["id"] + params["name"],
 		Project: reach.ProjectID, Address: c.RealIP(), RequestID: c.Response().Header().Get(echo.HeaderXRequestID)}
+	if about, ok := c.Get(resourceKey).(string); ok {
+		event.Resource = about
+	}
 	if who.By != "" {
 		event.ActorKind = string(who.By)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/api/stream"
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/auth"
 )
 
 // StreamJobEvents serves a job's events by SSE.
@@ -50,7 +51,8 @@ func (s *Server) StreamJob(c *echo.Context, id string, p apigen.StreamJobParams)
 	if !websocket.IsWebSocketUpgrade(c.Request()) {
 		return contract.Errorf(contract.CodeInvalid, "this is a WebSocket").Mend("connect with a WebSocket client, or GET /api/training/%s/events", id)
 	}
-	return s.sockets.Serve(c.Response(), c.Request(), contract.Stream(contract.KindJob, id), after, final(contract.KindJob))
+	return s.sockets.Serve(c.Response(), c.Request(), stream.Watch{Name: contract.Stream(contract.KindJob, id), After: after,
+		Final: final(contract.KindJob), Until: auth.PrincipalOf(c.Request().Context()).Until})
 }
 
 func (s *Server) sse(c *echo.Context, kind contract.Kind, id string, after int64) error {
@@ -58,7 +60,8 @@ func (s *Server) sse(c *echo.Context, kind contract.Kind, id string, after int64
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(c.Request().Context())
+	// A stream ends with what it was asked for by; the watcher signs in again, and goes on where it was.
+	ctx, cancel := stream.Until(c.Request().Context(), auth.PrincipalOf(c.Request().Context()).Until)
 	defer cancel()
 	defer context.AfterFunc(s.watching, cancel)()
 	return stream.SSE(c.Response(), c.Request().WithContext(ctx), publicLog{s.Store}, contract.Stream(kind, id), after, final(kind))

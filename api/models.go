@@ -57,6 +57,9 @@ func (s *Server) AddModel(c *echo.Context) error {
 	if entry, err = s.addable(ctx, entry); err != nil {
 		return err
 	}
+	if request.Name != "" && request.Name != entry.Name && !auth.PrincipalOf(ctx).Owner() {
+		return contract.Errorf(contract.CodeForbidden, "only an owner can name a model that everybody sees").On("name").Mend("leave the name out")
+	}
 	m := catalog.Row(entry)
 	if request.Revision != "" {
 		m.ID, m.Ref.Revision = m.ID+"@"+request.Revision, request.Revision

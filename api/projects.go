@@ -30,13 +30,24 @@ func (s *Server) CreateProject(c *echo.Context) error {
 	if err != nil {
 		return err
 	}
+	name, err := projectName(request)
+	if err != nil {
+		return err
+	}
 	ctx := c.Request().Context()
-	project := store.Project{ID: contract.NewID(contract.PrefixProject), UserID: auth.PrincipalOf(ctx).UserID,
-		Name: strings.TrimSpace(request.Name), Description: request.Description, Goal: request.Goal}
+	project := store.Project{ID: contract.NewID(contract.PrefixProject), UserID: auth.PrincipalOf(ctx).UserID, Name: name, Description: request.Description, Goal: request.Goal}
 	if err := s.Store.CreateProject(ctx, project); err != nil {
 		return err
 	}
 	return s.showProject(c, http.StatusCreated, project.ID)
+}
+
+func projectName(request apigen.ProjectInput) (string, error) {
+	name := strings.TrimSpace(request.Name)
+	if name == "" {
+		return "", contract.Errorf(contract.CodeInvalid, "the project has no name").On("name").Mend("call it something")
+	}
+	return name, nil
 }
 
 // GetProject shows a project and what it holds.
@@ -78,12 +89,16 @@ func (s *Server) UpdateProject(c *echo.Context, id string, p apigen.UpdateProjec
 	if err != nil {
 		return err
 	}
+	name, err := projectName(request)
+	if err != nil {
+		return err
+	}
 	version, err := versionOf(p.IfMatch)
 	if err != nil {
 		return err
 	}
 	return s.changeProject(c, id, version, func(p *store.Project) error {
-		p.Name, p.Description, p.Goal = strings.TrimSpace(request.Name), request.Description, request.Goal
+		p.Name, p.Description, p.Goal = name, request.Description, request.Goal
 		return notDeleted(p)
 	})
 }

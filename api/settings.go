@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"regexp"
 	"slices"
 
 	"github.com/labstack/echo/v5"
@@ -19,6 +20,7 @@ type setting struct {
 	levels            []apigen.SettingLevel
 	secret            bool
 	choices           []string
+	pattern           *regexp.Regexp
 }
 
 const (
@@ -34,6 +36,8 @@ const (
 )
 
 var settings = []setting{
+	{name: store.SettingHubToken, levels: []apigen.SettingLevel{levelUser, levelSystem}, secret: true, pattern: regexp.MustCompile(`^[\x21-\x7e]{8,200}$`),
+		description: "A token of the Hugging Face Hub, for gated models. One's own, else the installation's, goes to the worker that runs a job of one's projects."},
 	{name: settingSignup, levels: []apigen.SettingLevel{levelSystem}, choices: []string{signupOpen, signupClosed},
 		description: "Whether anybody may make an account. Not set: open on this machine, closed where others can reach the server."},
 }
@@ -112,6 +116,9 @@ func chosenSetting(ctx ctx, name string, level apigen.SettingLevel) (known setti
 	if level == "" {
 		level = known.levels[0]
 	}
+	if level == levelUser && auth.PrincipalOf(ctx).UserID == "" && slices.Contains(known.levels, levelSystem) {
+		level = levelSystem // the machine's owner, who has no account yet
+	}
 	if !slices.Contains(known.levels, level) {
 		return known, level, "", contract.Errorf(contract.CodeInvalid, "%s cannot be set for the level %q", name, level).On("level")
 	}
@@ -132,6 +139,9 @@ func (s *Server) PutSetting(c *echo.Context, name string, p apigen.PutSettingPar
 	}
 	if len(known.choices) > 0 && !slices.Contains(known.choices, request.Value) {
 		return contract.Errorf(contract.CodeInvalid, "%s cannot be %q", name, request.Value).On("value").Mend("choose one of %q", known.choices)
+	}
+	if known.pattern != nil && !known.pattern.MatchString(request.Value) {
+		return contract.Errorf(contract.CodeInvalid, "that is not a value that %s can have", name).On("value").Mend("copy it again, without spaces")
 	}
 	if err := s.Store.PutSetting(ctx, store.Setting{Owner: owner, Name: name, Value: []byte(request.Value)}); err != nil {
 		return err

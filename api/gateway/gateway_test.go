@@ -832,3 +832,37 @@ func TestWorkerReport(t *testing.T) {
 	require.Len(t, ws, 1)
 	require.Equal(t, []string{"c", contract.WorkerPreparing}, []string{ws[0].Boot, ws[0].State})
 }
+
+// TestTheHubsTokenIsTheProjects: who runs a job gets its project's token with the claim, and nothing else has it.
+func TestTheHubsTokenIsTheProjects(t *testing.T) {
+	w := newWorld(t)
+	ctx := t.Context()
+	put := func(owner, token string) {
+		require.NoError(t, w.store.PutSetting(ctx, store.Setting{Owner: owner, Name: store.SettingHubToken, Value: []byte(token)}))
+	}
+	_, err := w.store.CreateUser(ctx, store.User{ID: "user_1", Email: "ada@example.com", Role: contract.RoleMember}, false)
+	require.NoError(t, err)
+	require.NoError(t, w.store.CreateProject(ctx, store.Project{ID: "proj_ada", UserID: "user_1", Name: "Ada's"}))
+	put("", "hf_everybodys")
+	put("user_1", "hf_adas")
+	require.NoError(t, w.store.UpsertCatalog(ctx, []store.Model{{ID: "hub:meta/gated", Ref: contract.ModelRef{Source: "hub:meta/gated"}}}))
+	for id, project := range map[string]string{"job_ada": "proj_ada", "job_other": store.DefaultProject} {
+		w.create(contract.KindJob, id, contract.JobCreated{ProjectID: project, DatasetID: "ds_1", ModelID: "hub:meta/gated",
+			Model: contract.ModelRef{Source: "hub:meta/gated"}, Queue: "cpu"})
+		var claim contract.Claim
+		w.do(workerToken, "POST", "/runs/"+id+"/claim", contract.ClaimRequest{Worker: worker}).into(t, &claim)
+		require.Equal(t, map[string]string{"job_ada": "hf_adas", "job_other": "hf_everybodys"}[id], claim.Spec.Model.Token)
+		events, err := w.store.EventsAfter(ctx, contract.Stream(contract.KindJob, id), 0, 100)
+		require.NoError(t, err)
+		told, err := json.Marshal(events)
+		require.NoError(t, err)
+		require.NotContains(t, string(told), "hf_")
+	}
+	var bundled contract.Claim
+	w.do(workerToken, "POST", "/runs/"+jobID+"/claim", contract.ClaimRequest{Worker: worker}).into(t, &bundled)
+	require.Empty(t, bundled.Spec.Model.Token, "a model that is not the Hub's needs none")
+	w.create(contract.KindDeployment, "dep_ada", contract.DeploymentCreated{ProjectID: "proj_ada", ModelID: "hub:meta/gated", Queue: "cpu.serve"})
+	var spec contract.DeploymentSpec
+	w.do(workerToken, "GET", "/deployments/dep_ada", nil).into(t, &spec)
+	require.Equal(t, "hf_adas", spec.Base.Token)
+}

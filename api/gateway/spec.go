@@ -54,7 +54,7 @@ func (g *Gateway) planTraining(ctx context.Context, p *plan) error {
 	if err := g.addDataset(ctx, p, job.DatasetID, true); err != nil {
 		return err
 	}
-	return g.addModel(ctx, p, job.ModelID)
+	return g.addModel(ctx, p, job.ProjectID, job.ModelID)
 }
 
 func (g *Gateway) planEvaluation(ctx context.Context, p *plan) error {
@@ -66,7 +66,7 @@ func (g *Gateway) planEvaluation(ctx context.Context, p *plan) error {
 	if err := g.addDataset(ctx, p, evaluation.DatasetID, false); err != nil {
 		return err
 	}
-	return g.addModel(ctx, p, evaluation.ModelID)
+	return g.addModel(ctx, p, evaluation.ProjectID, evaluation.ModelID)
 }
 
 func (g *Gateway) planExport(ctx context.Context, p *plan) error {
@@ -80,12 +80,12 @@ func (g *Gateway) planExport(ctx context.Context, p *plan) error {
 	}
 	p.spec.Verb = contract.VerbExport
 	p.spec.Export = &contract.ExportSpec{Format: export.Format, Card: card}
-	return g.addModel(ctx, p, export.ModelID)
+	return g.addModel(ctx, p, export.ProjectID, export.ModelID)
 }
 
 // addModel names the base model and, for a tuned one, the weights to put beside it. A source that the run's own row
 // fixed (a Hub revision) is kept.
-func (g *Gateway) addModel(ctx context.Context, p *plan, modelID string) error {
+func (g *Gateway) addModel(ctx context.Context, p *plan, projectID, modelID string) error {
 	m, err := g.store.GetModel(ctx, modelID)
 	if err != nil {
 		return err
@@ -103,7 +103,17 @@ func (g *Gateway) addModel(ctx context.Context, p *plan, modelID string) error {
 			p.inputs = append(p.inputs, contract.ObjectRef{ObjectID: f.ObjectID, SHA256: f.SHA256, Size: f.Size})
 		}
 	}
-	return nil
+	return g.addHubToken(ctx, projectID, &p.spec.Model)
+}
+
+// addHubToken lets the worker fetch a gated model as the project's user. The token is in this answer alone: no row and no
+// event has it.
+func (g *Gateway) addHubToken(ctx context.Context, projectID string, model *contract.ModelRef) (err error) {
+	if hubID(*model) == "" || model.Token != "" {
+		return nil
+	}
+	model.Token, err = g.store.SettingOf(ctx, projectID, store.SettingHubToken)
+	return err
 }
 
 func weightsOf(m *store.Model) *contract.Input {
@@ -167,6 +177,9 @@ func (g *Gateway) getDeployment(c *echo.Context) error {
 	spec := contract.DeploymentSpec{DeploymentID: d.ID, ModelID: m.ID, Base: base.Ref}
 	if m.Tuned() {
 		spec.Weights = weightsOf(m)
+	}
+	if err := g.addHubToken(ctx, d.ProjectID, &spec.Base); err != nil {
+		return err
 	}
 	return c.JSON(http.StatusOK, spec)
 }

@@ -83,3 +83,11 @@ func endsAt(ctx context.Context, log Log, name string, seq int64, final Final) (
 	events, err := log.EventsAfter(ctx, name, seq-1, 2)
 	return len(events) == 1 && events[0].Seq == seq && final(events[0]), err
 }
+
+// Until ends a context at a time; a zero time is never.
+func Until(ctx context.Context, at time.Time) (context.Context, context.CancelFunc) {
+	if at.IsZero() {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, at)
+}

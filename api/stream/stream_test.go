@@ -92,7 +92,7 @@ func TestWebSocketIsGaplessForASlowClientAndAfterReconnect(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var after int64
 		_, _ = fmt.Sscan(r.URL.Query().Get("after"), &after)
-		_ = ws.Serve(w, r, "job/a", after, isEnd)
+		_ = ws.Serve(w, r, Watch{Name: "job/a", After: after, Final: isEnd})
 	}))
 	defer server.Close()
 	log.append("metrics", 5000)
@@ -108,7 +108,7 @@ func TestWebSocketIsGaplessForASlowClientAndAfterReconnect(t *testing.T) {
 func TestWebSocketRefusesPagesOfOtherSites(t *testing.T) {
 	ws := NewWebSocket(newMemoryLog())
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = ws.Serve(w, r, "job/a", 0, nil)
+		_ = ws.Serve(w, r, Watch{Name: "job/a"})
 	}))
 	defer server.Close()
 	_, res, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(server.URL, "http"), http.Header{"Origin": {"https://evil.example"}})

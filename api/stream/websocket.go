@@ -50,11 +50,20 @@ func NewWebSocket(log Log) *WebSocket {
 	return ws
 }
 
-// Serve upgrades the request and sends the stream's events after `after` until either side leaves.
-func (ws *WebSocket) Serve(w http.ResponseWriter, r *http.Request, name string, after int64, final Final) error {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+// Watch is what a watcher asks for: the events of the stream Name after After. It ends after a Final event, and at Until
+// (zero: not), when what the watcher signed in with does.
+type Watch struct {
+	Name  string
+	After int64
+	Final Final
+	Until time.Time
+}
+
+// Serve upgrades the request and sends events until either side leaves.
+func (ws *WebSocket) Serve(w http.ResponseWriter, r *http.Request, watch Watch) error {
+	ctx, cancel := Until(context.WithoutCancel(r.Context()), watch.Until)
 	defer cancel()
-	state := &watcher{name: name, after: after, final: final, ctx: ctx, cancel: cancel,
+	state := &watcher{name: watch.Name, after: watch.After, final: watch.Final, ctx: ctx, cancel: cancel,
 		tickets: make(chan struct{}, windowEvents)}
 	return ws.melody.HandleRequestWithKeys(w, r, map[string]any{sessionKey: state})
 }
@@ -66,7 +75,7 @@ func (ws *WebSocket) connected(s *melody.Session) {
 	state := watcherOf(s)
 	go func() {
 		err := follow(state.ctx, ws.log, state.name, state.after, state.final, &socketSink{session: s, state: state})
-		if err != nil || state.ctx.Err() == nil {
+		if err != nil || !errors.Is(state.ctx.Err(), context.Canceled) { // else it has been closed
 			_ = s.Close()
 		}
 	}()

@@ -429,3 +429,104 @@ func projectID(ctx context.Context, c *apiclient.Client, named string) (string, 
 		return "", contract.Errorf(contract.CodeConflict, "%d projects are called %q", len(found), named).On("project").Mend("name one by its id: %s", strings.Join(found, ", "))
 	}
 }
+
+func (a *app) settingsCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "settings", Short: "Your settings, and for an owner those of the installation"}
+	list := &cobra.Command{
+		Use: "list", Short: "List what can be set; secrets are not shown", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			all, err := apiclient.Get[apigen.SettingList](cmd.Context(), c, "/api/settings", nil)
+			if err != nil {
+				return err
+			}
+			return a.print(all, func(w io.Writer) {
+				t := table(w)
+				row(t, "NAME", "LEVEL", "VALUE", "WHAT")
+				for _, s := range all.Items {
+					row(t, s.Name, s.Level, settingValue(s), s.Description)
+				}
+				_ = t.Flush()
+			})
+		},
+	}
+	var system bool
+	set := &cobra.Command{
+		Use: "set NAME", Short: "Set a value, which is asked for, or read from stdin", Args: oneArg("setting"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			value, err := a.promptSecret("Value", bufio.NewReader(os.Stdin))
+			if err != nil {
+				return err
+			}
+			s, err := apiclient.PutWith[apigen.Setting](cmd.Context(), c, "/api/settings/"+url.PathEscape(args[0]), levelQuery(system), apigen.PutSetting{Value: value})
+			if err != nil {
+				return err
+			}
+			return a.print(s, func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s (%s): %s\n", s.Name, s.Level, settingValue(s)) })
+		},
+	}
+	unset := &cobra.Command{
+		Use: "unset NAME", Short: "Forget a value", Args: oneArg("setting"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			_, err = apiclient.DeleteWith[struct{}](cmd.Context(), c, "/api/settings/"+url.PathEscape(args[0]), levelQuery(system))
+			return err
+		},
+	}
+	for _, sub := range []*cobra.Command{set, unset} {
+		sub.Flags().BoolVar(&system, "system", false, "for the whole installation (owners only)")
+	}
+	cmd.AddCommand(list, set, unset)
+	return cmd
+}
+
+func levelQuery(system bool) url.Values {
+	if system {
+		return url.Values{"level": {"system"}}
+	}
+	return nil
+}
+
+func settingValue(s apigen.Setting) string {
+	switch {
+	case !s.Set:
+		return "not set"
+	case s.Secret:
+		return "set"
+	default:
+		return s.Value
+	}
+}
+
+func (a *app) auditCommand() *cobra.Command {
+	var actor, action, outcome string
+	cmd := listCommandWith(a, "Who did what, newest first (owners only)", "/api/audit", func(query url.Values) {
+		for name, value := range map[string]string{"actor_id": actor, "action": action, "outcome": outcome} {
+			if value != "" {
+				query.Set(name, value)
+			}
+		}
+	}, func(w io.Writer, page apigen.AuditPage) {
+		t := table(w)
+		row(t, "AT", "WHO", "WHAT", "ON", "FROM", "STATUS")
+		for _, e := range page.Items {
+			row(t, e.At.Local().Format(time.DateTime), cmp.Or(e.Actor.Name, e.Actor.ID), e.Action, e.Resource, e.Address, e.Status)
+		}
+		_ = t.Flush()
+	})
+	cmd.Use = "audit"
+	cmd.Flags().StringVar(&actor, "actor", "", "only this user's or key's id")
+	cmd.Flags().StringVar(&action, "action", "", "only this operation")
+	cmd.Flags().StringVar(&outcome, "outcome", "", "done or refused")
+	return cmd
+}

@@ -84,7 +84,7 @@ func (a *app) signedIn() (*apiclient.Client, error) {
 		return nil, err
 	}
 	if ok {
-		return &apiclient.Client{Base: server, Renew: func(ctx context.Context) (string, error) { return logins.Token(ctx, server) }}, nil
+		return &apiclient.Client{Base: server, Renew: logins.Renewer(server)}, nil
 	}
 	if a.data != "" || strings.HasPrefix(server, "http://") { // plain HTTP: this machine's
 		c, err := a.folderClient(server)

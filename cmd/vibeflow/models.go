@@ -313,6 +313,8 @@ func holds(path string, want contract.FileInfo) (bool, error) {
 
 func (a *app) keysCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "keys", Short: "API keys for /v1"}
+	var scopes []string
+	var days int
 	create := &cobra.Command{
 		Use: "create NAME", Short: "Make a key; it is shown once", Args: oneArg("name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -320,13 +322,22 @@ func (a *app) keysCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			k, err := apiclient.Post[apigen.CreatedKey](cmd.Context(), c, "/api/keys/generate", apigen.CreateKey{Name: strings.TrimSpace(args[0])})
+			request := apigen.CreateKey{Name: strings.TrimSpace(args[0]), ProjectID: c.Project}
+			for _, scope := range scopes {
+				request.Scopes = append(request.Scopes, apigen.Scope(scope))
+			}
+			if days > 0 {
+				request.ExpiresAt = time.Now().AddDate(0, 0, days)
+			}
+			k, err := apiclient.Post[apigen.CreatedKey](cmd.Context(), c, "/api/keys/generate", request)
 			if err != nil {
 				return err
 			}
 			return a.print(k, func(w io.Writer) { _, _ = fmt.Fprintln(w, k.Secret) })
 		},
 	}
+	create.Flags().StringSliceVar(&scopes, "scope", nil, "what it may do in its project: inference (ask deployed models, the default), read, write")
+	create.Flags().IntVar(&days, "days", 0, "days after which it ends (0: it does not)")
 	list := &cobra.Command{
 		Use: "list", Short: "List keys", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -340,9 +351,9 @@ func (a *app) keysCommand() *cobra.Command {
 			}
 			return a.print(page, func(w io.Writer) {
 				t := table(w)
-				row(t, "ID", "NAME", "KEY", "USED", "REVOKED")
+				row(t, "ID", "NAME", "KEY", "PROJECT", "SCOPES", "USED", "ENDS", "REVOKED")
 				for _, k := range page.Items {
-					row(t, k.ID, k.Name, k.Prefix+"…", k.UsageCount, !k.RevokedAt.IsZero())
+					row(t, k.ID, k.Name, k.Prefix+"…", k.ProjectID, k.Scopes, k.UsageCount, when(k.ExpiresAt), !k.RevokedAt.IsZero())
 				}
 				_ = t.Flush()
 			})

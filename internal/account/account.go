@@ -76,6 +76,7 @@ type Device struct{ Client, Address string }
 // SignedIn is a session just opened or gone on with. User is nil for the machine's owner without an account.
 type SignedIn struct {
 	User            *store.User
+	Principal       auth.Principal
 	Access, Refresh string
 	Expires         time.Time
 }
@@ -94,15 +95,19 @@ func (a *Accounts) Principal(ctx context.Context, access string) (auth.Principal
 	if err != nil {
 		return auth.Principal{}, err
 	}
-	p := auth.Principal{By: auth.BySession, Role: contract.RoleOwner, SessionID: session.ID, Until: claims.ExpiresAt.Time}
-	if user == nil {
-		return p, nil
-	}
-	if !user.Usable() {
+	if user != nil && !user.Usable() {
 		return auth.Principal{}, ended()
 	}
-	p.Role, p.UserID, p.Name = user.Role, user.ID, user.Email
-	return p, nil
+	return principalOf(user, session.ID, claims.ExpiresAt.Time), nil
+}
+
+// principalOf is who is signed in; without a user, the machine's owner.
+func principalOf(user *store.User, sessionID string, until time.Time) auth.Principal {
+	p := auth.Principal{By: auth.BySession, Role: contract.RoleOwner, SessionID: sessionID, Until: until}
+	if user != nil {
+		p.Role, p.UserID, p.Name = user.Role, user.ID, user.Email
+	}
+	return p
 }
 
 func ended() error {
@@ -204,7 +209,7 @@ func (a *Accounts) signIn(ctx context.Context, user *store.User, from Device) (*
 
 func (a *Accounts) signed(user *store.User, session store.Session, refresh string) (*SignedIn, error) {
 	access, expires, err := a.tokens.Access(session.UserID, session.ID)
-	return &SignedIn{User: user, Access: access, Refresh: refresh, Expires: expires}, err
+	return &SignedIn{User: user, Principal: principalOf(user, session.ID, expires), Access: access, Refresh: refresh, Expires: expires}, err
 }
 
 const maxClient = 200

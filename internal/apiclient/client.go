@@ -50,6 +50,11 @@ func Put[T any](ctx context.Context, c *Client, path, etag string, body any) (T,
 	return call[T](ctx, c, http.MethodPut, path, nil, body, func(r *http.Request) { r.Header.Set("If-Match", etag) })
 }
 
+// PutWith is Put with a query, of what has no versions.
+func PutWith[T any](ctx context.Context, c *Client, path string, query url.Values, body any) (T, error) {
+	return call[T](ctx, c, http.MethodPut, path, query, body)
+}
+
 // Patch changes a part of a resource.
 func Patch[T any](ctx context.Context, c *Client, path string, body any) (T, error) {
 	return call[T](ctx, c, http.MethodPatch, path, nil, body)

@@ -115,6 +115,11 @@ func (f *File) Token(ctx context.Context, server string) (string, error) {
 	return token, err
 }
 
+// Renewer is Token of a server, as a client wants it.
+func (f *File) Renewer(server string) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) { return f.Token(ctx, server) }
+}
+
 func renew(ctx context.Context, server string, s *Session) error {
 	got, err := apiclient.Post[apigen.Session](ctx, &apiclient.Client{Base: server}, "/api/auth/refresh", apigen.Refresh{RefreshToken: s.Refresh})
 	if contract.CodeOf(err) == contract.CodeUnauthenticated {

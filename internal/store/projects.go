@@ -96,7 +96,7 @@ func containing(q *bun.SelectQuery, text string, columns ...string) *bun.SelectQ
 	return q
 }
 
-// ChangeProject applies a change to a project and makes a new version of it. With ifVersion > 0 it fails with
+// ChangeProject applies a change to a project and makes a new version of it. With ifVersion other than 0 it fails with
 // precondition if the project has another version by now.
 func (s *Store) ChangeProject(ctx context.Context, id string, ifVersion int64, change func(*Project) error) (*Project, error) {
 	var changed *Project
@@ -105,7 +105,7 @@ func (s *Store) ChangeProject(ctx context.Context, id string, ifVersion int64, c
 		if err != nil {
 			return err
 		}
-		if ifVersion > 0 && p.Version != ifVersion {
+		if ifVersion != 0 && p.Version != ifVersion {
 			return contract.Errorf(contract.CodePrecondition, "the project was changed in the meantime").On("If-Match").
 				Mend("read it again, and repeat the change")
 		}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/uptrace/bun"
+
+	"github.com/vibeflow/vibeflow/contract"
 )
 
 // Setting is a value that a user (Owner is their id) or the whole installation (Owner is empty) has set: a key of a
@@ -56,4 +58,29 @@ func (s *Store) DeleteSetting(ctx context.Context, owner, name string) error {
 		_, err := tx.NewDelete().Model((*Setting)(nil)).Where("owner = ?", owner).Where("name = ?", name).Exec(ctx)
 		return err
 	})
+}
+
+// SettingHubToken is the token by which gated models are fetched from the Hugging Face Hub.
+const SettingHubToken = "huggingface_token"
+
+// SettingOf returns a setting as it holds for a project: its user's own, else the installation's; empty if neither is set.
+func (s *Store) SettingOf(ctx context.Context, projectID, name string) (string, error) {
+	owners := []string{""}
+	p, err := s.GetProject(ctx, projectID)
+	switch {
+	case err == nil:
+		owners = []string{p.UserID, ""}
+	case contract.CodeOf(err) != contract.CodeNotFound:
+		return "", err
+	}
+	for _, owner := range owners {
+		v, err := s.GetSetting(ctx, owner, name)
+		if err != nil {
+			return "", err
+		}
+		if v != nil {
+			return string(v.Value), nil
+		}
+	}
+	return "", nil
 }
