@@ -7,7 +7,7 @@ import random
 import pytest
 
 from vibeflow_peft import pace
-from vibeflow_peft.pace import NOTHING, Course, Estimate, Outlook, Pace
+from vibeflow_peft.pace import NOTHING, Batches, Course, Estimate, Outlook, Pace
 
 
 def paced(*seconds: float) -> Pace:
@@ -57,6 +57,22 @@ def test_the_range_holds() -> None:
     assert held / asked > 0.9
 
 
+def batches(*seconds: float, count: int = 10, tokens: int = 100) -> Batches:
+    """Batches of 10 tokens each, some of them done."""
+    measured = Batches(count, tokens)
+    for each in seconds:
+        measured.took(each, 10)
+    return measured
+
+
+def test_batches_are_judged_by_number_and_by_tokens() -> None:
+    assert batches(9.0, 9.0, 2.0, 2.0).left() is None
+    assert batches(9.0, 9.0, 2.0, 2.0, 2.0).left().seconds == pytest.approx(10.0)
+    longer_to_come = batches(0, 0, 2.0, 2.0, 2.0, tokens=150)  # 5 batches, 100 tokens
+    assert longer_to_come.left() == Estimate(pytest.approx(15.0), pytest.approx(10 / 1.1), pytest.approx(22.0))
+    assert batches(*[1.0] * 10).left() == NOTHING and batches().share_left == 1.0
+
+
 def outlook(*, every: int = 0, tokens: int = 0, steps: int = 10, seen: int = 5) -> Outlook:
     ahead = Outlook(Course(steps, every, tokens))
     for _ in range(seen):
@@ -75,7 +91,7 @@ def test_the_held_out_loss_at_the_end_is_part_of_it() -> None:
 def test_measured_once_it_is_known() -> None:
     ahead = outlook(tokens=600, every=5)
     ahead.evaluated(7.0)
-    assert ahead.while_evaluating(5, NOTHING, 0.0).seconds == pytest.approx(10.0 + 7.0)
+    assert ahead.while_evaluating(5, batches(*[1.0] * 10)).seconds == pytest.approx(10.0 + 7.0)
 
 
 @pytest.mark.parametrize(
@@ -88,11 +104,12 @@ def test_held_out_losses_that_are_due(steps: int, every: int, step: int, due: in
 
 def test_while_it_is_measured() -> None:
     ahead = outlook(tokens=600)
-    assert ahead.while_evaluating(10, Estimate(3.0, 2.0, 4.0), 0.5) == Estimate(3.0, 2.0, 4.0)
-    assert ahead.while_evaluating(10, None, 0.5).seconds == pytest.approx(2.0)
+    begun, known = batches(*[1.0] * 4, count=8, tokens=80), batches(*[1.0] * 6)
+    assert ahead.while_evaluating(10, begun).seconds == pytest.approx(2.0), "half of one, by the pace of training"
+    assert ahead.while_evaluating(10, known) == known.left()
     fresh = Outlook(Course(10, 0, 600))  # died after the last step: this launch has seen none
-    assert fresh.while_evaluating(10, None, 1.0) is None
-    assert fresh.while_evaluating(10, Estimate(3.0, 2.0, 4.0), 0.5) == Estimate(3.0, 2.0, 4.0)
+    assert fresh.while_evaluating(10, begun) is None
+    assert fresh.while_evaluating(10, known) == known.left()
 
 
 def test_saving_takes_time_too() -> None:

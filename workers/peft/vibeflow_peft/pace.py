@@ -82,6 +82,36 @@ class Pace:
         return Estimate(rate * units, rate * units / wide, rate * units * wide)
 
 
+class Batches:
+    """The pace of rows that are measured in batches, the shortest first.
+
+    Judged by their number alone, the longer ones to come are underestimated; judged by their tokens, what each costs
+    besides is counted too often. The truth lies between.
+    """
+
+    def __init__(self, count: int, tokens: int) -> None:
+        self._count, self._tokens, self._whole = count, tokens, tokens
+        self._by_number, self._by_tokens = Pace(), Pace()
+
+    def took(self, seconds: float, tokens: int) -> None:
+        """Notes a batch that is done."""
+        self._count, self._tokens = self._count - 1, self._tokens - tokens
+        self._by_number.took(seconds)
+        self._by_tokens.took(seconds, tokens)
+
+    @property
+    def share_left(self) -> float:
+        """How much of the tokens is left, 1 at the start."""
+        return self._tokens / self._whole
+
+    def left(self) -> Estimate | None:
+        """How long the rest takes; None while there is no basis."""
+        low, high = self._by_number.left(self._count, self._count), self._by_tokens.left(self._count, self._tokens)
+        if low is None or high is None:
+            return None
+        return Estimate((low.seconds + high.seconds) / 2, min(low.low, high.low), max(low.high, high.high))
+
+
 @dataclass(frozen=True)
 class Course:
     """What a training consists of: its steps, and the held-out losses on the way (0: none) and at its end."""
@@ -117,13 +147,12 @@ class Outlook:
         """What is left once a step is done, the held-out loss that may be due at it included."""
         return self._sum(step, self._due(step - 1))
 
-    def while_evaluating(self, step: int, rest: Estimate | None, share_left: float) -> Estimate | None:
-        """What is left while the held-out loss after a step is measured: rest of it, or share_left of one if that is
-        not known yet."""
-        if rest is None:
-            one = self._evaluation()
-            rest = one.times(share_left) if one is not None else None
-        further = self._sum(step, self._due(step))
+    def while_evaluating(self, step: int, batches: Batches) -> Estimate | None:
+        """What is left while the held-out loss after a step is measured: by its own batches or, before they give a
+        basis, by what one takes."""
+        rest, further = batches.left(), self._sum(step, self._due(step))
+        if rest is None and (one := self._evaluation()) is not None:
+            rest = one.times(batches.share_left)
         return further + rest if further is not None and rest is not None else None
 
     def _sum(self, step: int, evaluations: int) -> Estimate | None:

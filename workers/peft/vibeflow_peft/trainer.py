@@ -31,7 +31,7 @@ from .errors import RunnerError
 from .events import EventWriter, Progress
 from .lease import Lease
 from .loss import IGNORED, LabelledLoss
-from .pace import Course, Outlook, Pace
+from .pace import Batches, Course, Outlook
 from .spec import CheckpointPolicy
 from .stop import SUPERSEDED, StopRequest
 
@@ -213,29 +213,19 @@ class RunTrainer(SFTTrainer):
 
     def _held_out_batches(self) -> Iterator[list[dict[str, Any]]]:
         """The held-out rows by length, a batch at a time; between two it tells how far it is, and may stop."""
-        run, dataset, size, step = (
-            self.control_of_run,
-            self.eval_dataset,
-            self.args.per_device_eval_batch_size,
-            self.state.global_step,
-        )
+        run, dataset, step = self.control_of_run, self.eval_dataset, self.state.global_step
         order = sorted(range(len(dataset)), key=lambda i: len(dataset[i]["input_ids"]))
-        progress, batches, saved = (
-            Progress(run.events, HELD_OUT, len(order)),
-            Pace(),
-            self.saved == checkpoint.name_of(step),
-        )
-        left = whole = _tokens(dataset)
+        size, saved = self.args.per_device_eval_batch_size, self.saved == checkpoint.name_of(step)
+        progress = Progress(run.events, HELD_OUT, len(order))
+        batches = Batches(math.ceil(len(order) / size), _tokens(dataset))
         for start in range(0, len(order), size):
             if saved:
                 run.stop.check()
-            rest = batches.left(math.ceil((len(order) - start) / size), left)
-            progress.at(start, **pace.fields(self.outlook.while_evaluating(step, rest, left / whole)))
+            progress.at(start, **pace.fields(self.outlook.while_evaluating(step, batches)))
             began, rows = time.perf_counter(), [dataset[i] for i in order[start : start + size]]
             yield rows
             batches.took(time.perf_counter() - began, _tokens(rows))
-            left -= _tokens(rows)
-        progress.at(len(order), **pace.fields(self.outlook.while_evaluating(step, pace.NOTHING, 0.0)))
+        progress.at(len(order), **pace.fields(self.outlook.while_evaluating(step, batches)))
 
     # -- checkpoints ---------------------------------------------------------------------------------------------------
 
