@@ -5,14 +5,7 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
-	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,145 +15,61 @@ import (
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/apiclient"
 	"github.com/vibeflow/vibeflow/internal/datadir"
-	"github.com/vibeflow/vibeflow/internal/loopback"
+	"github.com/vibeflow/vibeflow/internal/platform"
 )
 
-// binary is bin/vibeflow, or what VIBEFLOW_BIN names.
 func binary(t testing.TB) string {
 	t.Helper()
-	path := os.Getenv("VIBEFLOW_BIN")
-	if path == "" {
-		path = "../bin/vibeflow"
-	}
-	path, err := filepath.Abs(path)
+	path, err := platform.Binary("")
 	require.NoError(t, err)
-	require.FileExists(t, path, "build it first: go tool task build")
 	return path
 }
 
-// platform is one VibeFlow: a data folder and the `up` that runs on it.
-type platform struct {
-	t      *testing.T
-	dir    *datadir.Dir
-	listen string
-	up     *exec.Cmd
-	log    *syncBuffer
-	client *apiclient.Client
+// site is a VibeFlow for one test.
+type site struct {
+	*platform.Platform
+	t *testing.T
 }
 
-const readyPatience = 90 * time.Second
-
-func newPlatform(t *testing.T) *platform {
+func newSite(t *testing.T) *site {
 	t.Helper()
-	root, err := os.MkdirTemp("", "vibeflow-e2e-") // not t.TempDir: socket paths must be short
+	p, err := platform.New(binary(t))
 	require.NoError(t, err)
-	dir, err := datadir.Open(filepath.Join(root, "d"))
-	require.NoError(t, err)
-	p := &platform{t: t, dir: dir, listen: loopback.FreeAddress(t), log: &syncBuffer{}}
+	s := &site{p, t}
 	t.Cleanup(func() {
-		p.stop()
+		stopped := p.Stop()
 		if t.Failed() {
-			t.Logf("up said:\n%s", p.log.String())
-			p.showLogs()
+			t.Log(p.Said())
 		}
-		_ = os.RemoveAll(root)
+		require.NoError(t, stopped)
+		require.NoError(t, p.Close())
 	})
-	p.start()
-	return p
+	s.start()
+	return s
 }
 
-// start runs `vibeflow up` and waits until it is ready.
-func (p *platform) start() {
+func (p *site) start() {
 	p.t.Helper()
-	p.up = exec.Command(binary(p.t), "up", "--data", p.dir.Root(), "--listen", p.listen)
-	p.up.Stdout, p.up.Stderr = p.log, p.log
-	require.NoError(p.t, p.up.Start())
-	token, err := p.dir.Token(datadir.SecretCLIToken)
+	_, err := p.Start(context.Background()) // not the test's context: that ends before the cleanup stops it gently
 	require.NoError(p.t, err)
-	p.client = &apiclient.Client{Base: "http://" + p.listen, Token: token}
-	ctx, cancel := context.WithTimeout(p.t.Context(), readyPatience)
-	defer cancel()
-	require.NoError(p.t, p.client.WaitReady(ctx), "up said:\n%s", p.log)
-	_, err = p.dir.AwaitPublished(ctx, datadir.ProcessWorker)
-	require.NoError(p.t, err, "up said:\n%s", p.log)
 }
 
-// stop ends `up` as Ctrl-C does.
-func (p *platform) stop() {
-	if p.up == nil || p.up.ProcessState != nil {
-		return
-	}
-	_ = p.up.Process.Signal(syscall.SIGINT)
-	done := make(chan struct{})
-	go func() { _ = p.up.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-time.After(2 * time.Minute):
-		_ = p.up.Process.Kill()
-		<-done
-	}
-}
-
-// kill sends kill -9 to a process of the platform.
-func (p *platform) kill(process datadir.Process) {
+func (p *site) kill(process datadir.Process) {
 	p.t.Helper()
-	pid, held := p.dir.Owner(string(process))
-	require.True(p.t, held, "%s does not run", process)
-	require.NoError(p.t, syscall.Kill(pid, syscall.SIGKILL))
+	require.NoError(p.t, p.Kill(process))
 }
 
-// killEverything leaves nothing alive, the runner of a run included, and waits until `up` is gone.
-func (p *platform) killEverything(run string) {
+// restartFromNothing kills everything, the runner of a run included, and starts anew.
+func (p *site) restartFromNothing(run string) {
 	p.t.Helper()
-	runner, alive := p.runner(run)
-	for _, process := range []datadir.Process{datadir.ProcessUp, datadir.ProcessWorker, datadir.ProcessServer, datadir.ProcessTemporal} {
-		p.kill(process)
-	}
-	if alive {
-		require.NoError(p.t, syscall.Kill(runner, syscall.SIGKILL))
-	}
-	_ = p.up.Wait()
-}
-
-// runner is the pid of a run's newest runner that lives.
-func (p *platform) runner(run string) (pid int, alive bool) {
-	leases, _ := filepath.Glob(filepath.Join(p.dir.Root(), "worker", "main", "runs", run, "e*", "lease.json"))
-	for _, path := range leases {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		var lease contract.Lease
-		if json.Unmarshal(data, &lease) == nil && lease.PID > 0 && syscall.Kill(lease.PID, 0) == nil && !zombie(lease.PID) {
-			return lease.PID, true
-		}
-	}
-	return 0, false
-}
-
-func zombie(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return true
-	}
-	_, rest, _ := bytes.Cut(stat, []byte(") "))
-	return bytes.HasPrefix(rest, []byte("Z"))
-}
-
-func (p *platform) showLogs() {
-	for _, name := range []string{"worker", "server", "temporal"} {
-		data, err := os.ReadFile(filepath.Join(p.dir.Logs(), name+".log"))
-		if err == nil {
-			lines := strings.Split(string(data), "\n")
-			p.t.Logf("--- %s.log\n%s", name, strings.Join(lines[max(0, len(lines)-40):], "\n"))
-		}
-	}
+	require.NoError(p.t, p.KillEverything(run))
+	p.start()
 }
 
 // cli runs a client command and returns what it printed.
-func (p *platform) cli(args ...string) (stdout, stderr string, code int) {
+func (p *site) cli(args ...string) (stdout, stderr string, code int) {
 	p.t.Helper()
-	return runCLI(p.t, append(args, "--data", p.dir.Root())...)
+	return runCLI(p.t, append(args, "--data", p.Dir.Root())...)
 }
 
 func runCLI(t *testing.T, args ...string) (stdout, stderr string, code int) {
@@ -176,44 +85,23 @@ func runCLI(t *testing.T, args ...string) (stdout, stderr string, code int) {
 }
 
 // upload ingests content and returns the dataset once it is ready.
-func (p *platform) upload(name, content string) apigen.Dataset {
+func (p *site) upload(name, content string) apigen.Dataset {
 	p.t.Helper()
-	ds, err := p.client.UploadDatasetFrom(p.t.Context(), strings.NewReader(content), name, apiclient.Upload{})
+	ds, err := p.Upload(p.t.Context(), name, []byte(content))
 	require.NoError(p.t, err)
-	p.follow("/api/datasets/"+ds.ID, func(contract.Event) bool { return false })
-	ds, err = apiclient.Get[apigen.Dataset](p.t.Context(), p.client, "/api/datasets/"+ds.ID, nil)
-	require.NoError(p.t, err)
-	require.Equal(p.t, string(contract.StatusReady), string(ds.Status), "%+v", ds.Error)
 	return ds
 }
 
 // follow calls see for each event of a resource until see says so or the resource is final.
-func (p *platform) follow(path string, see func(contract.Event) (stop bool)) {
+func (p *site) follow(path string, see func(contract.Event) (stop bool)) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), 5*time.Minute)
 	defer cancel()
-	err := p.client.Follow(ctx, path+"/events", 0, func(e contract.Event) error {
+	err := p.Client.Follow(ctx, path+"/events", 0, func(e contract.Event) error {
 		if see(e) {
 			return apiclient.ErrStop
 		}
 		return nil
 	}, nil)
 	require.NoError(p.t, err)
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
 }

@@ -52,15 +52,15 @@ type told struct {
 
 // run is one training job, watched live from start to end.
 type run struct {
-	p    *platform
+	p    *site
 	id   string
 	told told
 	mu   sync.Mutex
 }
 
-func (p *platform) train(ds apigen.Dataset, config apigen.TrainingOverrides) *run {
+func (p *site) train(ds apigen.Dataset, config apigen.TrainingOverrides) *run {
 	p.t.Helper()
-	job, err := apiclient.Post[apigen.Job](p.t.Context(), p.client, "/api/training/start",
+	job, err := apiclient.Post[apigen.Job](p.t.Context(), p.Client, "/api/training/start",
 		apigen.StartTraining{DatasetID: ds.ID, ModelID: "tiny-llama", Config: config})
 	require.NoError(p.t, err)
 	return &run{p: p, id: job.ID, told: told{losses: map[int]string{}, samples: map[int]string{}}}
@@ -97,7 +97,7 @@ func (r *run) finish() told {
 	for i, seq := range r.told.seqs {
 		require.Equal(t, int64(i+1), seq, "the event stream is gapless and tells nothing twice")
 	}
-	model, err := apiclient.Get[apigen.Model](t.Context(), r.p.client, "/api/models/"+job.TunedModelID, nil)
+	model, err := apiclient.Get[apigen.Model](t.Context(), r.p.Client, "/api/models/"+job.TunedModelID, nil)
 	require.NoError(t, err)
 	for _, file := range model.Files {
 		if file.Path == "adapter_model.safetensors" {
@@ -127,14 +127,14 @@ func (r *run) take(e contract.Event) {
 
 func (r *run) job() apigen.Job {
 	r.p.t.Helper()
-	job, err := apiclient.Get[apigen.Job](r.p.t.Context(), r.p.client, "/api/training/"+r.id, nil)
+	job, err := apiclient.Get[apigen.Job](r.p.t.Context(), r.p.Client, "/api/training/"+r.id, nil)
 	require.NoError(r.p.t, err)
 	return job
 }
 
 func (r *run) command(verb string) {
 	r.p.t.Helper()
-	_, err := apiclient.Post[apigen.Job](r.p.t.Context(), r.p.client, "/api/training/"+r.id+"/"+verb, nil)
+	_, err := apiclient.Post[apigen.Job](r.p.t.Context(), r.p.Client, "/api/training/"+r.id+"/"+verb, nil)
 	require.NoError(r.p.t, err)
 }
 
@@ -146,14 +146,14 @@ func (r *run) awaitStatus(want contract.Status) {
 
 func (r *run) killRunner() {
 	r.p.t.Helper()
-	pid, alive := r.p.runner(r.id)
+	pid, alive := r.p.Runner(r.id)
 	require.True(r.p.t, alive, "no runner of %s lives", r.id)
 	killPID(r.p.t, pid)
 }
 
 // TestKillAnything is the promise: whatever dies, the same run finishes by itself with the result it would have had.
 func TestKillAnything(t *testing.T) {
-	p := newPlatform(t)
+	p := newSite(t)
 	ds := p.upload("train.jsonl", rows(trainRows+100))
 	undisturbed := map[string]told{}
 	reference := func(precision string) told {
@@ -171,20 +171,19 @@ func TestKillAnything(t *testing.T) {
 		{"runner in epoch 1", "fp32", inEpoch1, (*run).killRunner},
 		{"runner in epoch 2, bf16 autocast", "bf16", inEpoch2, (*run).killRunner},
 		{"worker", "fp32", inEpoch1, func(r *run) {
-			pid, _ := p.runner(r.id)
+			pid, _ := p.Runner(r.id)
 			p.kill(datadir.ProcessWorker)
 			r.at(inEpoch2, func() {})
-			now, alive := p.runner(r.id)
+			now, alive := p.Runner(r.id)
 			require.True(t, !alive || now == pid, "the new worker takes the live runner over")
 		}},
 		{"server", "fp32", inEpoch1, func(*run) { p.kill(datadir.ProcessServer) }},
 		{"temporal", "fp32", inEpoch2, func(*run) { p.kill(datadir.ProcessTemporal) }},
-		{"everything in epoch 2", "fp32", inEpoch2, func(r *run) { p.killEverything(r.id); p.start() }},
+		{"everything in epoch 2", "fp32", inEpoch2, func(r *run) { p.restartFromNothing(r.id) }},
 		{"everything while paused", "fp32", inEpoch1, func(r *run) {
 			r.command("pause")
 			r.awaitStatus(contract.StatusPaused)
-			p.killEverything(r.id)
-			p.start()
+			p.restartFromNothing(r.id)
 			require.Equal(t, string(contract.StatusPaused), string(r.job().Status), "a pause survives")
 			r.command("resume")
 		}},
@@ -200,8 +199,8 @@ func TestKillAnything(t *testing.T) {
 		})
 	}
 	t.Run("no process is left over", func(t *testing.T) {
-		p.stop()
-		requireNoOrphans(t, p.dir.Root())
+		require.NoError(t, p.Stop())
+		requireNoOrphans(t, p.Dir.Root())
 	})
 }
 

@@ -25,7 +25,7 @@ const short = `{"max_steps":6,"max_length":64,"batch_size":2,"gradient_accumulat
 // TestMainJob does what a user does by CLI: a file becomes a fine-tuned, evaluated, deployed model, is talked to,
 // exported, and is still there after everything was killed.
 func TestMainJob(t *testing.T) {
-	p := newPlatform(t)
+	p := newSite(t)
 	file := filepath.Join(t.TempDir(), "sums.jsonl")
 	require.NoError(t, os.WriteFile(file, []byte(rows(600)), 0o600))
 
@@ -40,13 +40,13 @@ func TestMainJob(t *testing.T) {
 	require.Contains(t, stderr, "✓ train")
 
 	t.Run("the evaluation has a verdict over enough rows", func(t *testing.T) {
-		e, err := apiclient.Get[apigen.Evaluation](t.Context(), p.client, "/api/evaluation/"+done.EvaluationID, nil)
+		e, err := apiclient.Get[apigen.Evaluation](t.Context(), p.Client, "/api/evaluation/"+done.EvaluationID, nil)
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, e.Result.Rows, 100)
 		require.NotEqual(t, contract.VerdictTooFew, e.Result.Verdict)
 		require.LessOrEqual(t, e.Result.LossDeltaCI[0], e.Result.LossDelta)
 		require.GreaterOrEqual(t, e.Result.LossDeltaCI[1], e.Result.LossDelta)
-		comparison, err := apiclient.Get[apigen.Comparison](t.Context(), p.client, "/api/evaluation/"+e.ID+"/compare", nil)
+		comparison, err := apiclient.Get[apigen.Comparison](t.Context(), p.Client, "/api/evaluation/"+e.ID+"/compare", nil)
 		require.NoError(t, err)
 		require.NotEmpty(t, comparison.Samples)
 	})
@@ -57,10 +57,9 @@ func TestMainJob(t *testing.T) {
 			return stdout
 		}
 		before := answer()
-		p.killEverything(done.JobID)
-		p.start()
+		p.restartFromNothing(done.JobID)
 		p.follow("/api/deployments/"+done.DeploymentID, func(contract.Event) bool {
-			d, err := apiclient.Get[apigen.Deployment](t.Context(), p.client, "/api/deployments/"+done.DeploymentID, nil)
+			d, err := apiclient.Get[apigen.Deployment](t.Context(), p.Client, "/api/deployments/"+done.DeploymentID, nil)
 			require.NoError(t, err)
 			return string(d.Status) == string(contract.StatusServing)
 		})
@@ -69,7 +68,7 @@ func TestMainJob(t *testing.T) {
 	t.Run("an API key opens /v1 and nothing else", func(t *testing.T) {
 		secret, stderr, code := p.cli("keys", "create", "test")
 		require.Zero(t, code, stderr)
-		key := &apiclient.Client{Base: p.client.Base, Token: strings.TrimSpace(secret)}
+		key := &apiclient.Client{Base: p.Client.Base, Token: strings.TrimSpace(secret)}
 		models, err := apiclient.Get[map[string]any](t.Context(), key, "/v1/models", nil)
 		require.NoError(t, err)
 		require.Contains(t, models["data"].([]any)[0], "id")
@@ -102,14 +101,14 @@ func TestFormats(t *testing.T) {
 	if _, err := os.Stat(folder); err != nil {
 		t.Skipf("no sample files in %s; set VIBEFLOW_TEST_DATA to a folder that has them", folder)
 	}
-	p := newPlatform(t)
+	p := newSite(t)
 	for file, format := range map[string]string{"alpaca_en_demo.json": "alpaca", "glaive_toolcall_en_demo.json": "sharegpt", "wiki_demo.txt": "text"} {
 		t.Run(file, func(t *testing.T) {
 			stdout, stderr, code := p.cli("run", filepath.Join(folder, file), "--model", "tiny-llama", "--config", short, "--skip-deploy", "--json")
 			require.Zero(t, code, stderr)
 			var done apigen.Pipeline
 			require.NoError(t, json.Unmarshal([]byte(stdout), &done))
-			ds, err := apiclient.Get[apigen.Dataset](t.Context(), p.client, "/api/datasets/"+done.DatasetID, nil)
+			ds, err := apiclient.Get[apigen.Dataset](t.Context(), p.Client, "/api/datasets/"+done.DatasetID, nil)
 			require.NoError(t, err)
 			require.Equal(t, format, ds.Format)
 		})
@@ -129,7 +128,7 @@ func TestFormats(t *testing.T) {
 
 // TestOddColumns: a CSV whose columns nobody could guess is understood with a mapping.
 func TestOddColumns(t *testing.T) {
-	p := newPlatform(t)
+	p := newSite(t)
 	var csv strings.Builder
 	csv.WriteString("Ticket;Frage des Kunden;Antwort\n")
 	for i := range 60 {
@@ -184,7 +183,7 @@ func TestClientsMakeNothing(t *testing.T) {
 
 // TestRefusals reads each refusal as the person who gets it: what is wrong, where, and what to do.
 func TestRefusals(t *testing.T) {
-	p := newPlatform(t)
+	p := newSite(t)
 	write := func(name, content string) string {
 		path := filepath.Join(t.TempDir(), name)
 		require.NoError(t, os.WriteFile(path, []byte(content), 0o600))

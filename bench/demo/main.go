@@ -28,7 +28,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/vibeflow/vibeflow/bench/internal/platform"
+	"github.com/vibeflow/vibeflow/bench/internal/benchmark"
+	"github.com/vibeflow/vibeflow/internal/platform"
 	"github.com/vibeflow/vibeflow/internal/pyenv"
 	"github.com/vibeflow/vibeflow/workers/peft"
 )
@@ -60,7 +61,7 @@ type result struct {
 	Stages          map[string]float64 `json:"stages"`
 }
 
-func main() { platform.Main("demo", run) }
+func main() { benchmark.Main("demo", run) }
 
 func run(ctx context.Context) error {
 	bin := flag.String("bin", "", "program to measure (default: $VIBEFLOW_BIN, else bin/vibeflow)")
@@ -74,7 +75,7 @@ func run(ctx context.Context) error {
 	if _, err := pyenv.Ensure(ctx, pyenv.Options{Files: peft.Files, Python: os.Getenv("VIBEFLOW_PYTHON"), UV: os.Getenv("VIBEFLOW_UV")}, nil); err != nil {
 		return err
 	}
-	fmt.Printf("demo: %s\n", platform.Machine())
+	fmt.Printf("demo: %s\n", benchmark.Machine())
 	var done []round
 	for range max(*rounds, 1) {
 		r, err := measure(ctx, binary, *config)
@@ -143,13 +144,13 @@ func report(rounds []round) {
 		for _, r := range rounds {
 			values = append(values, of(r))
 		}
-		return platform.Median(values)
+		return benchmark.Median(values)
 	}
 	for _, name := range stages {
 		fmt.Printf("%-20s %7.1f s\n", name, median(func(r round) float64 { return r.result.Stages[name] }))
 	}
 	verdict := median(func(r round) float64 { return r.verdict })
-	fmt.Printf("%-20s %7.1f s   limit %.0f s: %s (median of %d)\n", "command to verdict", verdict, limit, platform.Verdict(verdict, limit), len(rounds))
+	fmt.Printf("%-20s %7.1f s   limit %.0f s: %s (median of %d)\n", "command to verdict", verdict, limit, benchmark.Verdict(verdict, limit), len(rounds))
 	fmt.Printf("%-20s %7.1f s\n", "command to end", median(func(r round) float64 { return r.whole }))
 	last := rounds[len(rounds)-1].result
 	fmt.Printf("held-out loss %.3f → %.3f, change within [%+.3f, %+.3f]: %s; %.0f tokens/s in training\n",

@@ -24,16 +24,17 @@ import (
 	"go.temporal.io/sdk/client"
 
 	"github.com/vibeflow/vibeflow/api/apigen"
-	"github.com/vibeflow/vibeflow/bench/internal/platform"
+	"github.com/vibeflow/vibeflow/bench/internal/benchmark"
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/catalog"
 	"github.com/vibeflow/vibeflow/internal/datadir"
+	"github.com/vibeflow/vibeflow/internal/platform"
 	"github.com/vibeflow/vibeflow/internal/temporalclient"
 )
 
 const rows = 64
 
-func main() { platform.Main("history", run) }
+func main() { benchmark.Main("history", run) }
 
 // measured is what a run left in both logs.
 type measured struct {
@@ -49,24 +50,15 @@ func (m measured) events() (total int) {
 	return total
 }
 
-func run(ctx context.Context) (err error) {
+func run(ctx context.Context) error {
 	bin := flag.String("bin", "", "program to measure (default: $VIBEFLOW_BIN, else bin/vibeflow)")
 	short := flag.Int("short", 50, "steps of the short run")
 	long := flag.Int("long", 5000, "steps of the long run")
 	flag.Parse()
-	binary, err := platform.Binary(*bin)
-	if err != nil {
-		return err
-	}
-	p, err := platform.New(binary)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if closeErr := p.Close(); err == nil {
-			err = closeErr
-		}
-	}()
+	return benchmark.On(*bin, func(p *platform.Platform) error { return compare(ctx, p, *short, *long) })
+}
+
+func compare(ctx context.Context, p *platform.Platform, short, long int) error {
 	if _, err := p.Start(ctx); err != nil {
 		return err
 	}
@@ -74,11 +66,11 @@ func run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	few, err := measure(ctx, p, ds.ID, *short)
+	few, err := measure(ctx, p, ds.ID, short)
 	if err != nil {
 		return err
 	}
-	many, err := measure(ctx, p, ds.ID, *long)
+	many, err := measure(ctx, p, ds.ID, long)
 	if err != nil {
 		return err
 	}
@@ -96,7 +88,7 @@ func content() string {
 
 func measure(ctx context.Context, p *platform.Platform, datasetID string, steps int) (measured, error) {
 	began := time.Now()
-	job, err := p.Train(ctx, apigen.StartTraining{DatasetID: datasetID, ModelID: catalog.Tiny, Config: apigen.TrainingOverrides{
+	job, err := benchmark.Train(ctx, p, apigen.StartTraining{DatasetID: datasetID, ModelID: catalog.Tiny, Config: apigen.TrainingOverrides{
 		"max_steps": steps, "batch_size": 1, "gradient_accumulation_steps": 1, "max_length": 64,
 	}}, nil)
 	if err != nil {
@@ -153,7 +145,7 @@ func dial(ctx context.Context, dir *datadir.Dir) (client.Client, error) {
 }
 
 func report(few, many measured) error {
-	fmt.Printf("history: %s\n", platform.Machine())
+	fmt.Printf("history: %s\n", benchmark.Machine())
 	fmt.Printf("%8s %18s %12s %14s %10s\n", "steps", "Temporal's events", "own events", "checkpoints", "seconds")
 	for _, m := range []measured{few, many} {
 		fmt.Printf("%8d %18d %12d %14d %10.1f\n", m.steps, m.events(), m.told, m.checkpoints, m.seconds)

@@ -36,9 +36,10 @@ import (
 	"time"
 
 	"github.com/vibeflow/vibeflow/api/apigen"
-	"github.com/vibeflow/vibeflow/bench/internal/platform"
+	"github.com/vibeflow/vibeflow/bench/internal/benchmark"
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/catalog"
+	"github.com/vibeflow/vibeflow/internal/platform"
 	"github.com/vibeflow/vibeflow/internal/pyenv"
 	"github.com/vibeflow/vibeflow/internal/sample"
 	"github.com/vibeflow/vibeflow/workers/peft"
@@ -49,7 +50,7 @@ const limit = 1.05
 //go:embed bare.py
 var bareScript string
 
-func main() { platform.Main("tax", run) }
+func main() { benchmark.Main("tax", run) }
 
 // options is what the command line says.
 type options struct {
@@ -89,30 +90,21 @@ type bench struct {
 
 func run(ctx context.Context) (err error) {
 	b := bench{options: parse()}
-	binary, err := platform.Binary(b.bin)
-	if err != nil {
-		return err
-	}
 	if b.env, err = pyenv.Ensure(ctx, pyenv.Options{Files: peft.Files, Python: os.Getenv("VIBEFLOW_PYTHON"), UV: os.Getenv("VIBEFLOW_UV")}, nil); err != nil {
 		return err
 	}
-	if b.p, err = platform.New(binary); err != nil {
-		return err
-	}
-	defer func() {
-		if closeErr := b.p.Close(); err == nil {
-			err = closeErr
+	return benchmark.On(b.bin, func(p *platform.Platform) error {
+		b.p = p
+		if err := b.prepare(ctx); err != nil {
+			return err
 		}
-	}()
-	if err := b.prepare(ctx); err != nil {
-		return err
-	}
-	return b.compare(ctx)
+		return b.compare(ctx)
+	})
 }
 
 // prepare uploads the rows and runs the job of one step.
 func (b *bench) prepare(ctx context.Context) error {
-	b.machine = platform.Machine()
+	b.machine = benchmark.Machine()
 	name, content, err := b.content()
 	if err != nil {
 		return err
@@ -135,7 +127,7 @@ func (b *bench) prepare(ctx context.Context) error {
 	if err = cmp.Or(keepErr, err); err != nil {
 		return err
 	}
-	started, err := platform.All[struct {
+	started, err := benchmark.All[struct {
 		LossPath string `json:"loss_path"`
 	}](job, contract.RunnerStarted)
 	if err != nil || len(started) == 0 {
@@ -160,13 +152,13 @@ func (b *bench) content() (name string, content []byte, err error) {
 	return name, content, nil
 }
 
-func (b *bench) train(ctx context.Context, steps int, see func(contract.Event) error) (platform.Job, error) {
+func (b *bench) train(ctx context.Context, steps int, see func(contract.Event) error) (benchmark.Job, error) {
 	config := apigen.TrainingOverrides{}
 	if err := json.Unmarshal([]byte(b.config), &config); err != nil {
-		return platform.Job{}, fmt.Errorf("--config: %w", err)
+		return benchmark.Job{}, fmt.Errorf("--config: %w", err)
 	}
 	config["max_steps"] = steps
-	return b.p.Train(ctx, apigen.StartTraining{DatasetID: b.dataset, ModelID: b.model, Config: config}, see)
+	return benchmark.Train(ctx, b.p, apigen.StartTraining{DatasetID: b.dataset, ModelID: b.model, Config: config}, see)
 }
 
 // keepSpec copies the spec and rows of the run that has just claimed its slot: its folder is wiped when it ends.
@@ -278,7 +270,7 @@ func (s samples) median(name string) float64 {
 	if len(s[name]) == 0 {
 		return 0
 	}
-	return platform.Median(s[name])
+	return benchmark.Median(s[name])
 }
 
 // ours trains through VibeFlow and takes the run apart by its events.
@@ -305,9 +297,9 @@ func (b *bench) ours(ctx context.Context) (result, error) {
 	type metrics struct {
 		Loss float64 `json:"loss"`
 	}
-	starts, err := platform.All[started](job, contract.RunnerStarted)
-	checkpoints, err2 := platform.All[checkpoint](job, contract.RunnerCheckpoint)
-	steps, err3 := platform.All[metrics](job, contract.RunnerMetrics)
+	starts, err := benchmark.All[started](job, contract.RunnerStarted)
+	checkpoints, err2 := benchmark.All[checkpoint](job, contract.RunnerCheckpoint)
+	steps, err3 := benchmark.All[metrics](job, contract.RunnerMetrics)
 	if err := errors.Join(err, err2, err3); err != nil {
 		return result{}, err
 	}
@@ -342,7 +334,7 @@ func (b *bench) ours(ctx context.Context) (result, error) {
 // moments are those between which a run's parts lie. All processes run on this machine, so their clock is one.
 type moments struct{ claimed, started, rehearsed, trained, finished, completed time.Time }
 
-func timeline(job platform.Job) (moments, error) {
+func timeline(job benchmark.Job) (moments, error) {
 	var m moments
 	var missing error
 	for kind, at := range map[string]*time.Time{
@@ -407,9 +399,9 @@ func (b *bench) report(ours, theirs samples) {
 		fmt.Printf("%-26s %10.2f %10.2f %+12.2f\n", name, mine, bare, mine-bare)
 	}
 	ratio := ours.median(stage) / theirs.median(stage)
-	fmt.Printf("ratio of the training stage: %.3f   limit %.2f: %s\n", ratio, limit, platform.Verdict(ratio, limit))
+	fmt.Printf("ratio of the training stage: %.3f   limit %.2f: %s\n", ratio, limit, benchmark.Verdict(ratio, limit))
 	strict := (ours.median(stage) - ours.median(imports)) / (theirs.median(stage) - theirs.median(imports) - theirs.median(launching))
-	fmt.Printf("the same, the script's start and imports left out: %.3f   limit %.2f: %s\n", strict, limit, platform.Verdict(strict, limit))
+	fmt.Printf("the same, the script's start and imports left out: %.3f   limit %.2f: %s\n", strict, limit, benchmark.Verdict(strict, limit))
 	fmt.Printf("of the steps alone: %.3f\n", ours.median(stepping)/theirs.median(stepping))
 	fmt.Printf("request to completed: %.3f\n", ours.median(whole)/theirs.median(stage))
 }

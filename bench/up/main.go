@@ -23,8 +23,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vibeflow/vibeflow/bench/internal/platform"
+	"github.com/vibeflow/vibeflow/bench/internal/benchmark"
 	"github.com/vibeflow/vibeflow/internal/datadir"
+	"github.com/vibeflow/vibeflow/internal/platform"
 )
 
 const (
@@ -36,31 +37,20 @@ const (
 
 var goProcesses = []datadir.Process{datadir.ProcessUp, datadir.ProcessTemporal, datadir.ProcessServer, datadir.ProcessWorker}
 
-func main() { platform.Main("up", run) }
+func main() { benchmark.Main("up", run) }
 
-func run(ctx context.Context) (err error) {
+func run(ctx context.Context) error {
 	bin := flag.String("bin", "", "program to measure (default: $VIBEFLOW_BIN, else bin/vibeflow)")
 	rounds := flag.Int("rounds", 5, "warm starts")
 	settle := flag.Duration("settle", 30*time.Second, "quiet time before memory is read")
 	flag.Parse()
-	binary, err := platform.Binary(*bin)
-	if err != nil {
-		return err
-	}
-	p, err := platform.New(binary)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if closeErr := p.Close(); err == nil {
-			err = closeErr
+	return benchmark.On(*bin, func(p *platform.Platform) error {
+		fmt.Printf("up: %s\n", benchmark.Machine())
+		if err := starts(ctx, p, max(*rounds, 1)); err != nil {
+			return err
 		}
-	}()
-	fmt.Printf("up: %s\n", platform.Machine())
-	if err := starts(ctx, p, max(*rounds, 1)); err != nil {
-		return err
-	}
-	return idle(ctx, p, *settle)
+		return idle(ctx, p, *settle)
+	})
 }
 
 // starts measures the first start and the warm ones, and leaves the last one running.
@@ -81,9 +71,9 @@ func starts(ctx context.Context, p *platform.Platform, rounds int) error {
 		}
 		warm = append(warm, took.Seconds())
 	}
-	median := platform.Median(warm)
+	median := benchmark.Median(warm)
 	fmt.Printf("warm start, median of %d       %6.2f s   limit %.0f s: %s   (%s)\n", rounds, median, secondsLimit,
-		platform.Verdict(median, secondsLimit), list(warm))
+		benchmark.Verdict(median, secondsLimit), list(warm))
 	return nil
 }
 
@@ -120,7 +110,7 @@ func idle(ctx context.Context, p *platform.Platform, settle time.Duration) error
 		fmt.Printf("idle memory, %-8s         %6.0f MiB\n", process, mib)
 		total += mib
 	}
-	fmt.Printf("idle memory, Go together      %6.0f MiB   limit %.0f MiB: %s\n", total, memoryLimit, platform.Verdict(total, memoryLimit))
+	fmt.Printf("idle memory, Go together      %6.0f MiB   limit %.0f MiB: %s\n", total, memoryLimit, benchmark.Verdict(total, memoryLimit))
 	if mib, ok := warmParent(p); ok {
 		fmt.Printf("beside it, the warm parent    %6.0f MiB   (Python, everything imported)\n", mib)
 	}

@@ -1,6 +1,7 @@
 //go:build unix
 
-package platform
+// Package benchmark is what the benchmarks have in common: how they run, train, and tell what they measured.
+package benchmark
 
 import (
 	"context"

@@ -1,9 +1,8 @@
 //go:build unix
 
-package platform
+package benchmark
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/apiclient"
+	"github.com/vibeflow/vibeflow/internal/platform"
 )
 
 // Job is a training job that has completed.
@@ -22,27 +22,8 @@ type Job struct {
 	Events    []contract.Event
 }
 
-// Upload ingests a file's content and returns the dataset once it is ready.
-func (p *Platform) Upload(ctx context.Context, name string, content []byte) (apigen.Dataset, error) {
-	ds, err := p.Client.UploadDatasetFrom(ctx, bytes.NewReader(content), name, apiclient.Upload{})
-	if err != nil {
-		return ds, err
-	}
-	path := "/api/datasets/" + ds.ID
-	if err := p.Client.Follow(ctx, path+"/events", 0, func(contract.Event) error { return nil }, nil); err != nil {
-		return ds, err
-	}
-	if ds, err = apiclient.Get[apigen.Dataset](ctx, p.Client, path, nil); err != nil {
-		return ds, err
-	}
-	if contract.Status(ds.Status) != contract.StatusReady {
-		return ds, fmt.Errorf("%s was not read: %s", name, ds.Error.Message)
-	}
-	return ds, nil
-}
-
 // Train starts a job and follows it to its end; see, which may be nil, is told of each event as it arrives.
-func (p *Platform) Train(ctx context.Context, request apigen.StartTraining, see func(contract.Event) error) (Job, error) {
+func Train(ctx context.Context, p *platform.Platform, request apigen.StartTraining, see func(contract.Event) error) (Job, error) {
 	job := Job{Requested: time.Now()}
 	started, err := apiclient.Post[apigen.Job](ctx, p.Client, "/api/training/start", request)
 	if err != nil {

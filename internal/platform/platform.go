@@ -1,7 +1,8 @@
 //go:build unix
 
-// Package platform gives a benchmark a VibeFlow of its own: the built binary's `up` on a temporary data folder and free
-// ports, stopped and removed at the end. Benchmarks talk to it as a user would, through the API.
+// Package platform is a whole VibeFlow for tests and benchmarks: the built binary's `up` on a temporary data folder and an
+// address of its own, stopped and removed at the end. They talk to it as a user would, by CLI and API, and kill what they
+// like.
 package platform
 
 import (
@@ -12,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +23,7 @@ import (
 
 	"github.com/vibeflow/vibeflow/internal/apiclient"
 	"github.com/vibeflow/vibeflow/internal/datadir"
+	"github.com/vibeflow/vibeflow/internal/loopback"
 )
 
 const (
@@ -32,12 +33,17 @@ const (
 	stopPatience = 2 * time.Minute
 	// readyLine is what `up` says once every process is ready.
 	readyLine = "VibeFlow is ready"
+	// logLines is how much of each process's log Said has.
+	logLines = 40
 )
 
-// Platform is a data folder and the `up` that runs on it, if one does.
+// Platform is a data folder and the `up` that runs on it, if one does. Own is for a program that handles Ctrl-C itself: one
+// at the terminal reaches `up` through it alone, and once.
 type Platform struct {
 	Dir    *datadir.Dir
 	Client *apiclient.Client
+	Own    bool
+
 	root   string
 	binary string
 	listen string
@@ -46,16 +52,28 @@ type Platform struct {
 	said   output
 }
 
-// Binary is the program to measure: what the flag names, else $VIBEFLOW_BIN, else bin/vibeflow of the working folder.
-func Binary(flag string) (string, error) {
-	path, err := filepath.Abs(cmp.Or(flag, os.Getenv("VIBEFLOW_BIN"), "bin/vibeflow"))
+// Binary is the program to run: the one named, else $VIBEFLOW_BIN, else bin/vibeflow of this checkout.
+func Binary(named string) (string, error) {
+	path, err := filepath.Abs(cmp.Or(named, os.Getenv("VIBEFLOW_BIN"), filepath.Join(checkout(), "bin", "vibeflow")))
 	if err != nil {
 		return "", err
 	}
 	if _, err := os.Stat(path); err != nil {
-		return "", fmt.Errorf("there is no program to measure: %w (`go tool task build` makes it; run this in the checkout's root, or name it with --bin)", err)
+		return "", fmt.Errorf("there is no program to run: %w (`go tool task build` makes it)", err)
 	}
 	return path, nil
+}
+
+// checkout is the folder with go.mod that the working folder lies in: a test's is that of its package.
+func checkout() string {
+	for folder := "."; ; folder = filepath.Join(folder, "..") {
+		if _, err := os.Stat(filepath.Join(folder, "go.mod")); err == nil {
+			return folder
+		}
+		if path, err := filepath.Abs(folder); err != nil || filepath.Dir(path) == path {
+			return "."
+		}
+	}
 }
 
 // New makes an empty data folder; nothing runs yet. Close it.
@@ -68,32 +86,34 @@ func New(binary string) (*Platform, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(root))
 	}
-	return &Platform{Dir: dir, root: root, binary: binary}, nil
+	token, err := dir.Token(datadir.SecretCLIToken)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(root))
+	}
+	listen, err := loopback.Free()
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(root))
+	}
+	return &Platform{Dir: dir, Client: &apiclient.Client{Base: "http://" + listen, Token: token},
+		root: root, binary: binary, listen: listen}, nil
 }
 
-// Start runs `up` and returns how long it took until it said that it is ready. When ctx ends, `up` is told to stop.
+// Start runs `up`, always on the same address, and returns how long it took until it said that it is ready. When ctx ends,
+// `up` is told to stop.
 func (p *Platform) Start(ctx context.Context) (time.Duration, error) {
-	var err error
-	if p.listen, err = freeAddress(); err != nil {
-		return 0, err
-	}
-	token, err := p.Dir.Token(datadir.SecretCLIToken)
-	if err != nil {
-		return 0, err
-	}
-	p.Client = &apiclient.Client{Base: "http://" + p.listen, Token: token}
 	p.up = exec.CommandContext(ctx, p.binary, "up", "--data", p.Dir.Root(), "--listen", p.listen)
 	p.up.Cancel = func() error { return p.up.Process.Signal(syscall.SIGINT) }
 	p.up.WaitDelay = stopPatience
-	p.up.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C at the terminal comes once, from us
+	p.up.SysProcAttr = &syscall.SysProcAttr{Setpgid: p.Own}
 	ready, writer := p.said.watch()
 	p.up.Stdout, p.up.Stderr = writer, writer
 	began := time.Now()
 	if err := p.up.Start(); err != nil {
 		return 0, err
 	}
-	p.ended = make(chan struct{})
-	go func() { _ = p.up.Wait(); _ = writer.Close(); close(p.ended) }()
+	up, ended := p.up, make(chan struct{})
+	p.ended = ended
+	go func() { _ = up.Wait(); _ = writer.Close(); close(ended) }()
 	select {
 	case at := <-ready:
 		return at.Sub(began), nil
@@ -106,7 +126,7 @@ func (p *Platform) Start(ctx context.Context) (time.Duration, error) {
 
 // Stop ends `up` as Ctrl-C does and waits until it is gone; stopping what does not run is no error.
 func (p *Platform) Stop() error {
-	if p.up == nil || p.ended == nil {
+	if p.ended == nil {
 		return nil
 	}
 	_ = p.up.Process.Signal(syscall.SIGINT) // it may have gone already
@@ -126,27 +146,24 @@ func (p *Platform) Close() error { return errors.Join(p.Stop(), os.RemoveAll(p.r
 // Root is a temporary folder that Close removes; the data folder is in it.
 func (p *Platform) Root() string { return p.root }
 
-// Explain adds to an error what `up` and the last lines of the processes' logs said.
+// Said is what `up` and the last lines of the processes' logs say.
+func (p *Platform) Said() string {
+	said := "up said:\n" + p.said.String()
+	for _, process := range []datadir.Process{datadir.ProcessTemporal, datadir.ProcessServer, datadir.ProcessWorker} {
+		if log, err := os.ReadFile(filepath.Join(p.Dir.Logs(), string(process)+".log")); err == nil {
+			lines := strings.Split(strings.TrimSpace(string(log)), "\n")
+			said += "--- " + string(process) + ".log\n" + strings.Join(lines[max(0, len(lines)-logLines):], "\n") + "\n"
+		}
+	}
+	return said
+}
+
+// Explain adds to an error what the processes said.
 func (p *Platform) Explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	said := "up said:\n" + p.said.String()
-	for _, process := range []datadir.Process{datadir.ProcessTemporal, datadir.ProcessServer, datadir.ProcessWorker} {
-		if log, readErr := os.ReadFile(filepath.Join(p.Dir.Logs(), string(process)+".log")); readErr == nil {
-			lines := strings.Split(strings.TrimSpace(string(log)), "\n")
-			said += "--- " + string(process) + ".log\n" + strings.Join(lines[max(0, len(lines)-5):], "\n") + "\n"
-		}
-	}
-	return fmt.Errorf("%w\n%s", err, said)
-}
-
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
+	return fmt.Errorf("%w\n%s", err, p.Said())
 }
 
 // output keeps what `up` said and notices when it is ready.
