@@ -113,7 +113,7 @@ func (l *queryLog) AfterQuery(_ context.Context, e *bun.QueryEvent) {
 func TestListsWalkAnIndex(t *testing.T) {
 	s := open(t)
 	log := &queryLog{}
-	s.reader.AddQueryHook(log)
+	s.reader.DB = s.reader.WithQueryHook(log)
 	everything := WithAccess(t.Context(), Access{Everything: true})
 	project := WithAccess(t.Context(), Access{UserID: "ada", ProjectID: DefaultProject})
 	for who, ctx := range map[string]context.Context{"an owner": everything, "a member in a project": project, "VibeFlow": t.Context()} {
