@@ -11,7 +11,7 @@ import (
 )
 
 // StartDeployment declares that a model is to be served.
-func (s *Server) StartDeployment(c *echo.Context) error {
+func (s *Server) StartDeployment(c *echo.Context, _ apigen.StartDeploymentParams) error {
 	request, err := body[apigen.StartDeployment](c)
 	if err != nil {
 		return err
@@ -26,6 +26,9 @@ func (s *Server) StartDeployment(c *echo.Context) error {
 		return err
 	}
 	if !isNew {
+		if err := s.Store.RememberStarted(ctx, contract.KindDeployment, id); err != nil {
+			return err
+		}
 		return s.showDeployment(c, http.StatusOK, id)
 	}
 	return s.showDeployment(c, http.StatusCreated, id)

@@ -22,7 +22,7 @@ const (
 )
 
 // StartEvaluation queues a comparison of a tuned model with its base.
-func (s *Server) StartEvaluation(c *echo.Context) error {
+func (s *Server) StartEvaluation(c *echo.Context, _ apigen.StartEvaluationParams) error {
 	request, err := body[apigen.StartEvaluation](c)
 	if err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 )
 
 // StartExport queues an export of a tuned model.
-func (s *Server) StartExport(c *echo.Context) error {
+func (s *Server) StartExport(c *echo.Context, _ apigen.StartExportParams) error {
 	request, err := body[apigen.StartExport](c)
 	if err != nil {
 		return err

@@ -14,7 +14,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
@@ -48,15 +50,17 @@ type world struct {
 	address   string
 	stop      func()
 	check     *conformance
+	skew      *atomic.Int64 // how far the store's clock is ahead
 }
 
 // newWorld starts a server; each change may set options first.
 func newWorld(t *testing.T, changes ...func(*api.Options)) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), check: newConformance(t)}
+	w := &world{t: t, dir: t.TempDir(), check: newConformance(t), skew: new(atomic.Int64)}
 	quiet := slog.New(slog.DiscardHandler)
 	var err error
-	w.store, err = store.Open(t.Context(), store.Options{Path: filepath.Join(w.dir, "app.db"), MasterKey: make([]byte, 32), Logger: quiet})
+	w.store, err = store.Open(t.Context(), store.Options{Path: filepath.Join(w.dir, "app.db"), MasterKey: make([]byte, 32), Logger: quiet,
+		Now: func() time.Time { return time.Now().Add(time.Duration(w.skew.Load())) }})
 	require.NoError(t, err)
 	w.artifacts, err = artifact.Open(t.Context(), artifact.Options{BucketURL: "file://" + w.dir + "/blobs",
 		MasterKey: signingKey, Index: w.store, SpoolDir: filepath.Join(w.dir, "spool"), Logger: quiet})
@@ -95,6 +99,9 @@ func (w *world) start() {
 		}
 	})
 }
+
+// later moves the store's clock on.
+func (w *world) later(by time.Duration) { w.skew.Add(int64(by)) }
 
 func (w *world) url(path string) string { return "http://" + w.address + path }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // StartPipeline starts the whole story.
-func (s *Server) StartPipeline(c *echo.Context) error {
+func (s *Server) StartPipeline(c *echo.Context, _ apigen.StartPipelineParams) error {
 	request, err := body[apigen.StartPipeline](c)
 	if err != nil {
 		return err

@@ -84,7 +84,7 @@ func overlay(config contract.Training, overrides apigen.TrainingOverrides) (cont
 }
 
 // StartTraining queues a job.
-func (s *Server) StartTraining(c *echo.Context) error {
+func (s *Server) StartTraining(c *echo.Context, _ apigen.StartTrainingParams) error {
 	request, err := body[apigen.StartTraining](c)
 	if err != nil {
 		return err

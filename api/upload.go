@@ -38,7 +38,7 @@ type upload struct {
 }
 
 // UploadDataset streams the file into the artifact store and starts its Ingest workflow. A broken upload leaves nothing.
-func (s *Server) UploadDataset(c *echo.Context) error {
+func (s *Server) UploadDataset(c *echo.Context, _ apigen.UploadDatasetParams) error {
 	form, err := s.readUpload(c)
 	if err != nil {
 		return err
@@ -63,7 +63,7 @@ func (s *Server) AddSampleDataset(c *echo.Context, p apigen.AddSampleDatasetPara
 
 // startIngest makes the dataset of a file that is stored; if that fails, the file goes.
 func (s *Server) startIngest(c *echo.Context, form upload) error {
-	ctx := c.Request().Context()
+	ctx := s.asked(c, form.name, form.project, form.fileName, form.options, form.object.SHA256)
 	id := contract.NewID(contract.PrefixDataset)
 	err := s.start(ctx, contract.KindDataset, id,
 		contract.DatasetCreated{ProjectID: form.project, Name: form.name, FileName: form.fileName,

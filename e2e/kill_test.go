@@ -60,7 +60,7 @@ type run struct {
 
 func (p *site) train(ds apigen.Dataset, config apigen.TrainingOverrides) *run {
 	p.t.Helper()
-	job, err := apiclient.Post[apigen.Job](p.t.Context(), p.Client, "/api/training/start",
+	job, err := apiclient.Start[apigen.Job](p.t.Context(), p.Client, "/api/training/start",
 		apigen.StartTraining{DatasetID: ds.ID, ModelID: "tiny-llama", Config: config})
 	require.NoError(p.t, err)
 	return &run{p: p, id: job.ID, told: told{losses: map[int]string{}, samples: map[int]string{}}}

@@ -1537,6 +1537,9 @@ type DatasetFilter = string
 // ID defines model for Id.
 type ID = string
 
+// IdempotencyKey defines model for IdempotencyKey.
+type IdempotencyKey = string
+
 // IfMatch defines model for IfMatch.
 type IfMatch = string
 
@@ -1646,6 +1649,12 @@ type UploadDatasetMultipartBody struct {
 	ProjectID string         `json:"project_id,omitempty,omitzero"`
 }
 
+// UploadDatasetParams defines parameters for UploadDataset.
+type UploadDatasetParams struct {
+	// IdempotencyKey The caller's name for this one request, for 24 hours. Repeated with the same key it starts nothing, and is answered with what the first one started (with `Idempotency-Replayed`). The same key with another request is a conflict.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // StreamDatasetEventsParams defines parameters for StreamDatasetEvents.
 type StreamDatasetEventsParams struct {
 	// After The last `seq` that the client has; everything later follows, once and in order.
@@ -1694,6 +1703,12 @@ type ListDeploymentsParams struct {
 // ListDeploymentsParamsSort defines parameters for ListDeployments.
 type ListDeploymentsParamsSort string
 
+// StartDeploymentParams defines parameters for StartDeployment.
+type StartDeploymentParams struct {
+	// IdempotencyKey The caller's name for this one request, for 24 hours. Repeated with the same key it starts nothing, and is answered with what the first one started (with `Idempotency-Replayed`). The same key with another request is a conflict.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // StreamDeploymentEventsParams defines parameters for StreamDeploymentEvents.
 type StreamDeploymentEventsParams struct {
 	// After The last `seq` that the client has; everything later follows, once and in order.
@@ -1733,6 +1748,12 @@ type ListEvaluationsParams struct {
 // ListEvaluationsParamsSort defines parameters for ListEvaluations.
 type ListEvaluationsParamsSort string
 
+// StartEvaluationParams defines parameters for StartEvaluation.
+type StartEvaluationParams struct {
+	// IdempotencyKey The caller's name for this one request, for 24 hours. Repeated with the same key it starts nothing, and is answered with what the first one started (with `Idempotency-Replayed`). The same key with another request is a conflict.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // StreamEvaluationEventsParams defines parameters for StreamEvaluationEvents.
 type StreamEvaluationEventsParams struct {
 	// After The last `seq` that the client has; everything later follows, once and in order.
@@ -1765,6 +1786,12 @@ type ListExportsParams struct {
 
 // ListExportsParamsSort defines parameters for ListExports.
 type ListExportsParamsSort string
+
+// StartExportParams defines parameters for StartExport.
+type StartExportParams struct {
+	// IdempotencyKey The caller's name for this one request, for 24 hours. Repeated with the same key it starts nothing, and is answered with what the first one started (with `Idempotency-Replayed`). The same key with another request is a conflict.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
 
 // DownloadExportParams defines parameters for DownloadExport.
 type DownloadExportParams struct {
@@ -1853,6 +1880,12 @@ type ListPipelinesParams struct {
 // ListPipelinesParamsSort defines parameters for ListPipelines.
 type ListPipelinesParamsSort string
 
+// StartPipelineParams defines parameters for StartPipeline.
+type StartPipelineParams struct {
+	// IdempotencyKey The caller's name for this one request, for 24 hours. Repeated with the same key it starts nothing, and is answered with what the first one started (with `Idempotency-Replayed`). The same key with another request is a conflict.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // StreamPipelineEventsParams defines parameters for StreamPipelineEvents.
 type StreamPipelineEventsParams struct {
 	// After The last `seq` that the client has; everything later follows, once and in order.
@@ -1930,6 +1963,12 @@ type ListJobsParams struct {
 
 // ListJobsParamsSort defines parameters for ListJobs.
 type ListJobsParamsSort string
+
+// StartTrainingParams defines parameters for StartTraining.
+type StartTrainingParams struct {
+	// IdempotencyKey The caller's name for this one request, for 24 hours. Repeated with the same key it starts nothing, and is answered with what the first one started (with `Idempotency-Replayed`). The same key with another request is a conflict.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
 
 // StreamJobEventsParams defines parameters for StreamJobEvents.
 type StreamJobEventsParams struct {
@@ -2088,7 +2127,7 @@ type ServerInterface interface {
 	AddSampleDataset(ctx *echo.Context, params AddSampleDatasetParams) error
 	// UploadDataset Upload a dataset
 	// (POST /api/datasets/upload)
-	UploadDataset(ctx *echo.Context) error
+	UploadDataset(ctx *echo.Context, params UploadDatasetParams) error
 	// GetDataset A dataset with its profile
 	// (GET /api/datasets/{id})
 	GetDataset(ctx *echo.Context, id ID) error
@@ -2106,7 +2145,7 @@ type ServerInterface interface {
 	ListDeployments(ctx *echo.Context, params ListDeploymentsParams) error
 	// StartDeployment Serve a model
 	// (POST /api/deployments)
-	StartDeployment(ctx *echo.Context) error
+	StartDeployment(ctx *echo.Context, params StartDeploymentParams) error
 	// StopDeployment Take a deployment down
 	// (DELETE /api/deployments/{id})
 	StopDeployment(ctx *echo.Context, id ID) error
@@ -2121,7 +2160,7 @@ type ServerInterface interface {
 	ListEvaluations(ctx *echo.Context, params ListEvaluationsParams) error
 	// StartEvaluation Compare a tuned model with its base
 	// (POST /api/evaluation/start)
-	StartEvaluation(ctx *echo.Context) error
+	StartEvaluation(ctx *echo.Context, params StartEvaluationParams) error
 	// GetEvaluation An evaluation
 	// (GET /api/evaluation/{id})
 	GetEvaluation(ctx *echo.Context, id ID) error
@@ -2139,7 +2178,7 @@ type ServerInterface interface {
 	ListExports(ctx *echo.Context, params ListExportsParams) error
 	// StartExport Make a model downloadable
 	// (POST /api/exports)
-	StartExport(ctx *echo.Context) error
+	StartExport(ctx *echo.Context, params StartExportParams) error
 	// GetExport An export and its files
 	// (GET /api/exports/{id})
 	GetExport(ctx *echo.Context, id ID) error
@@ -2184,7 +2223,7 @@ type ServerInterface interface {
 	ListPipelines(ctx *echo.Context, params ListPipelinesParams) error
 	// StartPipeline The whole story: analyze, recommend, train, evaluate, deploy
 	// (POST /api/pipelines)
-	StartPipeline(ctx *echo.Context) error
+	StartPipeline(ctx *echo.Context, params StartPipelineParams) error
 	// GetPipeline A pipeline
 	// (GET /api/pipelines/{id})
 	GetPipeline(ctx *echo.Context, id ID) error
@@ -2247,7 +2286,7 @@ type ServerInterface interface {
 	RecommendTraining(ctx *echo.Context) error
 	// StartTraining Start a training job
 	// (POST /api/training/start)
-	StartTraining(ctx *echo.Context) error
+	StartTraining(ctx *echo.Context, params StartTrainingParams) error
 	// GetJob A training job
 	// (GET /api/training/{id})
 	GetJob(ctx *echo.Context, id ID) error
@@ -2529,8 +2568,28 @@ func (w *ServerInterfaceWrapper) AddSampleDataset(ctx *echo.Context) error {
 func (w *ServerInterfaceWrapper) UploadDataset(ctx *echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UploadDatasetParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.UploadDataset(ctx)
+	err = w.Handler.UploadDataset(ctx, params)
 	return err
 }
 
@@ -2694,8 +2753,28 @@ func (w *ServerInterfaceWrapper) ListDeployments(ctx *echo.Context) error {
 func (w *ServerInterfaceWrapper) StartDeployment(ctx *echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StartDeploymentParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.StartDeployment(ctx)
+	err = w.Handler.StartDeployment(ctx, params)
 	return err
 }
 
@@ -2834,8 +2913,28 @@ func (w *ServerInterfaceWrapper) ListEvaluations(ctx *echo.Context) error {
 func (w *ServerInterfaceWrapper) StartEvaluation(ctx *echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StartEvaluationParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.StartEvaluation(ctx)
+	err = w.Handler.StartEvaluation(ctx, params)
 	return err
 }
 
@@ -2976,8 +3075,28 @@ func (w *ServerInterfaceWrapper) ListExports(ctx *echo.Context) error {
 func (w *ServerInterfaceWrapper) StartExport(ctx *echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StartExportParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.StartExport(ctx)
+	err = w.Handler.StartExport(ctx, params)
 	return err
 }
 
@@ -3303,8 +3422,28 @@ func (w *ServerInterfaceWrapper) ListPipelines(ctx *echo.Context) error {
 func (w *ServerInterfaceWrapper) StartPipeline(ctx *echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StartPipelineParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.StartPipeline(ctx)
+	err = w.Handler.StartPipeline(ctx, params)
 	return err
 }
 
@@ -3734,8 +3873,28 @@ func (w *ServerInterfaceWrapper) RecommendTraining(ctx *echo.Context) error {
 func (w *ServerInterfaceWrapper) StartTraining(ctx *echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params StartTrainingParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.StartTraining(ctx)
+	err = w.Handler.StartTraining(ctx, params)
 	return err
 }
 

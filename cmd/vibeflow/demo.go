@@ -115,7 +115,7 @@ func (r *demoResult) measure(ctx context.Context, c *apiclient.Client, p apigen.
 // askBoth puts the same question to the base and to the tuned model; the base is deployed beside it, in the same engine.
 func (a *app) askBoth(ctx context.Context, c *apiclient.Client, r *demoResult) error {
 	began := time.Now()
-	base, err := apiclient.Post[apigen.Deployment](ctx, c, "/api/deployments", apigen.StartDeployment{ModelID: demoModel})
+	base, err := apiclient.Start[apigen.Deployment](ctx, c, "/api/deployments", apigen.StartDeployment{ModelID: demoModel})
 	if err != nil {
 		return err
 	}

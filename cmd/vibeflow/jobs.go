@@ -40,7 +40,7 @@ func (a *app) jobsStart() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			job, err := apiclient.Post[apigen.Job](cmd.Context(), c, "/api/training/start", request)
+			job, err := apiclient.Start[apigen.Job](cmd.Context(), c, "/api/training/start", request)
 			if err == nil && watch {
 				job, err = a.watchJob(cmd.Context(), c, job.ID)
 			}

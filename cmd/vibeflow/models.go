@@ -82,7 +82,7 @@ func (a *app) evaluateCommand() *cobra.Command {
 				return err
 			}
 			request.ModelID = args[0]
-			e, err := apiclient.Post[apigen.Evaluation](cmd.Context(), c, "/api/evaluation/start", request)
+			e, err := apiclient.Start[apigen.Evaluation](cmd.Context(), c, "/api/evaluation/start", request)
 			if err == nil {
 				e, err = a.watchEvaluation(cmd.Context(), c, e.ID)
 			}
@@ -144,7 +144,7 @@ func (a *app) deployCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d, err := apiclient.Post[apigen.Deployment](cmd.Context(), c, "/api/deployments", apigen.StartDeployment{ModelID: args[0]})
+			d, err := apiclient.Start[apigen.Deployment](cmd.Context(), c, "/api/deployments", apigen.StartDeployment{ModelID: args[0]})
 			if err == nil {
 				d, err = a.awaitDeployment(cmd.Context(), c, d.ID, d.ModelID)
 			}
@@ -242,7 +242,7 @@ func (a *app) exportCommand() *cobra.Command {
 
 func (a *app) export(ctx context.Context, c *apiclient.Client, request apigen.StartExport) (apigen.Export, error) {
 	bar := a.line()
-	e, err := apiclient.Post[apigen.Export](ctx, c, "/api/exports", request)
+	e, err := apiclient.Start[apigen.Export](ctx, c, "/api/exports", request)
 	if err != nil {
 		return e, err
 	}

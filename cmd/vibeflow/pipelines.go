@@ -95,7 +95,7 @@ func checkTraining(ctx context.Context, c *apiclient.Client, modelID string, con
 
 // runPipeline starts a pipeline and shows its stages until it has ended.
 func (a *app) runPipeline(ctx context.Context, c *apiclient.Client, request apigen.StartPipeline) (apigen.Pipeline, error) {
-	pipeline, err := apiclient.Post[apigen.Pipeline](ctx, c, "/api/pipelines", request)
+	pipeline, err := apiclient.Start[apigen.Pipeline](ctx, c, "/api/pipelines", request)
 	if err != nil {
 		return pipeline, err
 	}

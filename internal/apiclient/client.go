@@ -45,6 +45,15 @@ func Post[T any](ctx context.Context, c *Client, path string, body any) (T, erro
 	return call[T](ctx, c, http.MethodPost, path, nil, body)
 }
 
+// Start is Post for what starts work. The request carries an Idempotency-Key, so that it is sent again when its answer was
+// lost, for as long as the client has patience: what it starts is started once.
+func Start[T any](ctx context.Context, c *Client, path string, body any) (T, error) {
+	return call[T](ctx, c, http.MethodPost, path, nil, body, once)
+}
+
+// once makes a request safe to repeat.
+func once(r *http.Request) { r.Header.Set("Idempotency-Key", contract.NewID("")) }
+
 // Put replaces a resource of the version that its ETag names ("*": of any).
 func Put[T any](ctx context.Context, c *Client, path, etag string, body any) (T, error) {
 	return call[T](ctx, c, http.MethodPut, path, nil, body, func(r *http.Request) { r.Header.Set("If-Match", etag) })
@@ -159,14 +168,13 @@ func (c *Client) do(req *http.Request) (*http.Response, error) {
 }
 
 // patiently tries again, for as long as the client is told to, where nothing listens: a server that is being restarted.
-// Nothing was sent then, so that any request may be repeated.
+// Nothing was sent then, so that any request may be repeated. One with an Idempotency-Key may be repeated whenever the
+// connection broke.
 func (c *Client) patiently(httpClient *http.Client, req *http.Request) (*http.Response, error) {
 	deadline := time.Now().Add(c.Patience)
 	for {
 		res, err := httpClient.Do(req)
-		var refused *net.OpError
-		if err == nil || !errors.As(err, &refused) || refused.Op != "dial" || time.Now().After(deadline) ||
-			(req.Body != nil && req.GetBody == nil) {
+		if err == nil || !repeatable(req, err) || time.Now().After(deadline) {
 			return res, err
 		}
 		select {
@@ -180,6 +188,14 @@ func (c *Client) patiently(httpClient *http.Client, req *http.Request) (*http.Re
 			}
 		}
 	}
+}
+
+func repeatable(req *http.Request, err error) bool {
+	if req.Context().Err() != nil || (req.Body != nil && req.GetBody == nil) {
+		return false
+	}
+	var refused *net.OpError
+	return req.Header.Get("Idempotency-Key") != "" || (errors.As(err, &refused) && refused.Op == "dial")
 }
 
 const redialAfter = 100 * time.Millisecond

@@ -98,12 +98,13 @@ func badCursor() error {
 // AuditLife is for how long the audit log keeps an event.
 const AuditLife = 180 * 24 * time.Hour
 
-// Expire removes what is over: audit events older than AuditLife, sessions and codes that have ended.
+// Expire removes what is over: audit events older than AuditLife, sessions, codes and idempotency keys that have ended.
 func (s *Store) Expire(ctx context.Context) error {
 	return s.write(ctx, func(ctx context.Context, tx *txn) error {
 		for statement, before := range map[string]time.Time{
-			`DELETE FROM audit_events WHERE at < ?`:           tx.now.Add(-AuditLife),
-			`DELETE FROM one_time_codes WHERE expires_at < ?`: tx.now,
+			`DELETE FROM audit_events WHERE at < ?`:             tx.now.Add(-AuditLife),
+			`DELETE FROM idempotency_keys WHERE created_at < ?`: tx.now.Add(-IdempotencyKeyLife),
+			`DELETE FROM one_time_codes WHERE expires_at < ?`:   tx.now,
 			// An ended session is kept for as long as it could have lived: so long its stolen tokens are known as such.
 			`DELETE FROM sessions WHERE expires_at < ?`: tx.now,
 		} {

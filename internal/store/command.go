@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -39,6 +40,9 @@ func (s *Store) Create(ctx context.Context, c Creation) (created bool, err error
 			return err
 		}
 		if err := tx.takesNew(ctx, c.Kind, c.ID); err != nil {
+			return err
+		}
+		if err := tx.remember(ctx, c.Kind, c.ID, http.StatusCreated); err != nil {
 			return err
 		}
 		created = true

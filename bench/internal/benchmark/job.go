@@ -25,7 +25,7 @@ type Job struct {
 // Train starts a job and follows it to its end; see, which may be nil, is told of each event as it arrives.
 func Train(ctx context.Context, p *platform.Platform, request apigen.StartTraining, see func(contract.Event) error) (Job, error) {
 	job := Job{Requested: time.Now()}
-	started, err := apiclient.Post[apigen.Job](ctx, p.Client, "/api/training/start", request)
+	started, err := apiclient.Start[apigen.Job](ctx, p.Client, "/api/training/start", request)
 	if err != nil {
 		return job, err
 	}
