@@ -171,6 +171,7 @@ func TestIngest(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "chat", row.Canonical)
 		require.Equal(t, contract.DefaultProcessOptions(), *row.Options)
+		require.EqualValues(t, 5, row.Dropped["duplicate"], "why rows are missing")
 		require.Equal(t, int64(200), row.TrainRows)
 		train := b.read(row.Train)
 		require.Equal(t, 200, strings.Count(train, "\n"))

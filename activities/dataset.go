@@ -61,7 +61,7 @@ func (r *reading) processed(stats *dataset.Stats, train, eval contract.Object) c
 	return contract.DatasetProcessed{
 		Format: string(stats.Format), Canonical: string(stats.Canonical),
 		Rows: stats.Rows, TrainRows: stats.Train.Rows, EvalRows: stats.Eval.Rows,
-		Train: objectRef(train), Eval: objectRef(eval), Options: &r.given,
+		Train: objectRef(train), Eval: objectRef(eval), Dropped: stats.Dropped, Options: &r.given,
 	}
 }
 

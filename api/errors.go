@@ -75,6 +75,9 @@ func invalidRequest(err error) error {
 		}
 	}
 	reason, _, _ = strings.Cut(reason, "\n")
+	if reason == "minimum string length is 1" {
+		reason = "it is empty"
+	}
 	return contract.Errorf(code, "%s", cmp.Or(reason, "the request does not match the API")).On(field).Mend("%s", remedy)
 }
 

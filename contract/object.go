@@ -32,6 +32,8 @@ type DatasetProcessed struct {
 	Columns   []string   `json:"columns,omitempty"`
 	Train     *ObjectRef `json:"train,omitempty"`
 	Eval      *ObjectRef `json:"eval,omitempty"`
+	// Dropped counts the rows that were left out, by reason: invalid, duplicate, too_short, too_long, too_many_turns, over_max_rows.
+	Dropped map[string]int64 `json:"dropped,omitempty"`
 	// Options are those that the splits were made with.
 	Options *ProcessOptions `json:"options,omitempty"`
 }

@@ -181,6 +181,39 @@ func TestClientsMakeNothing(t *testing.T) {
 	require.Contains(t, stderr, "vibeflow up")
 }
 
+// TestAFailedStageWaitsForARetry: a model whose files are there by name and are no model fails the training. The user is
+// told how to go on, and following the pipeline again does not stop at the failure before.
+func TestAFailedStageWaitsForARetry(t *testing.T) {
+	p := newPlatform(t)
+	model, file := t.TempDir(), filepath.Join(t.TempDir(), "sums.jsonl")
+	require.NoError(t, os.WriteFile(file, []byte(rows(20)), 0o600))
+	for _, name := range []string{"config.json", "tokenizer.json", "model.safetensors"} {
+		require.NoError(t, os.WriteFile(filepath.Join(model, name), []byte("{}"), 0o600))
+	}
+	_, stderr, code := p.cli("run", file, "--model", "path:"+model, "--config", short, "--skip-deploy")
+	require.Equal(t, 8, code, stderr)
+	pipelines, err := apiclient.Get[apigen.PipelinePage](t.Context(), p.client, "/api/pipelines", nil)
+	require.NoError(t, err)
+	id := pipelines.Items[0].ID
+	require.Contains(t, stderr, "vibeflow pipelines retry "+id)
+
+	_, stderr, code = p.cli("pipelines", "retry", id)
+	require.Zero(t, code, stderr)
+	_, again, code := p.cli("pipelines", "watch", id)
+	require.Equal(t, 8, code, again)
+	require.Contains(t, again, "vibeflow pipelines retry "+id, "it failed again, and says so")
+	watched, err := apiclient.Get[apigen.Pipeline](t.Context(), p.client, "/api/pipelines/"+id, nil)
+	require.NoError(t, err)
+	require.Equal(t, string(contract.StatusFailed), string(watched.Status))
+
+	stdout, stderr, code := p.cli("pipelines", "cancel", id)
+	require.Zero(t, code, stderr)
+	require.Contains(t, stdout, "cancelling")
+	_, stderr, code = p.cli("pipelines", "watch", id)
+	require.Equal(t, 8, code)
+	require.Contains(t, stderr, "the pipeline was cancelled")
+}
+
 // TestRefusals reads each refusal as the person who gets it: what is wrong, where, and what to do.
 func TestRefusals(t *testing.T) {
 	p := newSite(t)
@@ -216,7 +249,7 @@ func TestRefusals(t *testing.T) {
 			require.Contains(t, stderr, c.says)
 			require.Equal(t, c.code, code, stderr)
 			if c.args[0] == "run" {
-				require.NotContains(t, stderr, "upload", "refused before anything is sent")
+				require.NotContains(t, stderr, "✓", "refused before anything is sent")
 			}
 		})
 	}

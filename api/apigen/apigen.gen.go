@@ -766,9 +766,12 @@ type CreatedKey struct {
 type Dataset struct {
 	Columns   []string  `json:"columns,omitempty,omitzero"`
 	CreatedAt time.Time `json:"created_at"`
-	Error     RunError  `json:"error,omitempty,omitzero"`
-	EvalRows  int64     `json:"eval_rows,omitempty,omitzero"`
-	FileName  string    `json:"file_name,omitempty,omitzero"`
+
+	// Dropped Rows that were left out of both, by reason: invalid, duplicate, too_short, too_long, too_many_turns, over_max_rows.
+	Dropped  map[string]int64 `json:"dropped,omitempty,omitzero"`
+	Error    RunError         `json:"error,omitempty,omitzero"`
+	EvalRows int64            `json:"eval_rows,omitempty,omitzero"`
+	FileName string           `json:"file_name,omitempty,omitzero"`
 
 	// Format alpaca, sharegpt, messages, prompt_completion, preference or text, once detected.
 	Format string `json:"format,omitempty,omitzero"`

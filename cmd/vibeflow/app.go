@@ -27,6 +27,7 @@ type app struct {
 	server      string
 	projectFlag string
 	json, quiet bool
+	drawn       *line // the newest line of progress
 }
 
 func (a *app) dataPath() (string, error) {
@@ -141,9 +142,17 @@ func (a *app) print(value any, text func(w io.Writer)) error {
 	return nil
 }
 
+// settle takes back a line of progress that is being drawn, so that what is said next has a line of its own.
+func (a *app) settle() {
+	if a.drawn != nil {
+		a.drawn.clear()
+	}
+}
+
 // note writes a line of progress.
 func (a *app) note(format string, args ...any) {
 	if !a.quiet {
+		a.settle()
 		_, _ = fmt.Fprintf(a.err, format+"\n", args...)
 	}
 }
@@ -167,7 +176,8 @@ func (a *app) report(ctx context.Context, err error) int {
 		return 0
 	}
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		a.note("interrupted; what was started goes on (see `vibeflow jobs list`)")
+		a.settle()
+		a.note("interrupted; what was started goes on (see `vibeflow pipelines list` and `vibeflow jobs list`)")
 		return exitInterrupted
 	}
 	var typed *contract.Error
@@ -186,7 +196,12 @@ func (a *app) report(ctx context.Context, err error) int {
 	return exitCode(err, typed.Code)
 }
 
+// complain also says where to look for what was not found, if nobody else has.
 func (a *app) complain(e *contract.Error) {
+	a.settle()
+	if kind := absent.FindStringSubmatch(e.Message); e.Code == contract.CodeNotFound && e.Remedy == "" && kind != nil {
+		e.Remedy = "see `vibeflow " + lists[kind[1]] + " list`"
+	}
 	_, _ = fmt.Fprintf(a.err, "vibeflow: %s\n", e.Message)
 	if e.Field != "" {
 		_, _ = fmt.Fprintf(a.err, "  at: %s\n", e.Field)
@@ -195,6 +210,11 @@ func (a *app) complain(e *contract.Error) {
 		_, _ = fmt.Fprintf(a.err, "  try: %s\n", e.Remedy)
 	}
 }
+
+// absent recognises what the server says of an id that is none.
+var absent = regexp.MustCompile(`^there is no (dataset|model|job|pipeline|deployment|project) "`)
+
+var lists = map[string]string{"dataset": "datasets", "model": "models", "job": "jobs", "pipeline": "pipelines", "deployment": "deploy", "project": "projects"}
 
 const (
 	exitUnexpected  = 1

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -33,6 +34,8 @@ func (a *app) datasetsUpload() *cobra.Command {
 	var options processFlags
 	cmd := &cobra.Command{
 		Use: "upload FILE", Short: "Upload a file and wait until it is read", Args: oneArg("file"),
+		Example: `  vibeflow datasets upload questions.jsonl
+  vibeflow datasets upload tickets.csv --map 'prompt=Question,completion=Answer' --eval-rows 200`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := checkFile(cmd.Context(), args[0]); err != nil {
 				return err
@@ -65,10 +68,15 @@ type processFlags struct {
 
 func (p *processFlags) define(flags *pflag.FlagSet) {
 	p.flags = flags
-	flags.StringToStringVar(&p.mapping, "map", nil, "role=column where columns have other names, e.g. prompt=Question,completion=Answer")
+	mappingFlag(flags, &p.mapping)
 	flags.BoolVar(&p.deduplicate, "deduplicate", true, "drop rows that repeat another")
 	flags.Int64Var(&p.evalRows, "eval-rows", 0, "held-out rows (default: by the number of rows)")
 	flags.Int64Var(&p.seed, "seed", 42, "seed of the split")
+}
+
+func mappingFlag(flags *pflag.FlagSet, mapping *map[string]string) {
+	flags.StringToStringVar(mapping, "map", nil, "columns that have names of their own, as `role=column,…`: prompt=Question,completion=Answer")
+	flags.Lookup("map").DefValue = ""
 }
 
 // given are the options that were named; the others are the dataset's or the default's.
@@ -134,18 +142,40 @@ func (a *app) awaitDataset(ctx context.Context, c *apiclient.Client, id string) 
 	if err != nil {
 		return ds, err
 	}
-	if contract.Status(ds.Status) == contract.StatusFailed {
-		return ds, errRunFailed{&ds.Error}
+	if ds.Error.Code != "" { // also of a dataset that was processed again in vain: the earlier result stays
+		return ds, errRunFailed{unread(ds)}
 	}
-	if ds.Error.Code != "" {
-		return ds, errRunFailed{&ds.Error} // processed again in vain: the earlier result stays
-	}
-	left := ""
-	if out := ds.Rows - ds.TrainRows - ds.EvalRows; out > 0 {
-		left = fmt.Sprintf(", %d left out (empty, invalid or repeated; see `vibeflow datasets get %s --json`)", out, ds.ID)
-	}
-	bar.done("read", fmt.Sprintf("%d rows of %s: %d to train on, %d held out%s", ds.Rows, ds.Format, ds.TrainRows, ds.EvalRows, left))
+	bar.done("read", fmt.Sprintf("%d rows of %s: %d to train on, %d held out%s", ds.Rows, ds.Format, ds.TrainRows, ds.EvalRows, leftOut(ds.Dropped)))
 	return ds, nil
+}
+
+// unread is why a file was not understood. Where its columns have to be named the file need not be sent again.
+func unread(ds apigen.Dataset) *contract.Error {
+	problem := ds.Error
+	if problem.Field == "mapping" {
+		problem.Remedy = fmt.Sprintf("say what they are: vibeflow run %s --map 'prompt=COLUMN,completion=COLUMN' (roles: system, prompt, completion, "+
+			"instruction, input, output, messages, text, …)", ds.ID)
+	}
+	return &problem
+}
+
+// leftOut says why rows are in neither split.
+func leftOut(dropped map[string]int64) string {
+	total, why := int64(0), []string{}
+	for _, reason := range slices.Sorted(maps.Keys(dropped)) {
+		if n := dropped[reason]; n > 0 {
+			total, why = total+n, append(why, fmt.Sprintf("%d %s", n, cmp.Or(leftOutText[reason], reason)))
+		}
+	}
+	if total == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d left out (%s)", total, strings.Join(why, ", "))
+}
+
+var leftOutText = map[string]string{
+	dataset.DroppedInvalid: "invalid", dataset.DroppedDuplicate: "repeated", dataset.DroppedTooShort: "too short", dataset.DroppedTooLong: "too long",
+	dataset.DroppedTurns: "with too many turns", dataset.DroppedMaxRows: "beyond max_rows",
 }
 
 func (a *app) reconnecting(error) { a.note("  (connection lost; reconnecting …)") }
@@ -157,7 +187,7 @@ func printDataset(w io.Writer, ds apigen.Dataset) {
 	row(t, "status", ds.Status)
 	row(t, "format", ds.Format)
 	row(t, "rows", ds.Rows)
-	row(t, "train / held out", fmt.Sprintf("%d / %d", ds.TrainRows, ds.EvalRows))
+	row(t, "train / held out", fmt.Sprintf("%d / %d%s", ds.TrainRows, ds.EvalRows, leftOut(ds.Dropped)))
 	if len(ds.Options.Mapping) > 0 {
 		row(t, "mapping", mappingText(ds.Options.Mapping))
 	}

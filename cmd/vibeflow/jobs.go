@@ -82,10 +82,25 @@ func (a *app) jobsList() *cobra.Command {
 			if j.QueuePosition > 0 {
 				state += fmt.Sprintf(" (%d in line)", j.QueuePosition)
 			}
-			row(t, j.ID, j.Name, state, fmt.Sprintf("%d/%d", j.Step, j.TotalSteps), fmt.Sprintf("%.3f", j.Loss), j.CreatedAt.Local().Format("2006-01-02 15:04"))
+			row(t, j.ID, j.Name, state, stepText(j), lossText(j), j.CreatedAt.Local().Format("2006-01-02 15:04"))
 		}
 		_ = t.Flush()
 	}, bySearch, byStatus, byDataset, byModel, bySort)
+}
+
+// stepText and lossText are empty for a job that has not trained a step.
+func stepText(j apigen.Job) string {
+	if j.TotalSteps == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d/%d", j.Step, j.TotalSteps)
+}
+
+func lossText(j apigen.Job) string {
+	if j.Loss == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.3f", j.Loss)
 }
 
 func printJob(w io.Writer, j apigen.Job) {
@@ -178,6 +193,8 @@ func (v *trainingView) event(e contract.Event) error {
 		if err := json.Unmarshal(e.Payload, &p); err == nil {
 			v.bar.update(phaseText(p.Phase), p.Done, p.Total, fmt.Sprintf("row %.0f/%.0f  %s", p.Done, p.Total, p.left))
 		}
+	case contract.EventType(contract.KindJob, contract.EventPaused):
+		v.paused(e)
 	default:
 		if e.Type == contract.EventType(contract.KindJob, contract.EventStarted) {
 			v.begun = false
@@ -187,6 +204,16 @@ func (v *trainingView) event(e contract.Event) error {
 		}
 	}
 	return nil
+}
+
+// paused says why a job paused by itself: it waits for somebody to mend the cause.
+func (v *trainingView) paused(e contract.Event) {
+	var p contract.Paused
+	if json.Unmarshal(e.Payload, &p) == nil && p.Error != nil {
+		_, id, _ := contract.SplitStream(e.Stream)
+		v.bar.remark(fmt.Sprintf("paused: %s; then: vibeflow jobs resume %s", p.Error.Error(), id))
+	}
+	v.bar.update("paused", v.step, v.total, "")
 }
 
 // log shows a warning beside the line and, until the first step, what the runner is at.
@@ -208,7 +235,6 @@ var stateText = map[string]string{
 	contract.EventType(contract.KindJob, contract.EventQueued):          "waiting for a slot",
 	contract.EventType(contract.KindJob, contract.EventStarted):         "starting the runner",
 	contract.EventType(contract.KindJob, contract.EventPauseRequested):  "pausing",
-	contract.EventType(contract.KindJob, contract.EventPaused):          "paused",
 	contract.EventType(contract.KindJob, contract.EventResumeRequested): "resuming",
 	contract.EventType(contract.KindJob, contract.EventRewound):         "going on from the last checkpoint",
 }

@@ -26,7 +26,7 @@ func (a *app) modelsCommand() *cobra.Command {
 			t := table(w)
 			row(t, "ID", "KIND", "NAME", "PARAMETERS", "LICENSE", "SOURCE")
 			for _, m := range page.Items {
-				row(t, m.ID, m.Kind, m.Name, fmt.Sprintf("%.0f M", float64(m.Parameters)/1e6), m.License, m.Source)
+				row(t, m.ID, m.Kind, m.Name, parameters(m.Parameters), m.License, m.Source)
 			}
 			_ = t.Flush()
 		}, bySearch, bySort),
@@ -45,6 +45,20 @@ func (a *app) modelsCommand() *cobra.Command {
 			_ = t.Flush()
 		}), a.modelsAdd())
 	return cmd
+}
+
+// parameters says how many weights a model has, "?" while that is not known.
+func parameters(n int64) string {
+	switch {
+	case n <= 0:
+		return "?"
+	case n < 1e7:
+		return fmt.Sprintf("%.1f M", float64(n)/1e6)
+	case n < 1e9:
+		return fmt.Sprintf("%.0f M", float64(n)/1e6)
+	default:
+		return fmt.Sprintf("%.1f B", float64(n)/1e9)
+	}
 }
 
 func (a *app) modelsAdd() *cobra.Command {

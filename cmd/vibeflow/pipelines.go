@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -24,6 +25,11 @@ func (a *app) runCommand() *cobra.Command {
 	var mapping map[string]string
 	cmd := &cobra.Command{
 		Use: "run FILE|DATASET", Short: "The whole pipeline on a file of your own: read, recommend, train, evaluate, deploy", Args: oneArg("file or dataset id"),
+		Long: `Uploads a file (JSON, JSON Lines, CSV, Parquet or plain text) and does the rest: reads it, chooses a configuration, trains, compares the
+tuned model with its base, and serves it. Needs a running server: vibeflow up. What you start goes on if you leave.`,
+		Example: `  vibeflow run questions.jsonl
+  vibeflow run tickets.csv --map 'prompt=Question,completion=Answer'
+  vibeflow run questions.jsonl --config '{"epochs":1,"max_length":256}' --model qwen3-0.6b`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			overrides, err := parseOverrides(config)
 			if err != nil {
@@ -55,7 +61,7 @@ func (a *app) runCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringToStringVar(&mapping, "map", nil, "role=column where a file's columns have other names, e.g. prompt=Question,completion=Answer")
+	mappingFlag(f, &mapping)
 	f.StringVar(&request.ModelID, "model", "", "base model (default: the bundled one)")
 	f.StringVar(&request.Name, "name", "", "name")
 	f.StringVar(&request.Goal, "goal", "", "what the model is for; recorded, and not acted on yet")
@@ -114,12 +120,22 @@ func (a *app) watchPipeline(ctx context.Context, c *apiclient.Client, id string)
 		return pipeline, err
 	}
 	if contract.Status(pipeline.Status) != contract.StatusCompleted {
-		if pipeline.Error.Code == "" {
-			pipeline.Error = contract.Error{Code: contract.CodeConflict, Message: "the pipeline was " + string(pipeline.Status)}
-		}
-		return pipeline, errRunFailed{&pipeline.Error}
+		return pipeline, errRunFailed{unfinished(pipeline)}
 	}
 	return pipeline, nil
+}
+
+// unfinished is why a pipeline did not complete. One that failed waits, and need not begin anew.
+func unfinished(p apigen.Pipeline) *contract.Error {
+	problem := p.Error
+	if problem.Code == "" {
+		return contract.Errorf(contract.CodeConflict, "the pipeline was %s", p.Status)
+	}
+	if contract.Status(p.Status) == contract.StatusFailed {
+		again := fmt.Sprintf("`vibeflow pipelines retry %s` runs the failed stage alone again", p.ID)
+		problem.Remedy = strings.TrimPrefix(strings.TrimSuffix(problem.Remedy, ", then retry")+"; then "+again, "; then ")
+	}
+	return &problem
 }
 
 // pipelineView shows one line a stage; training and evaluation are followed on their own streams.
@@ -147,9 +163,6 @@ func (v *pipelineView) event(e contract.Event) error {
 		}
 		v.proposal = summary(proposal)
 		return nil
-	case contract.EventType(contract.KindPipeline, contract.EventFailed):
-		// A failed stage leaves the pipeline waiting for a retry; a person at a terminal wants to know now.
-		return apiclient.ErrStop
 	default:
 		return nil
 	}
@@ -164,10 +177,8 @@ func (v *pipelineView) stage(stage contract.StageChanged) error {
 			bar.done(stage.Stage, v.outcome(stage))
 		}
 		return nil
-	case contract.StatusFailed:
-		return apiclient.ErrStop
 	default:
-		return nil
+		return nil // a failure is told of the pipeline, too, once it waits for a retry
 	}
 }
 
@@ -192,9 +203,12 @@ func summary(r contract.Recommendation) string {
 	if c.Method != "full" {
 		method += fmt.Sprintf(" r=%d", c.LoRA.Rank)
 	}
-	low, high := time.Duration(r.Seconds[0]*float64(time.Second)), time.Duration(r.Seconds[1]*float64(time.Second))
-	return fmt.Sprintf("%s: %s, rate %g, %d steps of %d rows, %s to %s", r.ModelID, method, c.LearningRate, r.Steps,
-		c.BatchSize*max(c.GradientAccumulationSteps, 1), seconds(low), seconds(high))
+	long := "how long is not known"
+	if low, high := r.Seconds[0], r.Seconds[1]; high > 0 {
+		long = fmt.Sprintf("%s to %s", seconds(time.Duration(low*float64(time.Second))), seconds(time.Duration(high*float64(time.Second))))
+	}
+	return fmt.Sprintf("%s: %s, rate %g, %d steps of %d rows, %s", r.ModelID, method, c.LearningRate, r.Steps,
+		c.BatchSize*max(c.GradientAccumulationSteps, 1), long)
 }
 
 func (v *pipelineView) running(stage contract.StageChanged) error {
@@ -206,18 +220,25 @@ func (v *pipelineView) running(stage contract.StageChanged) error {
 	switch {
 	case stage.Stage == contract.StageTrain && stage.ID != "":
 		delete(v.bars, stage.Stage)
-		if _, err := v.app.watchJob(v.ctx, v.client, stage.ID); err != nil {
-			return err
-		}
+		_, err := v.app.watchJob(v.ctx, v.client, stage.ID)
+		return unlessFailed(err)
 	case stage.Stage == contract.StageEvaluate && stage.ID != "":
 		delete(v.bars, stage.Stage)
-		if _, err := v.app.watchEvaluation(v.ctx, v.client, stage.ID); err != nil {
-			return err
-		}
+		_, err := v.app.watchEvaluation(v.ctx, v.client, stage.ID)
+		return unlessFailed(err)
 	default:
 		bar.update(stage.Stage, 0, 0, "")
 	}
 	return nil
+}
+
+// unlessFailed leaves it to the pipeline to say that the run of a stage has failed, and what can be done.
+func unlessFailed(err error) error {
+	var failed errRunFailed
+	if errors.As(err, &failed) {
+		return nil
+	}
+	return err
 }
 
 func printPipeline(w io.Writer, p apigen.Pipeline) {
@@ -227,9 +248,15 @@ func printPipeline(w io.Writer, p apigen.Pipeline) {
 	for _, s := range p.Stages {
 		row(t, "  "+s.Stage, s.Status, seconds(time.Duration(s.Seconds*float64(time.Second))), s.ID)
 	}
-	row(t, "tuned model", p.ModelID)
-	if p.DeploymentID != "" {
+	if p.ModelID != "" {
+		row(t, "tuned model", p.ModelID)
+	}
+	switch {
+	case contract.Status(p.Status) != contract.StatusCompleted:
+	case p.DeploymentID != "":
 		row(t, "talk to it", "vibeflow chat "+p.ModelID+` "your question"`)
+	default:
+		row(t, "serve it", "vibeflow deploy "+p.ModelID)
 	}
 	if p.Error.Code != "" {
 		row(t, "error", p.Error.Error())

@@ -30,6 +30,8 @@ const (
 	redrawEvery = 100 * time.Millisecond
 	plainEvery  = 5 * time.Second
 	barWidth    = 24
+	narrowBar   = 8
+	roomy       = 110 // columns
 )
 
 func (a *app) line() *line {
@@ -38,6 +40,8 @@ func (a *app) line() *line {
 		l.terminal = true
 		l.columns, _, _ = term.GetSize(int(file.Fd())) // unknown is fine: nothing is cut then
 	}
+	a.settle()
+	a.drawn = l
 	return l
 }
 
@@ -51,8 +55,7 @@ func (l *line) update(label string, done, total float64, note string) {
 	if total > 0 {
 		share := min(done/total, 1)
 		if l.terminal {
-			filled := int(share * barWidth)
-			text += " [" + strings.Repeat("█", filled) + strings.Repeat("░", barWidth-filled) + "]"
+			text += " " + bar(share, l.columns)
 		}
 		text += fmt.Sprintf(" %3.0f %%", 100*share)
 	}
@@ -71,6 +74,24 @@ func (l *line) update(label string, done, total float64, note string) {
 		return
 	}
 	l.redraw(l.fitting("  " + text))
+}
+
+// bar is shorter where a line is short: how far it is also stands in numbers, which must not be cut.
+func bar(share float64, columns int) string {
+	width := barWidth
+	if columns > 0 && columns < roomy {
+		width = narrowBar
+	}
+	filled := int(share * float64(width))
+	return "[" + strings.Repeat("█", filled) + strings.Repeat("░", width-filled) + "]"
+}
+
+// clear takes the line back, on a terminal; elsewhere every line stays.
+func (l *line) clear() {
+	if l.terminal && l.width > 0 {
+		_, _ = fmt.Fprint(l.w, "\r\x1b[K") // with the ^C that the terminal may have added
+		l.width = 0
+	}
 }
 
 // fitting cuts what a redraw could not take back: a line that wraps leaves its first part standing.
@@ -104,6 +125,7 @@ func (l *line) done(label, result string) {
 	if l.terminal {
 		l.redraw(text)
 		_, _ = fmt.Fprintln(l.w)
+		l.width = 0
 		return
 	}
 	_, _ = fmt.Fprintln(l.w, text)

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
 )
 
@@ -61,4 +66,56 @@ func TestAWatcherSeesEveryTurn(t *testing.T) {
 		"  training  50 %  step 20/40  loss 1.500  201 tok/s  1–3 min left",
 		"  held-out loss  30 %  row 30/100  15–25 s left",
 	}, strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n"))
+}
+
+func TestALineThatIsRedrawnNeverWraps(t *testing.T) {
+	t.Parallel()
+	const columns = 80
+	var out bytes.Buffer
+	l := &line{w: &out, terminal: true, columns: columns, started: time.Now()}
+	for step := range 3 {
+		l.lastDraw = time.Time{}
+		l.update("training", float64(step), 6000, fmt.Sprintf("step %d/6000  loss 1.091  223 tok/s  30–55 min left", step))
+		require.Contains(t, out.String(), fmt.Sprintf("step %d/6000  loss 1.091  223 tok/s  30–55 min left", step), "the bar gives way, not the words")
+	}
+	for _, drawn := range strings.Split(out.String(), "\r") {
+		require.Less(t, utf8.RuneCountInString(drawn), columns, drawn)
+	}
+	out.Reset()
+	l.clear()
+	require.Equal(t, "\r\x1b[K", out.String(), "a complaint gets a line of its own")
+	out.Reset()
+	l.clear()
+	require.Empty(t, out.String(), "there is nothing to take back any more")
+}
+
+func TestWhatIsLeftOutHasItsReasons(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, ", 33 left out (27 repeated, 6 invalid)", leftOut(map[string]int64{"invalid": 6, "duplicate": 27, "too_long": 0}))
+	require.Empty(t, leftOut(nil))
+}
+
+func TestAFailureNamesTheCommandThatGoesOn(t *testing.T) {
+	t.Parallel()
+	failed := apigen.Pipeline{ID: "pipe_1", Status: "failed", Error: contract.Error{Code: contract.CodeModelUnavailable, Message: "the Hub cannot be reached", Remedy: "check the network, then retry"}}
+	require.Equal(t, "check the network; then `vibeflow pipelines retry pipe_1` runs the failed stage alone again", unfinished(failed).Remedy)
+	failed.Error.Remedy = ""
+	require.Equal(t, "`vibeflow pipelines retry pipe_1` runs the failed stage alone again", unfinished(failed).Remedy)
+	require.Equal(t, "the pipeline was cancelled", unfinished(apigen.Pipeline{Status: "cancelled"}).Message)
+	columns := apigen.Dataset{ID: "ds_1", Error: contract.Error{Code: contract.CodeBadData, Field: "mapping", Message: "no known format has the columns …"}}
+	require.Contains(t, unread(columns).Remedy, "vibeflow run ds_1 --map")
+
+	var out bytes.Buffer
+	a := &app{err: &out}
+	a.complain(contract.Errorf(contract.CodeNotFound, "there is no job %q", "job_x").On("id"))
+	require.Contains(t, out.String(), "vibeflow jobs list")
+}
+
+func TestAJobThatPausesByItselfSaysWhy(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	view := trainingView{bar: &line{w: &out}, total: 40, step: 20}
+	require.NoError(t, view.event(contract.Event{Stream: "job/job_1", Type: "job.paused",
+		Payload: []byte(`{"step":20,"error":{"code":"disk_full","message":"the disk is full","remedy":"make room"}}`)}))
+	require.Equal(t, "! paused: the disk is full (make room); then: vibeflow jobs resume job_1\n  paused  50 %\n", out.String())
 }

@@ -80,8 +80,17 @@ func (d *Dataset) processed(e contract.Event) error {
 		setField(fields, "train", &d.Train)
 		setField(fields, "eval", &d.Eval)
 		setField(fields, "options", &d.Options)
+		d.leftOut(e, fields)
 	}
 	return nil
+}
+
+// leftOut counts anew with new splits; the event that repeats their numbers has no reasons.
+func (d *Dataset) leftOut(e contract.Event, fields map[string]json.RawMessage) {
+	if e.Type == contract.EventType(contract.KindDataset, contract.EventProcessed) {
+		d.Dropped = nil
+		setField(fields, "dropped", &d.Dropped)
+	}
 }
 
 func setField[V any](fields map[string]json.RawMessage, name string, to *V) {
@@ -214,7 +223,7 @@ func foldPipeline(p *Pipeline, e contract.Event) error {
 	case contract.EventProgress:
 		p.report(e)
 	case contract.EventCancelRequested:
-		p.move(contract.StatusCancelling)
+		p.cancelling()
 	case contract.EventCancelled:
 		p.cancelled(e)
 	case contract.EventFailed:
@@ -223,6 +232,14 @@ func foldPipeline(p *Pipeline, e contract.Event) error {
 		p.end(contract.StatusCompleted, e.At)
 	}
 	return nil
+}
+
+// cancelling: a failed pipeline waits, and can be cancelled too.
+func (p *Pipeline) cancelling() {
+	if p.Status == contract.StatusFailed {
+		p.Status, p.Error, p.CompletedAt = contract.StatusCancelling, nil, time.Time{}
+	}
+	p.move(contract.StatusCancelling)
 }
 
 // cancelled also ends a pipeline whose failed stage waits for a retry.

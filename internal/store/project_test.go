@@ -194,6 +194,42 @@ func TestADatasetKeepsTheOptionsOfItsSplits(t *testing.T) {
 	require.Equal(t, with(5), options(queued(5), processed(5)))
 }
 
+func TestADatasetCountsWhatWasLeftOutOfItsSplits(t *testing.T) {
+	s := open(t)
+	create(t, s, contract.KindDataset, "ds_1", contract.DatasetCreated{})
+	dropped := func(evs ...contract.NewEvent) map[string]int64 {
+		t.Helper()
+		add(t, s, "dataset/ds_1", evs...)
+		d, err := s.GetDataset(t.Context(), "ds_1")
+		require.NoError(t, err)
+		return d.Dropped
+	}
+	first := ev("dataset.processed", contract.DatasetProcessed{Dropped: map[string]int64{"duplicate": 3}})
+	done := ev("dataset.completed", contract.DatasetOutput{Rows: 9})
+	require.Equal(t, map[string]int64{"duplicate": 3}, dropped(first, done))
+	require.Empty(t, dropped(ev("dataset.processed", contract.DatasetProcessed{}), done), "counted anew")
+}
+
+func TestAFailedPipelineThatIsCancelledIsCancelling(t *testing.T) {
+	s := open(t)
+	create(t, s, contract.KindPipeline, "pipe_1", contract.PipelineCreated{})
+	for _, step := range []struct {
+		event contract.NewEvent
+		want  contract.Status
+	}{
+		{ev("pipeline.stage", contract.StageChanged{Stage: "train", Status: "running"}), contract.StatusRunning},
+		{ev("pipeline.failed", contract.Errorf(contract.CodeModelUnavailable, "no network")), contract.StatusFailed},
+		{ev("pipeline.cancel_requested", contract.CancelRequest{}), contract.StatusCancelling},
+		{ev("pipeline.cancelled", struct{}{}), contract.StatusCancelled},
+	} {
+		add(t, s, "pipeline/pipe_1", step.event)
+		p, err := s.GetPipeline(t.Context(), "pipe_1")
+		require.NoError(t, err)
+		require.Equal(t, step.want, p.Status)
+		require.Equal(t, step.want == contract.StatusFailed, p.Error != nil)
+	}
+}
+
 func TestADeploymentsStory(t *testing.T) {
 	s := open(t)
 	create(t, s, contract.KindDeployment, "dep_1", contract.DeploymentCreated{ModelID: "m"})

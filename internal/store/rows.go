@@ -53,6 +53,7 @@ type Dataset struct {
 	Train     *contract.ObjectRef `bun:"train,type:json,nullzero" json:"-"`
 	Eval      *contract.ObjectRef `bun:"eval,type:json,nullzero" json:"-"`
 	Profile   json.RawMessage     `bun:"-" json:"profile,omitempty"`
+	Dropped   map[string]int64    `bun:"dropped,type:json,nullzero" json:"dropped,omitempty"` // rows left out, by reason
 	// Options are those that the splits were made with, or are to be made with while there are none. Nil: not known.
 	Options *contract.ProcessOptions `bun:"-" json:"options,omitempty"`
 	Lifecycle
