@@ -42,9 +42,11 @@ type stage struct {
 	plan    func(n int64) launch
 	suggest func(n int64) error
 	profile error
+	// register says whether the nth registration of a model fails.
+	register func(n int64) error
 
-	launches, suggestions atomic.Int64
-	running               chan struct{} // told when a launch has begun
+	launches, suggestions, registrations atomic.Int64
+	running                              chan struct{} // told when a launch has begun
 }
 
 // launch ends as told, or, with neither, waits to be cancelled and saves.
@@ -60,6 +62,7 @@ func newStage(t *testing.T) *stage {
 		t: t, client: server.Client, queue: server.Name(t, "queue"),
 		events: make(chan contract.NewEvent, 1000), running: make(chan struct{}, 100),
 		plan: func(int64) launch { return launch{done: true} }, suggest: func(int64) error { return nil },
+		register: func(int64) error { return nil },
 	}
 	w := worker.New(s.client, s.queue, worker.Options{MaxHeartbeatThrottleInterval: 50 * time.Millisecond})
 	workflows.Register(w)
@@ -75,7 +78,7 @@ func newStage(t *testing.T) *stage {
 			return contract.Recommendation{ModelID: "smollm2-135m-instruct", Config: contract.Training{Method: "lora"}}, s.suggest(s.suggestions.Add(1))
 		},
 		contract.ActivityRegisterModel: func(context.Context, contract.RegisterModelInput) (contract.RegisterModelOutput, error) {
-			return contract.RegisterModelOutput{ModelID: "model_1", Step: 3}, nil
+			return contract.RegisterModelOutput{ModelID: "model_1", Step: 3}, s.register(s.registrations.Add(1))
 		},
 		contract.ActivityStartStage: func(_ context.Context, in contract.StartStageInput) (contract.StartStageOutput, error) {
 			return contract.StartStageOutput{ID: contract.DerivedID(in.Stage+"_", in.PipelineID, in.Stage), Queue: s.queue}, nil
@@ -230,6 +233,25 @@ var stories = []story{
 	{"train_stopped_and_kept", train(first(launch{}), func(s *stage, run client.WorkflowRun) {
 		s.untilRunning()
 		s.tell(run, contract.SignalCancel, contract.CancelRequest{Keep: true})
+	}), completed},
+	{"train_kept_once_there_is_room", func(s *stage, id string) client.WorkflowRun {
+		s.register = func(n int64) error {
+			if n == 1 {
+				return problem(contract.CodeDiskFull)
+			}
+			return nil
+		}
+		return train(first(launch{}), func(s *stage, run client.WorkflowRun) {
+			s.untilRunning()
+			s.tell(run, contract.SignalCancel, contract.CancelRequest{Keep: true})
+			s.until(contract.KindJob, contract.EventPaused)
+			s.tell(run, contract.SignalCancel, contract.CancelRequest{Keep: true})
+		})(s, id)
+	}, completed},
+	{"train_resumed_while_it_pauses", train(first(launch{}), func(s *stage, run client.WorkflowRun) {
+		s.untilRunning()
+		s.tell(run, contract.SignalPause, numbered(1))
+		s.tell(run, contract.SignalResume, numbered(2))
 	}), completed},
 	{"train_failed", train(first(launch{err: problem(contract.CodeBadData)}), nil), failed},
 	{"train_crashed_once", train(first(launch{err: problem(contract.CodeRunnerCrashed)}), nil), completed},
