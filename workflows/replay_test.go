@@ -9,9 +9,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/vibeflow/vibeflow/workflows"
 )
@@ -44,8 +48,50 @@ func replay(t *testing.T, path string) {
 	require.NoError(t, err)
 	history, err := client.HistoryFromJSON(body, client.HistoryJSONOptions{})
 	require.NoError(t, err)
-	replayer := worker.NewWorkflowReplayer()
+	end := &ending{}
+	replayer, err := worker.NewWorkflowReplayerWithOptions(worker.WorkflowReplayerOptions{Interceptors: []interceptor.WorkerInterceptor{end}})
+	require.NoError(t, err)
 	workflows.Register(replayer)
 	quiet := log.NewStructuredLogger(slog.New(slog.DiscardHandler))
 	require.NoError(t, replayer.ReplayWorkflowHistory(quiet, history))
+	require.Equal(t, closes[history.Events[len(history.Events)-1].GetEventType()], end.how, "the run ends as it did")
+}
+
+// closes says how a workflow's function returns where its history ends in an event. The replayer itself compares results
+// of completed runs only: a failed one that would now go on passes it.
+var closes = map[enums.EventType]string{
+	enums.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED: "completed", enums.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED: "failed",
+	enums.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED: "cancelled",
+}
+
+// ending notes how a replayed workflow's function returned.
+type ending struct {
+	interceptor.WorkerInterceptorBase
+	how string
+}
+
+// InterceptWorkflow implements interceptor.WorkerInterceptor.
+func (e *ending) InterceptWorkflow(_ workflow.Context, next interceptor.WorkflowInboundInterceptor) interceptor.WorkflowInboundInterceptor {
+	in := &endingInbound{end: e}
+	in.Next = next
+	return in
+}
+
+type endingInbound struct {
+	interceptor.WorkflowInboundInterceptorBase
+	end *ending
+}
+
+// ExecuteWorkflow implements interceptor.WorkflowInboundInterceptor.
+func (i *endingInbound) ExecuteWorkflow(ctx workflow.Context, in *interceptor.ExecuteWorkflowInput) (any, error) {
+	result, err := i.Next.ExecuteWorkflow(ctx, in)
+	switch {
+	case err == nil:
+		i.end.how = "completed"
+	case temporal.IsCanceledError(err):
+		i.end.how = "cancelled"
+	default:
+		i.end.how = "failed"
+	}
+	return result, err
 }
