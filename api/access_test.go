@@ -49,8 +49,9 @@ var matrix = map[string]entry{
 	"deleteProject": {id: "project"}, "archiveProject": {id: "project"}, "unarchiveProject": {id: "project"}, "restoreProject": {id: "project"},
 
 	"uploadDataset": {body: "upload"}, "listDatasets": {list: true}, "getDataset": {id: "ds_ready"}, "previewDataset": {id: "ds_ready"},
-	"addSampleDataset": {about: aboutCaller}, "processDataset": {id: "ds_ready", body: `{}`}, "streamDatasetEvents": {id: "ds_ready"},
-	"listModels": {list: true}, "getModel": {id: tunedModel}, "addModel": {about: aboutCaller, body: `{"source":"hub:a/b"}`},
+	"addSampleDataset": {about: aboutCaller}, "processDataset": {id: "ds_ready", body: `{}`}, "deleteDataset": {id: "ds_ready"}, "deleteModel": {id: tunedModel}, "deleteJob": {id: "job_1"}, "deleteEvaluation": {id: "eval_1"}, "deletePipeline": {id: "pipe_1"},
+	"streamDatasetEvents": {id: "ds_ready"},
+	"listModels":          {list: true}, "getModel": {id: tunedModel}, "addModel": {about: aboutCaller, body: `{"source":"hub:a/b"}`},
 	"checkTraining": {about: aboutCaller, body: `{}`}, "recommendTraining": {body: `{"dataset_id":"ds_ready"}`}, "startTraining": {body: `{"dataset_id":"ds_ready","model_id":"` + baseModel + `"}`},
 	"listJobs": {list: true}, "getJob": {id: "job_1"}, "pauseJob": {id: "job_1"}, "resumeJob": {id: "job_1"}, "cancelJob": {id: "job_1"},
 	"listJobCheckpoints": {id: "job_1"}, "getJobMetrics": {id: "job_1"}, "getJobLogs": {id: "job_1"}, "streamJobEvents": {id: "job_1"}, "streamJob": {id: "job_1"},
@@ -65,7 +66,8 @@ var matrix = map[string]entry{
 }
 
 // query is what an operation's query must have.
-var query = map[string]string{"downloadExport": "?file=adapter/weights.safetensors"}
+var query = map[string]string{"deleteDataset": "?preview=true", "deleteModel": "?preview=true", "deleteJob": "?preview=true", "deleteEvaluation": "?preview=true",
+	"deletePipeline": "?preview=true", "downloadExport": "?file=adapter/weights.safetensors"}
 
 // tenants is an installation with an owner and two members: Ada, to whom everything belongs, and Bob.
 type tenants struct {

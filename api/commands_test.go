@@ -85,7 +85,7 @@ func TestOtherCommandsAreRefusedByState(t *testing.T) {
 func TestTrainingStarts(t *testing.T) {
 	w := newWorld(t)
 	everything(w)
-	job := into[apigen.Job](w.post("/api/training/start", map[string]any{"dataset_id": "ds_ready", "model_id": tunedModel, "name": "mine",
+	job := into[apigen.Job](w.post("/api/training/start", map[string]any{"dataset_id": "ds_ready", "model_id": baseModel, "name": "mine",
 		"config": map[string]any{"learning_rate": 1e-3, "lora": map[string]any{"r": 4}}}), http.StatusCreated)
 	require.Equal(t, "mine", job.Name)
 	require.Equal(t, "cpu", job.Queue)
@@ -93,7 +93,10 @@ func TestTrainingStarts(t *testing.T) {
 	require.Equal(t, contract.LoRA{Rank: 4, Alpha: 16, TargetModules: "all-linear"}, job.Config.LoRA, "what is not named stays the recommender's")
 	row, err := w.store.GetJob(t.Context(), job.ID)
 	require.NoError(t, err)
-	require.Equal(t, "tiny:llama", row.Model.Source, "a tuned model trains on from its base")
+	require.Equal(t, "tiny:llama", row.Model.Source)
+	p := w.post("/api/training/start", map[string]any{"dataset_id": "ds_ready", "model_id": tunedModel}).problem(http.StatusConflict)
+	require.Equal(t, "model_id", p.Field, "the runner would silently start from the base")
+	require.Contains(t, p.Remedy, baseModel)
 
 	w.append("worker", "noise", struct{}{})
 	require.NoError(t, w.store.SaveWorkerReport(t.Context(), contract.WorkerReport{ID: "h/1", Queue: "gpu.h200", Slots: 1}))

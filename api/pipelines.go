@@ -80,6 +80,9 @@ func (s *Server) withModel(ctx ctx, view apigen.Pipeline) (apigen.Pipeline, erro
 		return view, nil
 	}
 	job, err := s.Store.GetJob(ctx, view.JobID)
+	if contract.CodeOf(err) == contract.CodeNotFound { // it was deleted
+		return view, nil
+	}
 	if err != nil {
 		return view, err
 	}

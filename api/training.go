@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -90,11 +91,16 @@ func (s *Server) StartTraining(c *echo.Context, _ apigen.StartTrainingParams) er
 		return err
 	}
 	ctx := c.Request().Context()
+	input, err := s.rerun(ctx, &request)
+	if err != nil {
+		return err
+	}
 	d, err := s.readyDataset(ctx, request.DatasetID)
 	if err != nil {
 		return err
 	}
-	proposal, err := s.propose(ctx, contract.RecommendInput{DatasetID: d.ID, ModelID: request.ModelID}, request.Config)
+	input.DatasetID, input.ModelID = d.ID, request.ModelID
+	proposal, err := s.propose(ctx, input, request.Config)
 	if err != nil {
 		return err
 	}
@@ -111,11 +117,36 @@ func (s *Server) StartTraining(c *echo.Context, _ apigen.StartTrainingParams) er
 	return s.showJob(c, http.StatusCreated, id)
 }
 
+// rerun fills in what a request leaves to the job that it names; that job's configuration is the base of the changes.
+func (s *Server) rerun(ctx ctx, request *apigen.StartTraining) (contract.RecommendInput, error) {
+	if request.FromJob == "" {
+		if request.DatasetID == "" {
+			return contract.RecommendInput{}, contract.Errorf(contract.CodeInvalid, "the request names no dataset").On("dataset_id").
+				Mend("name one, or a job to run again as from_job")
+		}
+		return contract.RecommendInput{}, nil
+	}
+	job, err := s.Store.GetJob(ctx, request.FromJob)
+	if err != nil {
+		return contract.RecommendInput{}, onField(err, "from_job")
+	}
+	request.DatasetID = cmp.Or(request.DatasetID, job.DatasetID)
+	request.ModelID = cmp.Or(request.ModelID, job.ModelID)
+	request.Name = cmp.Or(request.Name, job.Name)
+	config, err := overlay(job.Config, request.Config)
+	request.Config = nil
+	return contract.RecommendInput{Config: &config}, err
+}
+
 func (s *Server) newJob(ctx ctx, request apigen.StartTraining, d *store.Dataset, proposal contract.Recommendation) (contract.JobCreated, error) {
 	job := contract.JobCreated{ProjectID: d.ProjectID, Name: request.Name, DatasetID: d.ID, ModelID: proposal.ModelID, Config: proposal.Config}
 	model, err := s.Store.GetModel(ctx, proposal.ModelID)
 	if err != nil {
 		return job, err
+	}
+	if model.Tuned() { // the runner starts from the base's weights
+		return job, contract.Errorf(contract.CodeConflict, "training cannot go on from a tuned model yet").On("model_id").
+			Mend("start from its base %s with more data or epochs, or run its job again with from_job", model.BaseModelID)
 	}
 	base, err := s.Store.BaseOf(ctx, model)
 	if err != nil {

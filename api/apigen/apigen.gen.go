@@ -804,6 +804,29 @@ type DatasetPage struct {
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
+// DeletedResource defines model for DeletedResource.
+type DeletedResource struct {
+	ID   string `json:"id"`
+	Kind string `json:"kind"`
+}
+
+// Deletion defines model for Deletion.
+type Deletion struct {
+	// Also What goes with it.
+	Also []DeletedResource `json:"also"`
+
+	// Bytes Their size.
+	Bytes int64 `json:"bytes"`
+
+	// Deleted False of a preview.
+	Deleted bool `json:"deleted"`
+
+	// Files Stored files that nothing else needs.
+	Files int    `json:"files"`
+	ID    string `json:"id"`
+	Kind  string `json:"kind"`
+}
+
 // Deployment defines model for Deployment.
 type Deployment struct {
 	CreatedAt  time.Time `json:"created_at"`
@@ -1439,8 +1462,13 @@ type StartPipeline struct {
 // StartTraining defines model for StartTraining.
 type StartTraining struct {
 	// Config Fields of TrainingConfig; what is absent is the recommender's.
-	Config    TrainingOverrides `json:"config,omitempty,omitzero"`
-	DatasetID string            `json:"dataset_id"`
+	Config TrainingOverrides `json:"config,omitempty,omitzero"`
+
+	// DatasetID Needed without `from_job`.
+	DatasetID string `json:"dataset_id,omitempty,omitzero"`
+
+	// FromJob A job to run again; dataset, model and configuration are its own but for what the request says.
+	FromJob string `json:"from_job,omitempty,omitzero"`
 
 	// ModelID A model of the catalog; absent: the recommender's.
 	ModelID string `json:"model_id,omitempty,omitzero"`
@@ -1536,6 +1564,9 @@ type Cursor = string
 
 // DatasetFilter defines model for DatasetFilter.
 type DatasetFilter = string
+
+// DryRun defines model for DryRun.
+type DryRun = bool
 
 // ID defines model for Id.
 type ID = string
@@ -1658,6 +1689,12 @@ type UploadDatasetParams struct {
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
 }
 
+// DeleteDatasetParams defines parameters for DeleteDataset.
+type DeleteDatasetParams struct {
+	// Preview Only say what would go.
+	Preview DryRun `form:"preview,omitempty" json:"preview,omitempty,omitzero"`
+}
+
 // StreamDatasetEventsParams defines parameters for StreamDatasetEvents.
 type StreamDatasetEventsParams struct {
 	// After The last `seq` that the client has; everything later follows, once and in order.
@@ -1755,6 +1792,12 @@ type ListEvaluationsParamsSort string
 type StartEvaluationParams struct {
 	// IdempotencyKey The caller's name for this one request, for 24 hours. Repeated with the same key it starts nothing, and is answered with what the first one started (with `Idempotency-Replayed`). The same key with another request is a conflict.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// DeleteEvaluationParams defines parameters for DeleteEvaluation.
+type DeleteEvaluationParams struct {
+	// Preview Only say what would go.
+	Preview DryRun `form:"preview,omitempty" json:"preview,omitempty,omitzero"`
 }
 
 // StreamEvaluationEventsParams defines parameters for StreamEvaluationEvents.
@@ -1859,6 +1902,12 @@ type ListModelsParamsSort string
 // ListModelsParamsKind defines parameters for ListModels.
 type ListModelsParamsKind string
 
+// DeleteModelParams defines parameters for DeleteModel.
+type DeleteModelParams struct {
+	// Preview Only say what would go.
+	Preview DryRun `form:"preview,omitempty" json:"preview,omitempty,omitzero"`
+}
+
 // ListPipelinesParams defines parameters for ListPipelines.
 type ListPipelinesParams struct {
 	// Limit Most entries to return.
@@ -1887,6 +1936,12 @@ type ListPipelinesParamsSort string
 type StartPipelineParams struct {
 	// IdempotencyKey The caller's name for this one request, for 24 hours. Repeated with the same key it starts nothing, and is answered with what the first one started (with `Idempotency-Replayed`). The same key with another request is a conflict.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// DeletePipelineParams defines parameters for DeletePipeline.
+type DeletePipelineParams struct {
+	// Preview Only say what would go.
+	Preview DryRun `form:"preview,omitempty" json:"preview,omitempty,omitzero"`
 }
 
 // StreamPipelineEventsParams defines parameters for StreamPipelineEvents.
@@ -1971,6 +2026,12 @@ type ListJobsParamsSort string
 type StartTrainingParams struct {
 	// IdempotencyKey The caller's name for this one request, for 24 hours. Repeated with the same key it starts nothing, and is answered with what the first one started (with `Idempotency-Replayed`). The same key with another request is a conflict.
 	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
+// DeleteJobParams defines parameters for DeleteJob.
+type DeleteJobParams struct {
+	// Preview Only say what would go.
+	Preview DryRun `form:"preview,omitempty" json:"preview,omitempty,omitzero"`
 }
 
 // StreamJobEventsParams defines parameters for StreamJobEvents.
@@ -2131,6 +2192,9 @@ type ServerInterface interface {
 	// UploadDataset Upload a dataset
 	// (POST /api/datasets/upload)
 	UploadDataset(ctx *echo.Context, params UploadDatasetParams) error
+	// DeleteDataset Delete a dataset and its files
+	// (DELETE /api/datasets/{id})
+	DeleteDataset(ctx *echo.Context, id ID, params DeleteDatasetParams) error
 	// GetDataset A dataset with its profile
 	// (GET /api/datasets/{id})
 	GetDataset(ctx *echo.Context, id ID) error
@@ -2164,6 +2228,9 @@ type ServerInterface interface {
 	// StartEvaluation Compare a tuned model with its base
 	// (POST /api/evaluation/start)
 	StartEvaluation(ctx *echo.Context, params StartEvaluationParams) error
+	// DeleteEvaluation Delete an evaluation
+	// (DELETE /api/evaluation/{id})
+	DeleteEvaluation(ctx *echo.Context, id ID, params DeleteEvaluationParams) error
 	// GetEvaluation An evaluation
 	// (GET /api/evaluation/{id})
 	GetEvaluation(ctx *echo.Context, id ID) error
@@ -2218,6 +2285,9 @@ type ServerInterface interface {
 	// AddModel Add a base model from the Hub or a local folder
 	// (POST /api/models)
 	AddModel(ctx *echo.Context) error
+	// DeleteModel Delete a tuned model
+	// (DELETE /api/models/{id})
+	DeleteModel(ctx *echo.Context, id ModelID, params DeleteModelParams) error
 	// GetModel A model
 	// (GET /api/models/{id})
 	GetModel(ctx *echo.Context, id ModelID) error
@@ -2227,6 +2297,9 @@ type ServerInterface interface {
 	// StartPipeline The whole story: analyze, recommend, train, evaluate, deploy
 	// (POST /api/pipelines)
 	StartPipeline(ctx *echo.Context, params StartPipelineParams) error
+	// DeletePipeline Delete a pipeline
+	// (DELETE /api/pipelines/{id})
+	DeletePipeline(ctx *echo.Context, id ID, params DeletePipelineParams) error
 	// GetPipeline A pipeline
 	// (GET /api/pipelines/{id})
 	GetPipeline(ctx *echo.Context, id ID) error
@@ -2290,6 +2363,9 @@ type ServerInterface interface {
 	// StartTraining Start a training job
 	// (POST /api/training/start)
 	StartTraining(ctx *echo.Context, params StartTrainingParams) error
+	// DeleteJob Delete a training job
+	// (DELETE /api/training/{id})
+	DeleteJob(ctx *echo.Context, id ID, params DeleteJobParams) error
 	// GetJob A training job
 	// (GET /api/training/{id})
 	GetJob(ctx *echo.Context, id ID) error
@@ -2593,6 +2669,31 @@ func (w *ServerInterfaceWrapper) UploadDataset(ctx *echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.UploadDataset(ctx, params)
+	return err
+}
+
+// DeleteDataset converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteDataset(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteDatasetParams
+	// ------------- Optional query parameter "preview" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "preview", ctx.QueryParams(), &params.Preview, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter preview: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteDataset(ctx, id, params)
 	return err
 }
 
@@ -2938,6 +3039,31 @@ func (w *ServerInterfaceWrapper) StartEvaluation(ctx *echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.StartEvaluation(ctx, params)
+	return err
+}
+
+// DeleteEvaluation converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteEvaluation(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteEvaluationParams
+	// ------------- Optional query parameter "preview" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "preview", ctx.QueryParams(), &params.Preview, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter preview: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteEvaluation(ctx, id, params)
 	return err
 }
 
@@ -3352,6 +3478,31 @@ func (w *ServerInterfaceWrapper) AddModel(ctx *echo.Context) error {
 	return err
 }
 
+// DeleteModel converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteModel(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ModelID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteModelParams
+	// ------------- Optional query parameter "preview" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "preview", ctx.QueryParams(), &params.Preview, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter preview: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteModel(ctx, id, params)
+	return err
+}
+
 // GetModel converts echo context to params.
 func (w *ServerInterfaceWrapper) GetModel(ctx *echo.Context) error {
 	var err error
@@ -3447,6 +3598,31 @@ func (w *ServerInterfaceWrapper) StartPipeline(ctx *echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.StartPipeline(ctx, params)
+	return err
+}
+
+// DeletePipeline converts echo context to params.
+func (w *ServerInterfaceWrapper) DeletePipeline(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeletePipelineParams
+	// ------------- Optional query parameter "preview" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "preview", ctx.QueryParams(), &params.Preview, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter preview: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeletePipeline(ctx, id, params)
 	return err
 }
 
@@ -3901,6 +4077,31 @@ func (w *ServerInterfaceWrapper) StartTraining(ctx *echo.Context) error {
 	return err
 }
 
+// DeleteJob converts echo context to params.
+func (w *ServerInterfaceWrapper) DeleteJob(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params DeleteJobParams
+	// ------------- Optional query parameter "preview" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "preview", ctx.QueryParams(), &params.Preview, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter preview: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.DeleteJob(ctx, id, params)
+	return err
+}
+
 // GetJob converts echo context to params.
 func (w *ServerInterfaceWrapper) GetJob(ctx *echo.Context) error {
 	var err error
@@ -4295,17 +4496,20 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/datasets/upload", wrapper.UploadDataset, options.OperationMiddlewares["uploadDataset"]...)
 	router.POST(options.BaseURL+"/api/datasets/sample", wrapper.AddSampleDataset, options.OperationMiddlewares["addSampleDataset"]...)
 	router.GET(options.BaseURL+"/api/datasets", wrapper.ListDatasets, options.OperationMiddlewares["listDatasets"]...)
+	router.DELETE(options.BaseURL+"/api/datasets/:id", wrapper.DeleteDataset, options.OperationMiddlewares["deleteDataset"]...)
 	router.GET(options.BaseURL+"/api/datasets/:id", wrapper.GetDataset, options.OperationMiddlewares["getDataset"]...)
 	router.GET(options.BaseURL+"/api/datasets/:id/preview", wrapper.PreviewDataset, options.OperationMiddlewares["previewDataset"]...)
 	router.POST(options.BaseURL+"/api/datasets/:id/process", wrapper.ProcessDataset, options.OperationMiddlewares["processDataset"]...)
 	router.GET(options.BaseURL+"/api/datasets/:id/events", wrapper.StreamDatasetEvents, options.OperationMiddlewares["streamDatasetEvents"]...)
 	router.GET(options.BaseURL+"/api/models", wrapper.ListModels, options.OperationMiddlewares["listModels"]...)
 	router.POST(options.BaseURL+"/api/models", wrapper.AddModel, options.OperationMiddlewares["addModel"]...)
+	router.DELETE(options.BaseURL+"/api/models/:id", wrapper.DeleteModel, options.OperationMiddlewares["deleteModel"]...)
 	router.GET(options.BaseURL+"/api/models/:id", wrapper.GetModel, options.OperationMiddlewares["getModel"]...)
 	router.POST(options.BaseURL+"/api/training/check", wrapper.CheckTraining, options.OperationMiddlewares["checkTraining"]...)
 	router.POST(options.BaseURL+"/api/training/recommend", wrapper.RecommendTraining, options.OperationMiddlewares["recommendTraining"]...)
 	router.POST(options.BaseURL+"/api/training/start", wrapper.StartTraining, options.OperationMiddlewares["startTraining"]...)
 	router.GET(options.BaseURL+"/api/training", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)
+	router.DELETE(options.BaseURL+"/api/training/:id", wrapper.DeleteJob, options.OperationMiddlewares["deleteJob"]...)
 	router.GET(options.BaseURL+"/api/training/:id", wrapper.GetJob, options.OperationMiddlewares["getJob"]...)
 	router.POST(options.BaseURL+"/api/training/:id/pause", wrapper.PauseJob, options.OperationMiddlewares["pauseJob"]...)
 	router.POST(options.BaseURL+"/api/training/:id/resume", wrapper.ResumeJob, options.OperationMiddlewares["resumeJob"]...)
@@ -4317,6 +4521,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/training/:id/stream", wrapper.StreamJob, options.OperationMiddlewares["streamJob"]...)
 	router.POST(options.BaseURL+"/api/evaluation/start", wrapper.StartEvaluation, options.OperationMiddlewares["startEvaluation"]...)
 	router.GET(options.BaseURL+"/api/evaluation", wrapper.ListEvaluations, options.OperationMiddlewares["listEvaluations"]...)
+	router.DELETE(options.BaseURL+"/api/evaluation/:id", wrapper.DeleteEvaluation, options.OperationMiddlewares["deleteEvaluation"]...)
 	router.GET(options.BaseURL+"/api/evaluation/:id", wrapper.GetEvaluation, options.OperationMiddlewares["getEvaluation"]...)
 	router.GET(options.BaseURL+"/api/evaluation/:id/compare", wrapper.CompareEvaluation, options.OperationMiddlewares["compareEvaluation"]...)
 	router.POST(options.BaseURL+"/api/evaluation/:id/cancel", wrapper.CancelEvaluation, options.OperationMiddlewares["cancelEvaluation"]...)
@@ -4330,6 +4535,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/exports/:id/download", wrapper.DownloadExport, options.OperationMiddlewares["downloadExport"]...)
 	router.GET(options.BaseURL+"/api/pipelines", wrapper.ListPipelines, options.OperationMiddlewares["listPipelines"]...)
 	router.POST(options.BaseURL+"/api/pipelines", wrapper.StartPipeline, options.OperationMiddlewares["startPipeline"]...)
+	router.DELETE(options.BaseURL+"/api/pipelines/:id", wrapper.DeletePipeline, options.OperationMiddlewares["deletePipeline"]...)
 	router.GET(options.BaseURL+"/api/pipelines/:id", wrapper.GetPipeline, options.OperationMiddlewares["getPipeline"]...)
 	router.POST(options.BaseURL+"/api/pipelines/:id/confirm", wrapper.ConfirmPipeline, options.OperationMiddlewares["confirmPipeline"]...)
 	router.POST(options.BaseURL+"/api/pipelines/:id/retry", wrapper.RetryPipeline, options.OperationMiddlewares["retryPipeline"]...)

@@ -23,17 +23,30 @@ func (g *Gateway) modelCard(ctx context.Context, modelID string) (string, error)
 	var card strings.Builder
 	writeHeader(&card, m, base)
 	if m.JobID != "" {
-		job, err := g.store.GetJob(ctx, m.JobID)
-		if err != nil {
+		if err := g.writeHistory(ctx, &card, m.JobID); err != nil {
 			return "", err
 		}
-		dataset, err := g.store.GetDataset(ctx, job.DatasetID)
-		if err != nil {
-			return "", err
-		}
-		writeTraining(&card, job, dataset)
 	}
 	return card.String(), g.writeEvaluation(ctx, &card, m.ID)
+}
+
+// writeHistory tells how the model was trained, unless the job or its dataset was deleted.
+func (g *Gateway) writeHistory(ctx context.Context, card *strings.Builder, jobID string) error {
+	job, err := g.store.GetJob(ctx, jobID)
+	if contract.CodeOf(err) == contract.CodeNotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	dataset, err := g.store.GetDataset(ctx, job.DatasetID)
+	if contract.CodeOf(err) == contract.CodeNotFound {
+		return nil
+	}
+	if err == nil {
+		writeTraining(card, job, dataset)
+	}
+	return err
 }
 
 // hubID is the id that a model card may name as its base: only models of the Hub have one.

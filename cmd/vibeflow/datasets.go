@@ -25,7 +25,7 @@ import (
 
 func (a *app) datasetsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "datasets", Short: "Upload, list and look into datasets"}
-	cmd.AddCommand(a.datasetsUpload(), a.datasetsList(), a.datasetsGet(), a.datasetsPreview(), a.datasetsProcess())
+	cmd.AddCommand(a.datasetsUpload(), a.datasetsList(), a.datasetsGet(), a.datasetsPreview(), a.datasetsProcess(), removeCommand(a, "dataset id", "/api/datasets/"))
 	return cmd
 }
 
@@ -366,5 +366,37 @@ func idCommand[T any](a *app, verb, short, what string, do func(context.Context,
 			}
 			return a.print(value, func(w io.Writer) { text(w, value) })
 		},
+	}
+}
+
+// removeCommand is `rm ID` of a kind.
+func removeCommand(a *app, what, path string) *cobra.Command {
+	var preview bool
+	cmd := &cobra.Command{
+		Use: "rm ID", Short: "Delete one, unless it is in use", Args: oneArg(what),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			gone, err := apiclient.DeleteWith[apigen.Deletion](cmd.Context(), c, path+url.PathEscape(args[0]), url.Values{"preview": {strconv.FormatBool(preview)}})
+			if err != nil {
+				return err
+			}
+			return a.print(gone, func(w io.Writer) { printDeletion(w, gone) })
+		},
+	}
+	cmd.Flags().BoolVar(&preview, "preview", false, "only say what would go")
+	return cmd
+}
+
+func printDeletion(w io.Writer, d apigen.Deletion) {
+	verb := "deleted"
+	if !d.Deleted {
+		verb = "would delete"
+	}
+	_, _ = fmt.Fprintf(w, "%s %s %s: %d stored files, %d bytes\n", verb, d.Kind, d.ID, d.Files, d.Bytes)
+	for _, also := range d.Also {
+		_, _ = fmt.Fprintf(w, "  with it: %s %s\n", also.Kind, also.ID)
 	}
 }

@@ -18,7 +18,7 @@ import (
 
 func (a *app) jobsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "jobs", Short: "Start, watch and steer training jobs"}
-	cmd.AddCommand(a.jobsStart(), a.jobsList(), getCommand(a, "job id", "/api/training/", printJob), a.jobsWatch(), a.jobsLogs(),
+	cmd.AddCommand(removeCommand(a, "job id", "/api/training/"), a.jobsRerun(), a.jobsStart(), a.jobsList(), getCommand(a, "job id", "/api/training/", printJob), a.jobsWatch(), a.jobsLogs(),
 		a.jobCommand("pause", "Save and leave the slot", contract.StatusPaused),
 		a.jobCommand("resume", "Go on from the checkpoint", contract.StatusRunning), a.jobsCancel())
 	return cmd
@@ -58,6 +58,43 @@ func (a *app) jobsStart() *cobra.Command {
 	f.StringVar(&config, "config", "", `configuration as JSON, e.g. '{"max_steps":20}'; what is absent is the recommender's`)
 	f.BoolVar(&watch, "watch", false, "stay until it ends")
 	_ = cmd.MarkFlagRequired("dataset")
+	return cmd
+}
+
+// jobsRerun starts a job like another one.
+func (a *app) jobsRerun() *cobra.Command {
+	var request apigen.StartTraining
+	var config string
+	var watch bool
+	cmd := &cobra.Command{
+		Use: "rerun ID", Short: "Start a job like another one, with changes", Args: oneArg("job id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			overrides, err := parseOverrides(config)
+			if err != nil {
+				return err
+			}
+			request.FromJob, request.Config = args[0], overrides
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			job, err := apiclient.Start[apigen.Job](cmd.Context(), c, "/api/training/start", request)
+			if err == nil && watch {
+				job, err = a.watchJob(cmd.Context(), c, job.ID)
+			}
+			if err != nil {
+				return err
+			}
+			return a.print(job, func(w io.Writer) { printJob(w, job) })
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&request.DatasetID, "dataset", "", "another dataset")
+	f.StringVar(&request.ModelID, "model", "", "another base model")
+	f.StringVar(&request.Name, "name", "", "another name")
+	f.StringVar(&request.Queue, "queue", "", "queue of a class of machines (default: the best connected)")
+	f.StringVar(&config, "config", "", `changes of the configuration as JSON, e.g. '{"learning_rate":0.0001}'`)
+	f.BoolVar(&watch, "watch", false, "stay until it ends")
 	return cmd
 }
 

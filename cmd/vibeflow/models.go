@@ -21,7 +21,7 @@ import (
 
 func (a *app) modelsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "models", Short: "Base models and tuned models"}
-	cmd.AddCommand(
+	cmd.AddCommand(removeCommand(a, "model id", "/api/models/"),
 		listCommand(a, "List models", "/api/models", func(w io.Writer, page apigen.ModelPage) {
 			t := table(w)
 			row(t, "ID", "KIND", "NAME", "PARAMETERS", "LICENSE", "SOURCE")

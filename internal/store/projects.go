@@ -260,7 +260,7 @@ func (s *Store) PurgeProject(ctx context.Context, id string) (freed []string, er
 	}
 	for kind, ids := range held {
 		for _, resource := range ids {
-			gone, err := s.eraseResource(ctx, kind, resource)
+			gone, err := s.purgeResource(ctx, kind, resource)
 			if err != nil {
 				return freed, err
 			}
@@ -269,4 +269,16 @@ func (s *Store) PurgeProject(ctx context.Context, id string) (freed []string, er
 	}
 	gone, err := s.eraseProject(ctx, id)
 	return append(freed, gone...), err
+}
+
+func (s *Store) purgeResource(ctx context.Context, kind contract.Kind, id string) (freed []string, err error) {
+	err = s.write(ctx, func(ctx context.Context, tx *txn) error {
+		objects, err := tx.eraseResource(ctx, kind, id)
+		if err != nil {
+			return err
+		}
+		freed, _, err = tx.free(ctx, objects)
+		return err
+	})
+	return freed, err
 }
