@@ -38,9 +38,12 @@ func answerOpenAIError(c *echo.Context, log *slog.Logger, err error) {
 
 // openAIEnvelope says an error as OpenAI does: types and codes are theirs wherever they have one.
 func openAIEnvelope(document problem.Document) map[string]any {
-	message := document.Detail
-	if document.Remedy != "" {
-		message += " (" + document.Remedy + ")"
+	message, remedy := document.Detail, document.Remedy
+	if document.Code == contract.CodeUnauthenticated { // whoever calls /v1 wants a key, not a session
+		remedy = "send `Authorization: Bearer KEY`; make a key with `vibeflow keys create NAME`"
+	}
+	if remedy != "" {
+		message += " (" + remedy + ")"
 	}
 	kind := "invalid_request_error"
 	if document.Status >= http.StatusInternalServerError {

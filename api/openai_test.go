@@ -266,6 +266,7 @@ func TestKeysOpenV1UntilTheyEnd(t *testing.T) {
 			a := w.get(path, change)
 			e := a.openAIError(http.StatusUnauthorized)
 			require.Equal(t, []string{"invalid_request_error", "invalid_api_key"}, []string{e.Type, e.Code}, name)
+			require.Contains(t, e.Message, "keys create", name)
 			require.Equal(t, "Bearer", a.header.Get("WWW-Authenticate"))
 		}
 	}
