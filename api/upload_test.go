@@ -76,6 +76,7 @@ func TestUploadStoresTheFileAndStartsItsIngest(t *testing.T) {
 	require.NoError(t, err)
 	data, err := io.ReadAll(content)
 	require.NoError(t, err)
+	require.NoError(t, content.Close())
 	require.Equal(t, "{}\n{}\n", string(data))
 	entries, err := w.store.PendingOutbox(t.Context(), 10)
 	require.NoError(t, err)

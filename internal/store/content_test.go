@@ -265,7 +265,7 @@ func (f *fuse) Done() <-chan struct{} {
 
 // TestSealingGoesOnWhereItWasStopped, wherever that was: in a migration, among the payloads, while rows are made anew.
 func TestSealingGoesOnWhereItWasStopped(t *testing.T) {
-	for looks := int64(1); ; looks += 17 {
+	for looks := int64(1); ; looks += 41 {
 		path, want := earlier(t)
 		ctx, blow := context.WithCancel(t.Context())
 		f := &fuse{Context: ctx, blow: blow}
