@@ -43,6 +43,9 @@ func (s *Server) audit(c *echo.Context, validate *validator, failed error) {
 	}
 	who := auth.PrincipalOf(r.Context())
 	reach, _ := store.AccessOf(r.Context())
+	if who.By == "" && accessOf(r.Method, route.Operation) != accessPublic {
+		return // a stranger who was turned away at the door: there is nobody to name, and no end to it
+	}
 	event := store.AuditEvent{ActorKind: who.ID(), ActorID: who.ID(), Actor: who.Name, Action: route.Operation.OperationID, Resource: params["id"] + params["name"],
 		Project: reach.ProjectID, Address: c.RealIP(), RequestID: c.Response().Header().Get(echo.HeaderXRequestID)}
 	if about, ok := c.Get(resourceKey).(string); ok {
@@ -53,6 +56,9 @@ func (s *Server) audit(c *echo.Context, validate *validator, failed error) {
 	}
 	if failed != nil {
 		refusal := problem.From(failed)
+		if who.By == "" && refusal.Status == http.StatusTooManyRequests {
+			return
+		}
 		event.Status, event.Code = refusal.Status, string(refusal.Code)
 	} else {
 		_, event.Status = echo.ResolveResponseStatus(c.Response(), nil)

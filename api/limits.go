@@ -42,6 +42,9 @@ func (l limits) take(c *echo.Context, p auth.Principal) error {
 		return nil
 	case p.By == auth.ByKey:
 		d = l.key.Take(p.KeyID)
+		if d.Allowed && p.UserID != "" { // so that more keys are no way around it; the maker's own requests are counted apart
+			d = d.And(l.user.Take("keys of " + p.UserID))
+		}
 	case p.By == auth.BySession && p.UserID != "":
 		d = l.user.Take(p.UserID)
 	case p.By == auth.BySession:

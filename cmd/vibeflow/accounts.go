@@ -347,8 +347,24 @@ func (a *app) projectsDelete() *cobra.Command {
 }
 
 func contentsText(c apigen.ProjectContents) string {
-	return fmt.Sprintf("%d datasets, %d models, %d training jobs, %d evaluations, %d deployments, %d exports, %d pipelines, %d keys (%s)",
-		c.Datasets, c.Models, c.Jobs, c.Evaluations, c.Deployments, c.Exports, c.Pipelines, c.Keys, size(c.Bytes))
+	var parts []string
+	for _, held := range []struct {
+		n    int
+		what string
+	}{{c.Datasets, "datasets"}, {c.Models, "models"}, {c.Jobs, "training jobs"}, {c.Evaluations, "evaluations"}, {c.Deployments, "deployments"},
+		{c.Exports, "exports"}, {c.Pipelines, "pipelines"}, {c.Keys, "keys"}} {
+		switch held.n {
+		case 0:
+		case 1:
+			parts = append(parts, "1 "+strings.TrimSuffix(held.what, "s"))
+		default:
+			parts = append(parts, fmt.Sprintf("%d %s", held.n, held.what))
+		}
+	}
+	if len(parts) == 0 {
+		return "nothing"
+	}
+	return strings.Join(parts, ", ") + " (" + size(c.Bytes) + " of files)"
 }
 
 func printProject(w io.Writer, p apigen.Project) {

@@ -325,6 +325,14 @@ func holds(path string, want contract.FileInfo) (bool, error) {
 	return true, nil
 }
 
+func scopesText(scopes []apigen.Scope) string {
+	var words []string
+	for _, scope := range scopes {
+		words = append(words, string(scope))
+	}
+	return strings.Join(words, ", ")
+}
+
 func (a *app) keysCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "keys", Short: "API keys for /v1"}
 	var scopes []string
@@ -367,7 +375,7 @@ func (a *app) keysCommand() *cobra.Command {
 				t := table(w)
 				row(t, "ID", "NAME", "KEY", "PROJECT", "SCOPES", "USED", "ENDS", "REVOKED")
 				for _, k := range page.Items {
-					row(t, k.ID, k.Name, k.Prefix+"…", k.ProjectID, k.Scopes, k.UsageCount, when(k.ExpiresAt), !k.RevokedAt.IsZero())
+					row(t, k.ID, k.Name, k.Prefix+"…", k.ProjectID, scopesText(k.Scopes), k.UsageCount, when(k.ExpiresAt), !k.RevokedAt.IsZero())
 				}
 				_ = t.Flush()
 			})

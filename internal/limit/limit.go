@@ -44,6 +44,14 @@ type Decision struct {
 	Reset, Wait      time.Duration
 }
 
+// And joins two decisions on one request: the stricter counts.
+func (d Decision) And(other Decision) Decision {
+	if other.Limit == 0 || (other.Allowed && other.Remaining >= d.Remaining && d.Limit != 0) {
+		return d
+	}
+	return other
+}
+
 // Take takes one token of a key's bucket.
 func (k *Keyed) Take(key string) Decision {
 	if k.rule == (Rule{}) {

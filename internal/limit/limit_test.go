@@ -72,6 +72,14 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
+func TestTheStricterDecisionCounts(t *testing.T) {
+	none, much, little := Decision{Allowed: true}, Decision{Allowed: true, Limit: 9, Remaining: 5}, Decision{Allowed: true, Limit: 3, Remaining: 1}
+	refused := Decision{Limit: 3, Wait: time.Second}
+	for _, c := range [][3]Decision{{none, much, much}, {much, none, much}, {much, little, little}, {little, much, little}, {much, refused, refused}, {none, refused, refused}, {none, none, none}} {
+		require.Equal(t, c[2], c[0].And(c[1]))
+	}
+}
+
 func TestRefusal(t *testing.T) {
 	err := Refuse(1200 * time.Millisecond)
 	require.Equal(t, contract.CodeRateLimited, contract.CodeOf(err))

@@ -95,8 +95,11 @@ func badCursor() error {
 	return contract.Errorf(contract.CodeInvalid, "the cursor is not one that a list gave").On("cursor").Mend("start again without a cursor")
 }
 
-// AuditLife is for how long the audit log keeps an event.
-const AuditLife = 180 * 24 * time.Hour
+// AuditLife is for how long the audit log keeps an event; of more than maxAudit, the oldest go earlier.
+const (
+	AuditLife = 180 * 24 * time.Hour
+	maxAudit  = 1_000_000
+)
 
 // Expire removes what is over: audit events older than AuditLife, sessions, codes and idempotency keys that have ended.
 func (s *Store) Expire(ctx context.Context) error {
@@ -112,6 +115,7 @@ func (s *Store) Expire(ctx context.Context) error {
 				return err
 			}
 		}
-		return nil
+		_, err := tx.ExecContext(ctx, `DELETE FROM audit_events WHERE id <= (SELECT MAX(id) FROM audit_events) - ?`, maxAudit)
+		return err
 	})
 }
