@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/labstack/echo/v5"
@@ -199,44 +198,15 @@ func (s *Server) principal(r *http.Request) (auth.Principal, error) {
 func (s *Server) bearerOf(ctx context.Context, token string) (auth.Principal, error) {
 	switch {
 	case auth.SameToken(token, s.CLIToken):
-		return s.machineOwner(ctx)
+		return s.accounts.MachineOwner(ctx)
 	case auth.ParseKey(token) == nil:
-		return s.keyHolder(ctx, token)
+		return s.accounts.KeyHolder(ctx, auth.HashKey(s.SigningKey, token))
 	case auth.LooksLikeAccess(token):
 		return s.accounts.Principal(ctx, token)
 	default:
 		return auth.Principal{}, contract.Errorf(contract.CodeUnauthenticated, "the token is none of this server's").
 			Mend("use an access token of /api/auth/login, or the token in secrets/cli.token of the server's data folder")
 	}
-}
-
-// machineOwner is who holds the data folder's token: the oldest owner, once there is one.
-func (s *Server) machineOwner(ctx context.Context) (auth.Principal, error) {
-	p := auth.Principal{By: auth.ByToken, Role: contract.RoleOwner}
-	owner, err := s.Store.FirstOwner(ctx)
-	if owner != nil {
-		p.UserID, p.Name = owner.ID, owner.Email
-	}
-	return p, err
-}
-
-// keyHolder is who holds an API key that is good, and whose maker still is.
-func (s *Server) keyHolder(ctx context.Context, token string) (auth.Principal, error) {
-	bad := contract.Errorf(contract.CodeUnauthenticated, "this API key is unknown, revoked or expired").Mend("make another one")
-	key, err := s.Store.GetAPIKeyByHash(ctx, auth.HashKey(s.SigningKey, token))
-	if contract.CodeOf(err) == contract.CodeNotFound || (err == nil && !key.Valid(time.Now())) {
-		return auth.Principal{}, bad
-	}
-	if err != nil {
-		return auth.Principal{}, err
-	}
-	if key.UserID != "" {
-		maker, err := s.Store.GetUser(ctx, key.UserID)
-		if err != nil || !maker.DisabledAt.IsZero() {
-			return auth.Principal{}, bad
-		}
-	}
-	return auth.Principal{By: auth.ByKey, KeyID: key.ID, UserID: key.UserID, ProjectID: key.ProjectID, Name: key.Name, Scopes: key.Grants(), Until: key.ExpiresAt}, nil
 }
 
 func bearer(r *http.Request) (string, bool) {

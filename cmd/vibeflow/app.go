@@ -245,9 +245,9 @@ func exitCode(err error, code contract.Code) int {
 		return exitInvalid
 	case contract.CodeNotFound:
 		return exitNotFound
-	case contract.CodeConflict:
+	case contract.CodeConflict, contract.CodePrecondition, contract.CodeNoPrecondition:
 		return exitConflict
-	case contract.CodeUnavailable:
+	case contract.CodeUnavailable, contract.CodeRateLimited:
 		return exitNoServer
 	case contract.CodeUnauthenticated, contract.CodeForbidden:
 		return exitNotAllowed

@@ -52,6 +52,10 @@ type Accounts struct {
 	log       *slog.Logger
 
 	both, account, address *limit.Keyed
+
+	sessions cache[signedSession]
+	keys     cache[madeKey]
+	owners   cache[*store.User]
 }
 
 // New makes the service.
@@ -79,39 +83,6 @@ type SignedIn struct {
 	Principal       auth.Principal
 	Access, Refresh string
 	Expires         time.Time
-}
-
-// Principal returns who an access token speaks for; unauthenticated if it is not good, its session has ended, or its
-// account cannot be used.
-func (a *Accounts) Principal(ctx context.Context, access string) (auth.Principal, error) {
-	claims, err := a.tokens.Check(access)
-	if err != nil {
-		return auth.Principal{}, err
-	}
-	session, user, err := a.store.GetSession(ctx, claims.Session)
-	if contract.CodeOf(err) == contract.CodeNotFound || (err == nil && (!session.Live(a.now()) || session.UserID != claims.Subject)) {
-		return auth.Principal{}, ended()
-	}
-	if err != nil {
-		return auth.Principal{}, err
-	}
-	if user != nil && !user.Usable() {
-		return auth.Principal{}, ended()
-	}
-	return principalOf(user, session.ID, claims.ExpiresAt.Time), nil
-}
-
-// principalOf is who is signed in; without a user, the machine's owner.
-func principalOf(user *store.User, sessionID string, until time.Time) auth.Principal {
-	p := auth.Principal{By: auth.BySession, Role: contract.RoleOwner, SessionID: sessionID, Until: until}
-	if user != nil {
-		p.Role, p.UserID, p.Name = user.Role, user.ID, user.Email
-	}
-	return p
-}
-
-func ended() error {
-	return contract.Errorf(contract.CodeUnauthenticated, "the session has ended").Mend("sign in again")
 }
 
 // Registration is what somebody signs up with. First makes the owner's account, and must be the first.

@@ -26,7 +26,7 @@ const password = "correct horse"
 
 // world is the service over a real database, and a clock.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	path     string
 	mu       sync.Mutex
 	clock    time.Time
@@ -34,7 +34,7 @@ type world struct {
 	accounts *Accounts
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, path: filepath.Join(t.TempDir(), "app.db"), clock: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	w.open()

@@ -104,6 +104,7 @@ const (
 // Expire removes what is over: audit events older than AuditLife, sessions, codes and idempotency keys that have ended.
 func (s *Store) Expire(ctx context.Context) error {
 	return s.write(ctx, func(ctx context.Context, tx *txn) error {
+		tx.identity = true
 		for statement, before := range map[string]time.Time{
 			`DELETE FROM audit_events WHERE at < ?`:             tx.now.Add(-AuditLife),
 			`DELETE FROM idempotency_keys WHERE created_at < ?`: tx.now.Add(-IdempotencyKeyLife),

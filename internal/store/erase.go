@@ -55,6 +55,7 @@ func (t *txn) eraseModel(ctx context.Context, id string) ([]string, error) {
 // eraseProject removes a project's models and keys, and the project. It returns the objects that nothing needs any more.
 func (s *Store) eraseProject(ctx context.Context, id string) (freed []string, err error) {
 	err = s.write(ctx, func(ctx context.Context, tx *txn) error {
+		tx.identity = true
 		models, err := tx.column(ctx, `SELECT id FROM models WHERE project_id = ?`, id)
 		if err != nil {
 			return err

@@ -200,6 +200,7 @@ func (s *Store) GetAPIKey(ctx context.Context, id string) (*APIKey, error) {
 // RevokeAPIKey ends a key for good; one that is revoked stays as it is. not_found if there is none.
 func (s *Store) RevokeAPIKey(ctx context.Context, id string) error {
 	return s.write(ctx, func(ctx context.Context, tx *txn) error {
+		tx.identity = true
 		if _, err := findByID[APIKey](ctx, tx, "API key", id); err != nil {
 			return err
 		}

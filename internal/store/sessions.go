@@ -80,6 +80,7 @@ func (s *Store) Rotate(ctx context.Context, r Rotation) (*Session, error) {
 	var session *Session
 	var refused error
 	err := s.write(ctx, func(ctx context.Context, tx *txn) (err error) {
+		tx.identity = true
 		var token *refreshToken
 		if token, session, err = tx.findRefresh(ctx, r.Hash); err != nil {
 			return err
@@ -176,7 +177,10 @@ func (s *Store) ListSessions(ctx context.Context, userID string) ([]Session, err
 
 // EndSession ends a session at once; one that has ended, or is not there, is no error.
 func (s *Store) EndSession(ctx context.Context, id string) error {
-	return s.write(ctx, func(ctx context.Context, tx *txn) error { return tx.revoke(ctx, id) })
+	return s.write(ctx, func(ctx context.Context, tx *txn) error {
+		tx.identity = true
+		return tx.revoke(ctx, id)
+	})
 }
 
 func (t *txn) revoke(ctx context.Context, id string) error {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -37,6 +38,8 @@ type Store struct {
 	now    func() time.Time
 	wakes  *wakeHub
 	outbox chan struct{}
+
+	identities atomic.Int64
 }
 
 // reader is the connections that only read.
@@ -151,6 +154,8 @@ type txn struct {
 	now     time.Time
 	touched map[string]bool
 	outbox  bool
+	// identity says that what a cache of callers knows may have changed: accounts, sessions, keys.
+	identity bool
 }
 
 // write runs fn in a transaction on the only writing connection. Subscribers are woken after the commit, never before.
@@ -163,6 +168,9 @@ func (s *Store) write(ctx context.Context, fn func(ctx context.Context, tx *txn)
 	if err != nil {
 		return storageError(err)
 	}
+	if t.identity {
+		s.identities.Add(1)
+	}
 	for stream := range t.touched {
 		s.wakes.wake(stream)
 	}
@@ -171,6 +179,10 @@ func (s *Store) write(ctx context.Context, fn func(ctx context.Context, tx *txn)
 	}
 	return nil
 }
+
+// IdentityVersion changes whenever an account, a session or a key does, before the call that changed it returns: what was
+// read of them under one version holds as long as it is the version.
+func (s *Store) IdentityVersion() int64 { return s.identities.Load() }
 
 // stamp is the resolution that times keep in the database, so that a row read back equals the one written.
 func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }

@@ -38,6 +38,7 @@ func (u *User) Usable() bool { return u.DisabledAt.IsZero() && u.PasswordHash !=
 // A member gets a project of their own.
 func (s *Store) CreateUser(ctx context.Context, u User, first bool) (*User, error) {
 	err := s.write(ctx, func(ctx context.Context, tx *txn) error {
+		tx.identity = true
 		if first {
 			if err := tx.noOwnerYet(ctx); err != nil {
 				return err
@@ -130,6 +131,7 @@ func (s *Store) ListUsers(ctx context.Context, text string, f Filter) (Page[User
 func (s *Store) ChangeUser(ctx context.Context, id, keepSession string, change func(*User) error) (*User, error) {
 	var changed *User
 	err := s.write(ctx, func(ctx context.Context, tx *txn) error {
+		tx.identity = true
 		u, err := findByID[User](ctx, tx, "user", id)
 		if err != nil {
 			return err
@@ -172,6 +174,7 @@ func (t *txn) keepsAnOwner(ctx context.Context, before User) error {
 // its address, and its projects become heir's (empty: the machine's owner's).
 func (s *Store) DeleteUser(ctx context.Context, id, heir string) error {
 	return s.write(ctx, func(ctx context.Context, tx *txn) error {
+		tx.identity = true
 		u, err := findByID[User](ctx, tx, "user", id)
 		if err != nil {
 			return err
