@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -209,6 +210,9 @@ func notFound(kind contract.Kind, id string) error {
 // findByID reads one row by its primary key "id" from db, if it is within the reach of ctx.
 func findByID[R any](ctx context.Context, db database, kind contract.Kind, id string) (*R, error) {
 	row := new(R)
+	if strings.ContainsRune(id, 0) { // which SQL cannot say, and no id has
+		return nil, notFound(kind, id)
+	}
 	err := within[R](ctx, db, db.NewSelect().Model(row).Where("id = ?", id)).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, notFound(kind, id)
