@@ -184,7 +184,7 @@ func TestClientsMakeNothing(t *testing.T) {
 // TestAFailedStageWaitsForARetry: a model whose files are there by name and are no model fails the training. The user is
 // told how to go on, and following the pipeline again does not stop at the failure before.
 func TestAFailedStageWaitsForARetry(t *testing.T) {
-	p := newPlatform(t)
+	p := newSite(t)
 	model, file := t.TempDir(), filepath.Join(t.TempDir(), "sums.jsonl")
 	require.NoError(t, os.WriteFile(file, []byte(rows(20)), 0o600))
 	for _, name := range []string{"config.json", "tokenizer.json", "model.safetensors"} {
@@ -192,7 +192,7 @@ func TestAFailedStageWaitsForARetry(t *testing.T) {
 	}
 	_, stderr, code := p.cli("run", file, "--model", "path:"+model, "--config", short, "--skip-deploy")
 	require.Equal(t, 8, code, stderr)
-	pipelines, err := apiclient.Get[apigen.PipelinePage](t.Context(), p.client, "/api/pipelines", nil)
+	pipelines, err := apiclient.Get[apigen.PipelinePage](t.Context(), p.Client, "/api/pipelines", nil)
 	require.NoError(t, err)
 	id := pipelines.Items[0].ID
 	require.Contains(t, stderr, "vibeflow pipelines retry "+id)
@@ -202,7 +202,7 @@ func TestAFailedStageWaitsForARetry(t *testing.T) {
 	_, again, code := p.cli("pipelines", "watch", id)
 	require.Equal(t, 8, code, again)
 	require.Contains(t, again, "vibeflow pipelines retry "+id, "it failed again, and says so")
-	watched, err := apiclient.Get[apigen.Pipeline](t.Context(), p.client, "/api/pipelines/"+id, nil)
+	watched, err := apiclient.Get[apigen.Pipeline](t.Context(), p.Client, "/api/pipelines/"+id, nil)
 	require.NoError(t, err)
 	require.Equal(t, string(contract.StatusFailed), string(watched.Status))
 
