@@ -92,10 +92,10 @@ func showAll(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 // requires lets in those who meet a need; it is how every route that asks for credentials asks for them.
-func (s *Server) requires(need func(*http.Request) access) echo.MiddlewareFunc {
+func (s *Server) requires(need func(*echo.Context) access) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c *echo.Context) error {
-			if err := s.admit(c, need(c.Request())); err != nil {
+			if err := s.admit(c, need(c)); err != nil {
 				return err
 			}
 			return next(c)
@@ -103,8 +103,8 @@ func (s *Server) requires(need func(*http.Request) access) echo.MiddlewareFunc {
 	}
 }
 
-func always(need access) func(*http.Request) access {
-	return func(*http.Request) access { return need }
+func always(need access) func(*echo.Context) access {
+	return func(*echo.Context) access { return need }
 }
 
 // admit finds out who asks, refuses those who may not, and puts into the request's context who it is and what the store

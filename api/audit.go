@@ -37,16 +37,16 @@ func aboutEmail(c *echo.Context, email string) {
 
 func (s *Server) audit(c *echo.Context, validate *validator, failed error) {
 	r := c.Request()
-	route, params, err := validate.find(r)
-	if err != nil {
+	found := validate.find(c)
+	if found.err != nil {
 		return // no operation: nothing can have happened
 	}
 	who := auth.PrincipalOf(r.Context())
 	reach, _ := store.AccessOf(r.Context())
-	if who.By == "" && accessOf(r.Method, route.Operation) != accessPublic {
+	if who.By == "" && accessOf(r.Method, found.route.Operation) != accessPublic {
 		return // a stranger who was turned away at the door: there is nobody to name, and no end to it
 	}
-	event := store.AuditEvent{ActorKind: who.ID(), ActorID: who.ID(), Actor: who.Name, Action: route.Operation.OperationID, Resource: params["id"] + params["name"],
+	event := store.AuditEvent{ActorKind: who.ID(), ActorID: who.ID(), Actor: who.Name, Action: found.route.Operation.OperationID, Resource: found.params["id"] + found.params["name"],
 		Project: reach.ProjectID, Address: c.RealIP(), RequestID: c.Response().Header().Get(echo.HeaderXRequestID)}
 	if about, ok := c.Get(resourceKey).(string); ok {
 		event.Resource = about

@@ -118,7 +118,10 @@ func TestMethodsAndPathsThatAreNotThere(t *testing.T) {
 	w := newWorld(t)
 	w.get("/api/nothing").problem(http.StatusNotFound)
 	w.get("/nothing").problem(http.StatusNotFound)
-	w.call(http.MethodPut, "/api/datasets", "{}").problem(http.StatusMethodNotAllowed)
+	a := w.call(http.MethodPut, "/api/datasets/x", "{}")
+	a.problem(http.StatusMethodNotAllowed)
+	require.Equal(t, "GET, DELETE", a.header.Get("Allow"))
+	w.get("/api/datasets/a%3Ab").problem(http.StatusNotFound) // an id that is escaped is an id
 	w.call("BREW", "/api/datasets", nil).problem(http.StatusMethodNotAllowed)
 	w.call(http.MethodDelete, "/healthz", nil).problem(http.StatusMethodNotAllowed)
 	require.NotContains(t, string(w.get("/metrics").body), "BREW", "a client does not make labels")

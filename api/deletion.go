@@ -18,9 +18,6 @@ func (s *Server) DeleteDataset(c *echo.Context, id string, p apigen.DeleteDatase
 
 // DeleteModel deletes a tuned model and what is nothing without it.
 func (s *Server) DeleteModel(c *echo.Context, id string, p apigen.DeleteModelParams) error {
-	if err := checkModelID(id); err != nil {
-		return err
-	}
 	return s.delete(c, store.KindModel, id, p.Preview)
 }
 

@@ -42,7 +42,7 @@ var signingKey = bytes.Repeat([]byte{7}, 32)
 
 // world is a server over a real database, a real bucket and real HTTP.
 type world struct {
-	t         *testing.T
+	t         testing.TB
 	dir       string
 	store     *store.Store
 	artifacts *artifact.Store
@@ -54,7 +54,7 @@ type world struct {
 }
 
 // newWorld starts a server; each change may set options first.
-func newWorld(t *testing.T, changes ...func(*api.Options)) *world {
+func newWorld(t testing.TB, changes ...func(*api.Options)) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), check: newConformance(t), skew: new(atomic.Int64)}
 	quiet := slog.New(slog.DiscardHandler)
@@ -152,7 +152,7 @@ func (w *world) draft(_ context.Context, in contract.RecommendInput) (contract.T
 
 // answer is what a request got.
 type answer struct {
-	t      *testing.T
+	t      testing.TB
 	status int
 	header http.Header
 	body   []byte
@@ -229,7 +229,7 @@ func (w *world) post(path string, body any, changes ...with) answer {
 	return w.call(http.MethodPost, path, body, changes...)
 }
 
-func reader(t *testing.T, body any) io.Reader {
+func reader(t testing.TB, body any) io.Reader {
 	t.Helper()
 	switch b := body.(type) {
 	case nil:
@@ -266,7 +266,7 @@ type conformance struct {
 	router routers.Router
 }
 
-func newConformance(t *testing.T) *conformance {
+func newConformance(t testing.TB) *conformance {
 	t.Helper()
 	data, err := os.ReadFile("openapi.yaml")
 	require.NoError(t, err)
@@ -279,7 +279,7 @@ func newConformance(t *testing.T) *conformance {
 }
 
 // response fails the test if the document does not describe the answer. Refusals of what no operation is are problems.
-func (c *conformance) response(t *testing.T, req *http.Request, res *http.Response, body []byte) {
+func (c *conformance) response(t testing.TB, req *http.Request, res *http.Response, body []byte) {
 	t.Helper()
 	route, params, err := c.router.FindRoute(req)
 	if err != nil {

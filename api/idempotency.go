@@ -38,8 +38,7 @@ func (s *Server) idempotent(v *validator) echo.MiddlewareFunc {
 		return func(c *echo.Context) error {
 			r := c.Request()
 			key := r.Header.Get(idempotencyHeader)
-			route, _, err := v.find(r)
-			if key == "" || err != nil || !takesKey(route.Operation) {
+			if found := v.find(c); key == "" || found.err != nil || !takesKey(found.route.Operation) {
 				return next(c)
 			}
 			request, err := s.requestDigest(c)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -79,28 +80,62 @@ func newValidator(doc *openapi3.T) (*validator, error) {
 	return &validator{router: router}, err
 }
 
-func (v *validator) find(r *http.Request) (*routers.Route, map[string]string, error) {
-	return v.router.FindRoute(r)
+// asked is the operation that a request asks for, by the document.
+type asked struct {
+	route  *routers.Route
+	params map[string]string
+	err    error
+}
+
+const askedKey = "validator.asked"
+
+// find returns the operation that a request asks for; what it has found is kept with the request.
+func (v *validator) find(c *echo.Context) asked {
+	if found, ok := c.Get(askedKey).(asked); ok {
+		return found
+	}
+	var found asked
+	found.route, found.params, found.err = v.router.FindRoute(c.Request())
+	for name, value := range found.params { // as it was meant, not as it was escaped
+		if plain, err := url.PathUnescape(value); err == nil {
+			found.params[name] = plain
+		}
+	}
+	c.Set(askedKey, found)
+	return found
 }
 
 // access is what the document says that an operation asks of its caller. What it does not know asks for somebody who is
 // signed in, so that strangers learn nothing.
-func (v *validator) access(r *http.Request) access {
-	route, _, err := v.find(r)
-	if err != nil {
+func (v *validator) access(c *echo.Context) access {
+	found := v.find(c)
+	if found.err != nil {
 		return accessRead
 	}
-	return accessOf(r.Method, route.Operation)
+	return accessOf(c.Request().Method, found.route.Operation)
+}
+
+// methods lists those that a path can be asked for by.
+func (v *validator) methods(r *http.Request) (allowed []string) {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		other := *r
+		other.Method = method
+		if _, _, err := v.router.FindRoute(&other); err == nil {
+			allowed = append(allowed, method)
+		}
+	}
+	return allowed
 }
 
 func (v *validator) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c *echo.Context) error {
 		r := c.Request()
-		route, params, err := v.find(r)
-		if errors.Is(err, routers.ErrMethodNotAllowed) {
+		found := v.find(c)
+		if errors.Is(found.err, routers.ErrMethodNotAllowed) {
+			c.Response().Header().Set("Allow", strings.Join(v.methods(r), ", "))
 			return echo.NewHTTPError(http.StatusMethodNotAllowed, fmt.Sprintf("%s cannot be asked for by %s", r.URL.Path, r.Method))
 		}
-		if err != nil {
+		if found.err != nil {
 			return contract.Errorf(contract.CodeNotFound, "there is no %s %s", r.Method, r.URL.Path)
 		}
 		if isUpload(r) {
@@ -109,7 +144,7 @@ func (v *validator) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 			bodiless.Body = http.NoBody
 			r = &bodiless
 		}
-		input := &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route,
+		input := &openapi3filter.RequestValidationInput{Request: r, PathParams: found.params, Route: found.route,
 			Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, ExcludeRequestBody: isUpload(r)}}
 		if err := openapi3filter.ValidateRequest(r.Context(), input); err != nil {
 			return invalidRequest(err)

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/labstack/echo/v5"
 
@@ -32,22 +31,11 @@ func (s *Server) GetModel(c *echo.Context, id string) error {
 }
 
 func (s *Server) showModel(c *echo.Context, status int, id string) error {
-	if err := checkModelID(id); err != nil {
-		return err
-	}
 	m, err := s.Store.GetModel(c.Request().Context(), id)
 	if err != nil {
 		return err
 	}
 	return c.JSON(status, viewModel(*m))
-}
-
-// checkModelID refuses what was written %00 in the path, which the validator does not read.
-func checkModelID(id string) error {
-	if strings.ContainsFunc(id, unicode.IsControl) {
-		return contract.Errorf(contract.CodeInvalid, "the id has control characters").On("id")
-	}
-	return nil
 }
 
 // AddModel adds a base by its source. What can be seen to be wrong is refused; the rest is checked by the runner that first

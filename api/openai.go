@@ -26,7 +26,8 @@ func (s *Server) openAI() {
 }
 
 // openAIAccess is what a route of /v1 asks for: a key with the scope, or a person.
-func openAIAccess(r *http.Request) access {
+func openAIAccess(c *echo.Context) access {
+	r := c.Request()
 	switch {
 	case !strings.HasPrefix(r.URL.Path, "/v1/files") && !strings.HasPrefix(r.URL.Path, "/v1/fine_tuning"):
 		return accessInference

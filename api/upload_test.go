@@ -26,7 +26,7 @@ import (
 // field is one part of a form; one with a file name is a file.
 type field struct{ name, fileName, content string }
 
-func form(t *testing.T, fields ...field) (body *bytes.Buffer, contentType string) {
+func form(t testing.TB, fields ...field) (body *bytes.Buffer, contentType string) {
 	t.Helper()
 	body = &bytes.Buffer{}
 	writer := multipart.NewWriter(body)
