@@ -142,6 +142,12 @@ func TestNothingThatUsersSaidIsInTheClear(t *testing.T) {
 	require.NoError(t, err)
 	tellEverything(t, s)
 	require.NoError(t, s.PutSetting(t.Context(), Setting{Owner: "user_1", Name: "token", Value: []byte(marker)}))
+	_, err = s.Create(t.Context(), Creation{Kind: contract.KindPipeline, ID: "pipe_2", Payload: contract.PipelineCreated{},
+		Start: &contract.Start{ID: "pipeline/pipe_2", Summary: marker, Input: json.RawMessage(`"` + marker + `"`)}})
+	require.NoError(t, err)
+	pending, err := s.PendingOutbox(t.Context(), 1)
+	require.NoError(t, err)
+	require.Equal(t, marker, pending[0].Start.Summary)
 	before := everything(t, s)
 	require.Contains(t, before, marker)
 	require.FileExists(t, path+"-wal")
@@ -248,6 +254,30 @@ func TestEarlierSettingsAreSealed(t *testing.T) {
 	require.Empty(t, inTheClear(t, filepath.Dir(path)))
 }
 
+// TestAnEarlierBuildsOutboxIsDelivered: Temporal was away when the earlier build ended.
+func TestAnEarlierBuildsOutboxIsDelivered(t *testing.T) {
+	path, _ := earlier(t)
+	db, err := connect(path, 1, "")
+	require.NoError(t, err)
+	_, err = db.ExecContext(t.Context(), `INSERT INTO outbox (workflow_id, start, signal, created_at, next_at) VALUES
+  ('pipeline/1', '{"workflow":"Pipeline","id":"pipeline/1","queue":"control","input":{"goal":"`+marker+`"}}', NULL, '2026-11-23 09:00:01.5+00:00', '2026-11-23 09:00:01+00:00'),
+  ('job/1', NULL, '{"workflow_id":"job/1","name":"pause"}', '2026-11-23 09:00:02+00:00', '2026-11-23 09:00:02+00:00')`)
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	for range 2 {
+		s, err := openAt(t, path, masterKey)
+		require.NoError(t, err)
+		pending, err := s.PendingOutbox(t.Context(), 9)
+		require.NoError(t, err)
+		require.Len(t, pending, 2)
+		require.JSONEq(t, `{"goal":"`+marker+`"}`, string(pending[0].Start.Input))
+		require.Nil(t, pending[0].Signal)
+		require.Equal(t, contract.Signal{WorkflowID: "job/1", Name: "pause"}, *pending[1].Signal)
+		require.NoError(t, s.Close())
+		require.Empty(t, inTheClear(t, filepath.Dir(path)))
+	}
+}
+
 // fuse is a context that ends after it was looked at so many times: somewhere in the middle of whatever runs under it.
 type fuse struct {
 	context.Context
@@ -317,7 +347,8 @@ func TestChangedAndSwappedValuesAreRefused(t *testing.T) {
 		_, errList := s.ListDatasets(t.Context(), Filter{})
 		_, errRun := s.RunState(t.Context(), "job_1")
 		_, errSetting := s.GetSetting(t.Context(), "", "a")
-		for _, err := range []error{errEvents, errOther, errRow, errList, errRun, errSetting} {
+		_, errOutbox := s.PendingOutbox(t.Context(), 9)
+		for _, err := range []error{errEvents, errOther, errRow, errList, errRun, errSetting, errOutbox} {
 			if err != nil {
 				return err
 			}
@@ -336,6 +367,7 @@ func TestChangedAndSwappedValuesAreRefused(t *testing.T) {
 		"content of another state":         `UPDATE datasets SET seq = seq + 1 WHERE id = 'ds_1'`,
 		"a row's content changed":          `UPDATE datasets SET sealed = CAST(x'01' || substr(sealed, 2, length(sealed) - 2) || x'00' AS BLOB) WHERE id = 'ds_1'`,
 		"another setting's value":          `UPDATE settings SET value = (SELECT value FROM settings WHERE name = 'b') WHERE name = 'a'`,
+		"another workflow's start":         `UPDATE outbox SET message = (SELECT message FROM outbox WHERE workflow_id = 'b') WHERE workflow_id = 'a'`,
 		"a result moved to another launch": `UPDATE runs SET epoch = 2 WHERE run_id = 'job_1'`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -343,6 +375,8 @@ func TestChangedAndSwappedValuesAreRefused(t *testing.T) {
 			tellEverything(t, s)
 			for _, name := range []string{"a", "b"} {
 				require.NoError(t, s.PutSetting(t.Context(), Setting{Name: name, Value: []byte(name)}))
+				_, err := s.Create(t.Context(), Creation{Kind: contract.KindExport, ID: name, Payload: contract.ExportCreated{}, Start: &contract.Start{ID: name}})
+				require.NoError(t, err)
 			}
 			require.NoError(t, read(s))
 			res, err := s.writer.ExecContext(t.Context(), statement)

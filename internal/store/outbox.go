@@ -15,16 +15,26 @@ type OutboxEntry struct {
 
 	ID         int64            `bun:"id,pk,autoincrement"`
 	WorkflowID string           `bun:"workflow_id"`
-	Start      *contract.Start  `bun:"start,type:json,nullzero"`
-	Signal     *contract.Signal `bun:"signal,type:json,nullzero"`
+	Start      *contract.Start  `bun:"-"`
+	Signal     *contract.Signal `bun:"-"`
+	Sealed     []byte           `bun:"message,nullzero"` // Start or Signal, as the database has it
 	Attempts   int              `bun:"attempts"`
 	LastError  string           `bun:"last_error"`
 	CreatedAt  time.Time        `bun:"created_at"`
 	NextAt     time.Time        `bun:"next_at"`
 }
 
+// content is bound to the workflow and the time: the id is not known yet when an entry is sealed.
+func (e *OutboxEntry) content() content {
+	return content{place: []string{"outbox", e.WorkflowID, sqlTime(e.CreatedAt)},
+		fields: map[string]any{"start": &e.Start, "signal": &e.Signal}, sealed: &e.Sealed}
+}
+
 func (t *txn) enqueue(ctx context.Context, e OutboxEntry) error {
 	e.CreatedAt, e.NextAt = t.now, t.now
+	if err := t.sealRow(&e); err != nil {
+		return err
+	}
 	if _, err := t.NewInsert().Model(&e).Exec(ctx); err != nil {
 		return err
 	}
@@ -39,7 +49,15 @@ func (s *Store) PendingOutbox(ctx context.Context, limit int) ([]OutboxEntry, er
 	first := s.reader.NewSelect().TableExpr("outbox").ColumnExpr("MIN(id)").GroupExpr("workflow_id")
 	err := s.reader.NewSelect().Model(&entries).Where("id IN (?)", first).Where("next_at <= ?", stamp(s.now())).
 		Order("id").Limit(int64(max(limit, 1))).Scan(ctx)
-	return entries, err
+	if err != nil {
+		return nil, err
+	}
+	for i := range entries {
+		if err := s.reader.openRow(&entries[i]); err != nil {
+			return nil, err
+		}
+	}
+	return entries, nil
 }
 
 // MarkDelivered removes an entry that Temporal has taken (or that can never be taken); the workflow's next one is due.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/uptrace/bun"
 
@@ -79,6 +80,9 @@ func (s *Store) newContentKey(ctx context.Context, master *seal.Master) (content
 // sealEarlier seals what a build before sealing wrote, once: payloads, results of runs and settings in place; the projections
 // are made anew. It goes on where a crash stopped it, and nothing reads the database before it has ended.
 func (s *Store) sealEarlier(ctx context.Context) error {
+	if err := s.write(ctx, func(ctx context.Context, tx *txn) error { return tx.sealOutbox(ctx) }); err != nil {
+		return err
+	}
 	row, err := s.contentKeyRow(ctx)
 	if err != nil || row.State == stateSealed {
 		return err
@@ -195,6 +199,36 @@ func (t *txn) sealSettings(ctx context.Context) error {
 			return err
 		}
 		if _, err := t.NewUpdate().Model(&v).Column("value").WherePK().Exec(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// earlierEntry is an outbox entry as builds before sealing wrote it.
+type earlierEntry struct {
+	bun.BaseModel `bun:"table:outbox"`
+
+	ID         int64            `bun:"id,pk"`
+	WorkflowID string           `bun:"workflow_id"`
+	Start      *contract.Start  `bun:"start,type:json,nullzero"`
+	Signal     *contract.Signal `bun:"signal,type:json,nullzero"`
+	CreatedAt  time.Time        `bun:"created_at"`
+}
+
+// sealOutbox seals what an earlier build had not delivered when it ended.
+func (t *txn) sealOutbox(ctx context.Context) error {
+	var earlier []earlierEntry // a handful: they wait for Temporal
+	if err := t.NewSelect().Model(&earlier).Where("message IS NULL").Scan(ctx); err != nil {
+		return err
+	}
+	for _, was := range earlier {
+		e := OutboxEntry{WorkflowID: was.WorkflowID, Start: was.Start, Signal: was.Signal, CreatedAt: was.CreatedAt}
+		if err := t.sealRow(&e); err != nil {
+			return err
+		}
+		_, err := t.ExecContext(ctx, `UPDATE outbox SET message = ?, start = NULL, signal = NULL WHERE id = ?`, e.Sealed, was.ID)
+		if err != nil {
 			return err
 		}
 	}

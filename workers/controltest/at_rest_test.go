@@ -27,7 +27,7 @@ func TestWhatUsersUploadedIsInTheClearNowhere(t *testing.T) {
 	m.quote = "the row says " + marker
 	close(m.hold)
 	defer s.serve(s.store)()
-	id := s.tellPipeline(contract.PipelineRequest{DatasetID: s.upload(marked(400, "assistant")), AutoConfirm: true})
+	id := s.tellPipeline(contract.PipelineRequest{DatasetID: s.upload(marked(400, "assistant")), Goal: "be like " + marker, AutoConfirm: true})
 	done := s.pipelineIs(id, contract.StatusCompleted)
 	bad := s.upload(marked(40, marker))
 	s.until(contract.KindDataset, bad, contract.EventFailed)
