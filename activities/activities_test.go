@@ -227,6 +227,24 @@ func TestRecommend(t *testing.T) {
 	require.Equal(t, contract.CodeInvalid, code(t, err))
 }
 
+func TestTrainingFromATunedModelIsRefused(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	id := b.upload("a.jsonl", alpaca(300))
+	_, err := call[contract.DatasetOutput](b, contract.ActivityProfileDataset, contract.DatasetInput{DatasetID: id})
+	require.NoError(t, err)
+	_, err = b.store.CreateModel(t.Context(), store.Model{ID: "model_tuned", Name: "tuned", BaseModelID: catalog.Bundled})
+	require.NoError(t, err)
+
+	in := contract.RecommendInput{DatasetID: id, ModelID: "model_tuned"}
+	_, recommended := b.control.Recommend(t.Context(), in)
+	_, drafted := b.control.Draft(t.Context(), in)
+	for _, err := range []error{recommended, drafted} {
+		require.Equal(t, contract.CodeConflict, contract.CodeOf(err), "the runner would silently begin from the base")
+		require.ErrorContains(t, err, catalog.Bundled)
+	}
+}
+
 // machine makes a worker report.
 func (b *bench) machine(id, queue string, h hardware.Hardware) {
 	b.t.Helper()

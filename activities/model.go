@@ -21,7 +21,7 @@ const workerSilence = 2 * time.Minute
 
 // Recommend proposes a configuration for a dataset, a model (the bundled one unless named) and the best machine at hand.
 // Choices given are kept and checked. Errors: CodeUnsupported and CodeInvalidConfig with the field, CodeConflict while the
-// dataset is being read, CodeNotFound. A Hub model that is named for the first time joins the table of models.
+// dataset is being read and for a tuned model, CodeNotFound. A Hub model that is named for the first time joins the table of models.
 //
 // It is also what the API asks; as an activity it is wrapped by Register.
 func (c *Control) Recommend(ctx context.Context, in contract.RecommendInput) (contract.Recommendation, error) {
@@ -32,7 +32,10 @@ func (c *Control) Recommend(ctx context.Context, in contract.RecommendInput) (co
 	if in.ModelID == "" {
 		in.ModelID = catalog.Bundled
 	}
-	_, entry, err := c.model(ctx, in.ModelID)
+	model, entry, err := c.model(ctx, in.ModelID)
+	if err == nil {
+		err = startsFromABase(model)
+	}
 	if err != nil {
 		return contract.Recommendation{}, err
 	}
@@ -47,7 +50,7 @@ func (c *Control) Recommend(ctx context.Context, in contract.RecommendInput) (co
 
 // Draft is a configuration that runs on a model (the bundled one unless named) whatever the data, or in.Config, checked as far
 // as that is possible without data. Errors: CodeUnsupported and CodeInvalidConfig with the field, CodeInvalid for a model
-// that cannot be. It adds no model to the table.
+// that cannot be, CodeConflict for a tuned one. It adds no model to the table.
 func (c *Control) Draft(ctx context.Context, in contract.RecommendInput) (contract.Training, error) {
 	entry, err := c.entry(ctx, cmp.Or(in.ModelID, catalog.Bundled))
 	if err != nil {
@@ -85,11 +88,23 @@ func (c *Control) entry(ctx context.Context, id string) (catalog.Entry, error) {
 	if contract.CodeOf(err) == contract.CodeNotFound {
 		return catalog.Parse(id)
 	}
+	if err == nil {
+		err = startsFromABase(m)
+	}
 	if err != nil {
 		return catalog.Entry{}, err
 	}
 	_, entry, err := c.known(ctx, m)
 	return entry, err
+}
+
+// startsFromABase refuses a tuned model: the runner begins with the base's weights, and would silently forget the tuning.
+func startsFromABase(m *store.Model) error {
+	if !m.Tuned() {
+		return nil
+	}
+	return contract.Errorf(contract.CodeConflict, "training cannot go on from a tuned model yet").On("model_id").
+		Mend("start from its base %s with more data or epochs, or run its job again with from_job", m.BaseModelID)
 }
 
 // model finds a model and the catalog's entry of its base, under the model's own id.

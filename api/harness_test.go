@@ -268,15 +268,27 @@ type conformance struct {
 
 func newConformance(t testing.TB) *conformance {
 	t.Helper()
-	data, err := os.ReadFile("openapi.yaml")
+	c, err := described()
 	require.NoError(t, err)
-	doc, err := openapi3.NewLoader().LoadFromData(data)
-	require.NoError(t, err)
-	require.NoError(t, doc.Validate(t.Context()))
-	router, err := gorillamux.NewRouter(doc)
-	require.NoError(t, err)
-	return &conformance{doc: doc, router: router}
+	return c
 }
+
+// described is read once: the document is large, and every test has a world of its own.
+var described = sync.OnceValues(func() (*conformance, error) {
+	data, err := os.ReadFile("openapi.yaml")
+	if err != nil {
+		return nil, err
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(data)
+	if err != nil {
+		return nil, err
+	}
+	if err := doc.Validate(context.Background()); err != nil {
+		return nil, err
+	}
+	router, err := gorillamux.NewRouter(doc)
+	return &conformance{doc: doc, router: router}, err
+})
 
 // response fails the test if the document does not describe the answer. Refusals of what no operation is are problems.
 func (c *conformance) response(t testing.TB, req *http.Request, res *http.Response, body []byte) {

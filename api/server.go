@@ -116,7 +116,7 @@ func New(opts Options) (*Server, error) {
 	s := &Server{Options: opts, echo: echo.New(), accounts: accounts, limits: newLimits(opts.Limits),
 		sockets: stream.NewWebSocket(publicLog{opts.Store}), usage: newKeyUsage(opts.Store, opts.Logger), engines: newEngines()}
 	s.watching, s.endWatching = context.WithCancel(context.Background())
-	doc, err := openapi3.NewLoader().LoadFromData(document)
+	doc, err := described()
 	if err != nil {
 		return nil, err
 	}

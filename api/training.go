@@ -144,15 +144,7 @@ func (s *Server) newJob(ctx ctx, request apigen.StartTraining, d *store.Dataset,
 	if err != nil {
 		return job, err
 	}
-	if model.Tuned() { // the runner starts from the base's weights
-		return job, contract.Errorf(contract.CodeConflict, "training cannot go on from a tuned model yet").On("model_id").
-			Mend("start from its base %s with more data or epochs, or run its job again with from_job", model.BaseModelID)
-	}
-	base, err := s.Store.BaseOf(ctx, model)
-	if err != nil {
-		return job, err
-	}
-	job.Model = base.Ref
+	job.Model = model.Ref
 	if job.Name == "" {
 		job.Name = d.Name + " on " + model.Name
 	}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
@@ -27,7 +28,8 @@ type Upload struct {
 	Options map[string]any
 }
 
-// UploadDataset streams a file to the server; progress is called with the bytes sent so far.
+// UploadDataset streams a file to the server; progress is called with the bytes sent so far, and not after
+// the return.
 func (c *Client) UploadDataset(ctx context.Context, path string, as Upload, progress func(sent, total int64)) (apigen.Dataset, error) {
 	file, err := os.Open(path) //nolint:gosec // the user's own choice of file
 	if err != nil {
@@ -38,7 +40,9 @@ func (c *Client) UploadDataset(ctx context.Context, path string, as Upload, prog
 	if err != nil || !info.Mode().IsRegular() {
 		return apigen.Dataset{}, NoFile(path)
 	}
-	return c.upload(ctx, &meter{r: file, total: info.Size(), tell: progress}, info.Size(), filepath.Base(path), as)
+	content := &meter{r: file, total: info.Size(), tell: progress}
+	defer content.end() // of an upload that is refused, the transport may still be reading
+	return c.upload(ctx, content, info.Size(), filepath.Base(path), as)
 }
 
 // UploadDatasetFrom streams content of unknown length under a file name.
@@ -218,17 +222,29 @@ func Digest(file *os.File) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
+// meter tells how much of a stream has been read, until it is ended.
 type meter struct {
-	r           io.Reader
-	done, total int64
-	tell        func(done, total int64)
+	r     io.Reader
+	total int64
+
+	mu   sync.Mutex
+	done int64
+	tell func(done, total int64)
 }
 
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.done += int64(n)
 	if m.tell != nil {
 		m.tell(m.done, m.total)
 	}
 	return n, err
+}
+
+func (m *meter) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tell = nil
 }
