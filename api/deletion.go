@@ -53,3 +53,16 @@ func (s *Server) delete(c *echo.Context, kind contract.Kind, id string, preview 
 	})
 	return c.JSON(http.StatusOK, apigen.Deletion{Kind: string(kind), ID: id, Deleted: !preview, Also: also, Files: len(d.Objects), Bytes: d.Bytes})
 }
+
+// CollectGarbage deletes stored files that nothing refers to.
+func (s *Server) CollectGarbage(c *echo.Context, p apigen.CollectGarbageParams) error {
+	ctx := c.Request().Context()
+	d, err := s.Store.CollectGarbage(ctx, p.Preview)
+	if err == nil && !p.Preview {
+		err = s.Artifacts.Discard(context.WithoutCancel(ctx), d.Objects...)
+	}
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, apigen.Garbage{Deleted: !p.Preview, Files: len(d.Objects), Bytes: d.Bytes})
+}

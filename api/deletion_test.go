@@ -3,6 +3,7 @@ package api_test
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -112,4 +113,21 @@ func TestAJobRunsAgainWithChanges(t *testing.T) {
 	require.Equal(t, "faster", changed.Name)
 	require.Equal(t, "from_job", w.post("/api/training/start", `{"from_job":"job_none"}`).problem(http.StatusNotFound).Field)
 	require.Equal(t, "dataset_id", w.post("/api/training/start", `{}`).problem(http.StatusBadRequest).Field)
+}
+
+func TestGarbageIsWhatNothingRefersTo(t *testing.T) {
+	w := newWorld(t)
+	everything(w)
+	files := len(w.files())
+	orphan := w.object([]byte("nobody's"))
+	collect := func(query string) apigen.Garbage {
+		return into[apigen.Garbage](w.post("/api/system/gc"+query, nil), http.StatusOK)
+	}
+	require.Zero(t, collect("").Files, "somebody may be about to refer to it")
+	w.later(25 * time.Hour)
+	require.Equal(t, apigen.Garbage{Files: 1, Bytes: orphan.Size}, collect("?preview=true"))
+	require.Len(t, w.files(), files+1)
+	require.Equal(t, apigen.Garbage{Deleted: true, Files: 1, Bytes: orphan.Size}, collect(""))
+	require.Len(t, w.files(), files)
+	require.Zero(t, collect("").Files)
 }

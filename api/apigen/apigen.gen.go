@@ -932,6 +932,15 @@ type ExportPage struct {
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
+// Garbage defines model for Garbage.
+type Garbage struct {
+	Bytes int64 `json:"bytes"`
+
+	// Deleted False of a preview.
+	Deleted bool `json:"deleted"`
+	Files   int  `json:"files"`
+}
+
 // Health defines model for Health.
 type Health struct {
 	Checks map[string]string `json:"checks,omitempty,omitzero"`
@@ -1992,6 +2001,12 @@ type PutSettingParams struct {
 	Level SettingLevel `form:"level,omitempty" json:"level,omitempty,omitzero"`
 }
 
+// CollectGarbageParams defines parameters for CollectGarbage.
+type CollectGarbageParams struct {
+	// Preview Only say what would go.
+	Preview DryRun `form:"preview,omitempty" json:"preview,omitempty,omitzero"`
+}
+
 // ListJobsParams defines parameters for ListJobs.
 type ListJobsParams struct {
 	// Limit Most entries to return.
@@ -2351,6 +2366,9 @@ type ServerInterface interface {
 	// GetSystem Workers, hardware, disk
 	// (GET /api/system)
 	GetSystem(ctx *echo.Context) error
+	// CollectGarbage Delete stored files that nothing refers to
+	// (POST /api/system/gc)
+	CollectGarbage(ctx *echo.Context, params CollectGarbageParams) error
 	// ListJobs Training jobs
 	// (GET /api/training)
 	ListJobs(ctx *echo.Context, params ListJobsParams) error
@@ -3963,6 +3981,24 @@ func (w *ServerInterfaceWrapper) GetSystem(ctx *echo.Context) error {
 	return err
 }
 
+// CollectGarbage converts echo context to params.
+func (w *ServerInterfaceWrapper) CollectGarbage(ctx *echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CollectGarbageParams
+	// ------------- Optional query parameter "preview" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "preview", ctx.QueryParams(), &params.Preview, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter preview: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CollectGarbage(ctx, params)
+	return err
+}
+
 // ListJobs converts echo context to params.
 func (w *ServerInterfaceWrapper) ListJobs(ctx *echo.Context) error {
 	var err error
@@ -4462,6 +4498,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/healthz", wrapper.GetHealth, options.OperationMiddlewares["getHealth"]...)
 	router.GET(options.BaseURL+"/readyz", wrapper.GetReady, options.OperationMiddlewares["getReady"]...)
 	router.GET(options.BaseURL+"/api/system", wrapper.GetSystem, options.OperationMiddlewares["getSystem"]...)
+	router.POST(options.BaseURL+"/api/system/gc", wrapper.CollectGarbage, options.OperationMiddlewares["collectGarbage"]...)
 	router.POST(options.BaseURL+"/api/auth/link", wrapper.CreateSignInLink, options.OperationMiddlewares["createSignInLink"]...)
 	router.GET(options.BaseURL+"/api/auth/status", wrapper.GetAuthStatus, options.OperationMiddlewares["getAuthStatus"]...)
 	router.POST(options.BaseURL+"/api/auth/register", wrapper.Register, options.OperationMiddlewares["register"]...)

@@ -400,3 +400,29 @@ func printDeletion(w io.Writer, d apigen.Deletion) {
 		_, _ = fmt.Fprintf(w, "  with it: %s %s\n", also.Kind, also.ID)
 	}
 }
+
+func (a *app) gcCommand() *cobra.Command {
+	var preview bool
+	cmd := &cobra.Command{
+		Use: "gc", Short: "Delete stored files that nothing refers to", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			gone, err := apiclient.PostWith[apigen.Garbage](cmd.Context(), c, "/api/system/gc", url.Values{"preview": {strconv.FormatBool(preview)}})
+			if err != nil {
+				return err
+			}
+			return a.print(gone, func(w io.Writer) {
+				verb := "deleted"
+				if preview {
+					verb = "would delete"
+				}
+				_, _ = fmt.Fprintf(w, "%s %d stored files, %d bytes\n", verb, gone.Files, gone.Bytes)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&preview, "preview", false, "only say what would go")
+	return cmd
+}

@@ -45,6 +45,11 @@ func Post[T any](ctx context.Context, c *Client, path string, body any) (T, erro
 	return call[T](ctx, c, http.MethodPost, path, nil, body)
 }
 
+// PostWith posts a query and no body.
+func PostWith[T any](ctx context.Context, c *Client, path string, query url.Values) (T, error) {
+	return call[T](ctx, c, http.MethodPost, path, query, nil)
+}
+
 // Start is Post for what starts work. The request carries an Idempotency-Key, so that it is sent again when its answer was
 // lost, for as long as the client has patience: what it starts is started once.
 func Start[T any](ctx context.Context, c *Client, path string, body any) (T, error) {
