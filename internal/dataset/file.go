@@ -152,7 +152,7 @@ func (f *File) each(ctx context.Context, at Position, progress Progress, visit f
 // errEnough ends a pass early.
 var errEnough = errors.New("enough rows")
 
-// layout reads the first rows and finds the format.
+// layout reads the first rows and finds the format. Columns that no format has come, by their names alone, with the error.
 func (f *File) layout(ctx context.Context, mapping Mapping) (*layout, error) {
 	seen := newSample()
 	err := f.each(ctx, Position{}, nil, func(row *Row) error {
@@ -168,7 +168,11 @@ func (f *File) layout(ctx context.Context, mapping Mapping) (*layout, error) {
 	if seen.rows == 0 {
 		return nil, judge(0, 0, 0, nil)
 	}
-	return detect(seen, mapping)
+	l, err := detect(seen, mapping)
+	if err != nil {
+		return &layout{sampled: seen.names}, err
+	}
+	return l, nil
 }
 
 // Detection is what the first rows say about a file.

@@ -3,6 +3,7 @@ package dataset
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -79,12 +80,13 @@ const (
 // Inspect reads every row once: detects, validates and measures. Memory does not grow with the file.
 //
 // Errors: CodeBadData for a file that is broken (with line and column where they are known), whose columns no format has,
-// or that has too few valid rows; in that last case the profile comes with the error, so that the rows can be shown.
+// or that has too few valid rows. In these last two cases a profile comes with the error, so that columns and rows can be
+// shown; without counts where the columns are not understood.
 // CodeInvalid for a mapping that does not fit.
 func (f *File) Inspect(ctx context.Context, options Options, progress Progress) (*Profile, error) {
 	l, err := f.layout(ctx, options.Mapping)
 	if err != nil {
-		return nil, err
+		return f.unread(ctx, l), err
 	}
 	in := newInspector(l, options.TextChunkChars)
 	at := Position{Pass: 1, Passes: 1}
@@ -99,6 +101,29 @@ func (f *File) Inspect(ctx context.Context, options Options, progress Progress) 
 	}
 	profile := in.profile(f)
 	return profile, judge(profile.Rows, profile.InvalidRows, profile.Examples, in.log)
+}
+
+// unread is a profile without counts, of a file whose rows can be read while nobody knows what its columns mean: their
+// names, and the first rows. It is nil where not even that is known.
+func (f *File) unread(ctx context.Context, l *layout) *Profile {
+	if l == nil || len(l.sampled) == 0 {
+		return nil
+	}
+	p := &Profile{Version: 1, Name: f.Name, Unused: []string{}, Turns: []Bucket{}, Notes: []string{}}
+	for _, name := range l.sampled[:min(len(l.sampled), maxColumnsShown)] {
+		p.Columns = append(p.Columns, Column{Name: name, Types: map[string]int64{}})
+	}
+	err := f.each(ctx, Position{Pass: 1, Passes: 1}, nil, func(row *Row) error {
+		p.Preview = append(p.Preview, previewOf(row, nil, nil))
+		if len(p.Preview) == previewRows {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil
+	}
+	return p
 }
 
 // inspector gathers a Profile.

@@ -222,3 +222,23 @@ func TestBOMIsNotPartOfTheText(t *testing.T) {
 	require.Equal(t, []string{`1:1 {"text":"a"}`}, rowsOf(t, open(t, "a.txt", "\ufeffa")))
 	require.True(t, bytes.Equal([]byte("a"), trimBOM([]byte("\ufeffa"))))
 }
+
+// Whoever is to say what the columns mean wants to see them, and what is in them.
+func TestUnknownColumnsComeWithTheirNamesAndTheFirstRows(t *testing.T) {
+	file := open(t, "tickets.csv", "Ticket,Frage,Antwort\n1,Wie?,So.\n2,Wo?,Da.\n")
+	profile, err := file.Inspect(t.Context(), Options{}, nil)
+	require.Equal(t, contract.CodeBadData, contract.CodeOf(err))
+	require.NotNil(t, profile)
+	names := []string{}
+	for _, column := range profile.Columns {
+		names = append(names, column.Name)
+	}
+	require.Equal(t, []string{"Ticket", "Frage", "Antwort"}, names)
+	require.Len(t, profile.Preview, 2)
+	require.JSONEq(t, `{"Ticket":"2","Frage":"Wo?","Antwort":"Da."}`, string(profile.Preview[1].Raw))
+	require.Zero(t, profile.Rows, "nothing was counted")
+
+	profile, err = open(t, "b.json", "[1,2,3]").Inspect(t.Context(), Options{}, nil)
+	require.Error(t, err)
+	require.Nil(t, profile, "there are no columns to show")
+}

@@ -1,6 +1,7 @@
 // Lays the export out as the Go server embeds it: ui/dist, with .br and .gz beside each file that gains from it.
+import { createHash } from "node:crypto";
 import { cp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { extname, join } from "node:path";
+import { extname, join, relative } from "node:path";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
 
@@ -12,7 +13,21 @@ const smallest = 512;
 await empty(to);
 await cp(from, to, { recursive: true });
 await rm(from, { recursive: true });
+await writeServiceWorker();
 await Promise.all((await files(to)).filter((path) => compressible.has(extname(path))).map(compress));
+
+/** Names the build by its content, and lists what opens without the server. */
+async function writeServiceWorker() {
+  const paths = (await files(to)).filter((path) => path !== join(to, "README.md")).sort();
+  const sum = createHash("sha256");
+  for (const path of paths) sum.update(path).update(await readFile(path));
+  const listed = paths.map((path) => `/${relative(to, path)}`);
+  const source = await readFile("src/sw.js", "utf8");
+  const filled = source
+    .replace('"BUILD"', () => JSON.stringify(sum.digest("hex").slice(0, 12)))
+    .replace("FILES", () => JSON.stringify(listed));
+  await writeFile(join(to, "sw.js"), filled);
+}
 
 /** Removes all but the committed README. */
 async function empty(folder) {

@@ -8,7 +8,8 @@ export const metadata: Metadata = {
   title: "VibeFlow",
   description: "Fine-tune, evaluate and deploy language models that survive anything that happens to the machine.",
   applicationName: "VibeFlow",
-  icons: { icon: "/icon.svg" },
+  icons: { icon: "/icon.svg", apple: "/icon-192.png" },
+  manifest: "/manifest.webmanifest",
 };
 
 export const viewport: Viewport = {

@@ -63,7 +63,7 @@ export function Chart({ label, lines, data, log = false, height = 260, sync, mar
     if (zoomed) chart.setScale("x", { min: from, max: to });
   }, [data, marks]);
 
-  return <div ref={box} role="img" aria-label={label} className="chart min-w-0" style={{ height: height + 28 }} />;
+  return <div ref={box} role="img" aria-label={label} className="chart min-w-0" style={{ minHeight: height + 28 }} />;
 }
 
 type Options = {

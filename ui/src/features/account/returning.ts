@@ -1,3 +1,5 @@
+import { forgetKept } from "@/lib/persist";
+
 /** Where to go after signing in: a path of our own that the address names, else the dashboard. */
 export function returnPath(search: string): string {
   const wanted = new URLSearchParams(search).get("return");
@@ -6,5 +8,8 @@ export function returnPath(search: string): string {
   return url.origin === location.origin ? url.pathname + url.search : "/";
 }
 
-/** A whole load, so that nothing of who was signed in before is left in memory. */
-export const leaveFor = (path: string) => location.replace(path);
+/** A whole load, so that nothing of who was signed in before is left, neither in memory nor kept. */
+export async function leaveFor(path: string): Promise<void> {
+  await forgetKept();
+  location.replace(path);
+}

@@ -14,7 +14,7 @@ import { PageSkeleton } from "@/features/shell/ById";
 import { bytes, count, moment } from "@/lib/format";
 import { Processing } from "./Processing";
 import { ProfileView } from "./ProfileView";
-import { type Dataset, formats, profileOf, useDataset } from "./queries";
+import { type Dataset, formats, isCounted, profileOf, useDataset } from "./queries";
 import { Rows } from "./Rows";
 
 const parent = { href: "/datasets", label: "Datasets" };
@@ -34,7 +34,8 @@ export function DatasetPage({ id }: { id: string }) {
 
 function Loaded({ dataset }: { dataset: Dataset }) {
   const profile = profileOf(dataset);
-  const [tab, setTab] = useState(dataset.status === "failed" && !profile ? "processing" : "profile");
+  const [chosen, setTab] = useState<string>();
+  const tab = chosen ?? (dataset.status === "failed" && !isCounted(profile) ? "processing" : "profile");
   const ready = dataset.status === "ready";
   return (
     <Page
@@ -82,7 +83,7 @@ function Loaded({ dataset }: { dataset: Dataset }) {
             {
               value: "profile",
               label: "Profile",
-              content: profile ? (
+              content: isCounted(profile) ? (
                 <ProfileView dataset={dataset} profile={profile} />
               ) : (
                 <p className="text-ink-3">

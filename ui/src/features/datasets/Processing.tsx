@@ -84,7 +84,14 @@ export function Processing({ dataset, profile }: { dataset: Dataset; profile: Pr
           onChange={(event) => setRemap(event.target.checked)}
           className="mb-4"
         />
-        {remap && <Mapping columns={columns} mapping={mapping} onChange={setMapping} />}
+        {remap && (
+          <Mapping
+            columns={columns}
+            mapping={mapping}
+            onChange={setMapping}
+            example={(column) => exampleOf(profile, column)}
+          />
+        )}
       </Card>
       <Card title="Rows">
         <div className="grid gap-5 sm:grid-cols-2">
@@ -160,9 +167,10 @@ type MappingProps = {
   columns: string[];
   mapping: Record<string, string>;
   onChange: (mapping: Record<string, string>) => void;
+  example: (column: string | undefined) => string | undefined;
 };
 
-function Mapping({ columns, mapping, onChange }: MappingProps) {
+function Mapping({ columns, mapping, onChange, example }: MappingProps) {
   const [shape, setShape] = useState(
     () => shapes.find(({ roles }) => roles.some(({ role, optional }) => !optional && mapping[role])) ?? shapes[0]!,
   );
@@ -187,7 +195,7 @@ function Mapping({ columns, mapping, onChange }: MappingProps) {
         </Select>
       </Field>
       {shape.roles.map(({ role, label, optional }) => (
-        <Field key={role} label={label} aside={optional ? "optional" : undefined}>
+        <Field key={role} label={label} aside={optional ? "optional" : undefined} hint={example(mapping[role])}>
           {columns.length > 0 ? (
             <Select
               value={mapping[role] ?? ""}
@@ -232,6 +240,17 @@ function NumberField({ name, label, unit, value, min = 0, ...rest }: NumberField
     </Field>
   );
 }
+
+/** What the first row has in a column, to tell columns apart by. */
+function exampleOf(profile: Profile | undefined, column: string | undefined): string | undefined {
+  const raw = profile?.preview?.[0]?.raw as Record<string, unknown> | undefined;
+  const value = column === undefined ? undefined : raw?.[column];
+  if (value === undefined || value === null) return undefined;
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  return `For example: ${text.length > longestExample ? `${text.slice(0, longestExample)} …` : text}`;
+}
+
+const longestExample = 80;
 
 function heldOutBy(options: ProcessOptions) {
   if (options.no_eval) return "none";

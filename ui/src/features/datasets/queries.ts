@@ -25,6 +25,10 @@ export const useDataset = (id: string) =>
 export const profileOf = (dataset: Dataset) =>
   dataset.profile && "rows" in dataset.profile ? (dataset.profile as Profile) : undefined;
 
+/** A profile without counts is that of a file whose columns are not understood. */
+export const isCounted = (profile: Profile | undefined): profile is Profile =>
+  profile !== undefined && profile.rows > 0;
+
 export const datasetHref = (id: string) => `/dataset?id=${id}`;
 
 export const formats: Record<string, string> = {

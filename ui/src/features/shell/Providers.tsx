@@ -2,17 +2,21 @@
 
 import { CSPProvider } from "@base-ui/react/csp-provider";
 import { MutationCache, QueryClient, QueryClientProvider } from "@tanstack/react-query";
-import { type ReactNode, useState } from "react";
+import { type ReactNode, useEffect, useState } from "react";
 import { Toasts } from "@/components/Toasts";
 import { asProblem } from "@/lib/api/problem";
+import { persist } from "@/lib/persist";
+import { AppUpdate } from "./AppUpdate";
 
 export function Providers({ children }: { children: ReactNode }) {
   const [client] = useState(newQueryClient);
+  useEffect(() => persist(client), [client]);
   return (
     <CSPProvider disableStyleElements>
       <QueryClientProvider client={client}>
         {children}
         <Toasts />
+        <AppUpdate />
       </QueryClientProvider>
     </CSPProvider>
   );

@@ -1,0 +1,37 @@
+import { type DehydratedState, dehydrate, hydrate, type QueryClient } from "@tanstack/react-query";
+import { clear, get, set } from "idb-keyval";
+
+// react-query's own persister pins another version of its core, which would be in every page twice.
+
+type Kept = { api: string; at: number; state: DehydratedState };
+
+const key = "queries";
+const keptFor = 7 * 86_400_000;
+const pause = 2_000;
+const api = process.env.NEXT_PUBLIC_API ?? "";
+
+/** Shows what was last seen until the server has answered, and keeps what it answers. Returns what stops it. */
+export function persist(client: QueryClient): () => void {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const save = () => {
+    timer = undefined;
+    const state = dehydrate(client, { shouldDehydrateQuery: ({ state }) => state.status === "success" });
+    void set(key, { api, at: Date.now(), state } satisfies Kept).catch(nowhereToKeep);
+  };
+  void get<Kept>(key).then((kept) => {
+    if (kept?.api === api && Date.now() - kept.at < keptFor) hydrate(client, kept.state);
+  }, nowhereToKeep);
+  const stop = client.getQueryCache().subscribe(({ type }) => {
+    if (type === "updated") timer ??= setTimeout(save, pause);
+  });
+  return () => {
+    stop();
+    clearTimeout(timer);
+  };
+}
+
+/** Forgets what was kept: it is nobody's to see after the next sign-in. */
+export const forgetKept = () => clear().catch(nowhereToKeep);
+
+/** A private window has no such store; the app then begins empty. */
+const nowhereToKeep = () => undefined;
