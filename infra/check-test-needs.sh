@@ -7,6 +7,8 @@ need() { # command, why, remedy
 need gcc "Go's race detector is built with cgo" "apt-get install gcc libc6-dev"
 need node "the web app is built and tested with it" "apt-get install nodejs npm (20.19 or newer), or https://nodejs.org"
 need npm "the web app is built and tested with it" "it comes with Node.js"
+[ -x "${VIBEFLOW_CHROMIUM:-/usr/bin/chromium}" ] ||
+  { echo "missing: Chromium (the web app is walked through in it). Install it: apt-get install chromium, or set VIBEFLOW_CHROMIUM to a Chrome" >&2; missing=1; }
 need python3 "the runner is Python" "apt-get install python3 python3-venv"
 python3 -c 'import venv, ensurepip' 2>/dev/null || { echo "missing: Python's venv module. Install it: apt-get install python3-venv" >&2; missing=1; }
 python3 -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null ||

@@ -9,7 +9,7 @@ export default defineConfig({
   // One server, and its story in order.
   workers: 1,
   fullyParallel: false,
-  timeout: 300_000,
+  timeout: 900_000,
   expect: { timeout: 60_000 },
   reporter: [["list"]],
   use: {

@@ -7,6 +7,7 @@ export default function NotFound() {
     <main className="flex min-h-dvh items-center justify-center">
       <Empty
         icon={Compass}
+        heading
         title="There is no such page"
         action={<ButtonLink href="/">Go to the dashboard</ButtonLink>}
       >

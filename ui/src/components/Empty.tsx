@@ -5,11 +5,14 @@ import type { ReactNode } from "react";
 export function Empty({
   icon: Icon,
   title,
+  heading,
   children,
   action,
 }: {
   icon: LucideIcon;
   title: string;
+  /** It is the page: the title is its heading. */
+  heading?: boolean;
   children?: ReactNode;
   action?: ReactNode;
 }) {
@@ -18,7 +21,7 @@ export function Empty({
       <span className="mb-4 flex size-11 items-center justify-center rounded-full bg-sunken text-ink-3">
         <Icon aria-hidden className="size-5" />
       </span>
-      <p className="font-medium">{title}</p>
+      {heading ? <h1 className="font-medium">{title}</h1> : <p className="font-medium">{title}</p>}
       {children && <div className="mt-1 max-w-sm text-ink-3 text-sm">{children}</div>}
       {action && <div className="mt-5 flex flex-wrap justify-center gap-2">{action}</div>}
     </div>

@@ -7,6 +7,8 @@ import { Platform } from "./platform";
 // at by axe in both themes, at a desk and on a phone.
 
 const steps = 200;
+/** How long a machine that does much else may take to import PyTorch. */
+const slowly = 240_000;
 const account = { email: "ada@example.com", password: "correct horse battery" };
 
 let platform: Platform;
@@ -96,11 +98,11 @@ test("a file becomes a model, though its server, worker and runner are killed on
   await page.getByLabel("Rows at a time").fill("4");
   await page.getByLabel("Times a step").fill("1");
   await page.getByRole("button", { name: "Train it like this" }).click();
-  ids.pipeline = idOf(page);
+  ids.pipeline = await idOf(page, "pipeline");
 
   await page.getByRole("link", { name: "Watch it" }).click();
-  ids.job = idOf(page);
-  await expect(page.getByText(/step \d+ of 200/)).toBeVisible();
+  ids.job = await idOf(page, "job");
+  await expect(page.getByText(/step \d+ of 200/)).toBeVisible({ timeout: slowly });
   await expect(page.getByText("Live", { exact: true })).toBeVisible();
 
   await platform.kill("server");
@@ -109,7 +111,7 @@ test("a file becomes a model, though its server, worker and runner are killed on
   await killRunner();
   await platform.kill("worker");
 
-  await expect(page.getByText(`step ${steps} of ${steps}`)).toBeVisible({ timeout: 240_000 });
+  await expect(page.getByText(`step ${steps} of ${steps}`)).toBeVisible({ timeout: slowly });
   await expect(page.getByRole("link", { name: "Its model" })).toBeVisible();
 });
 
@@ -135,16 +137,16 @@ test("the log can be searched", async () => {
 
 test("the pipeline goes on to a verdict and an answer", async () => {
   await page.goto(`${platform.url}/pipeline?id=${ids.pipeline}`);
-  await expect(page.locator("header").getByText("Done")).toBeVisible({ timeout: 240_000 });
+  await expect(page.locator("header").getByText("Done")).toBeVisible({ timeout: slowly });
   await page.getByRole("button", { name: /Evaluate/ }).click();
   await expect(page.getByText("Better than its base")).toBeVisible();
   await page.getByRole("link", { name: "Read the answers" }).click();
-  ids.evaluation = idOf(page);
+  ids.evaluation = await idOf(page, "evaluation");
   await expect(page.getByText("Regressions first")).toBeVisible();
   await expect(page.getByText("Expected").first()).toBeVisible();
   await page.goto(`${platform.url}/pipeline?id=${ids.pipeline}`);
   await page.getByRole("link", { name: "Talk to it" }).first().click();
-  ids.deployment = idOf(page);
+  ids.deployment = await idOf(page, "deployment");
   await page.getByText("How they answer").click();
   await page.getByLabel("Longest answer").fill("8");
   await page.getByLabel("Your question").fill("what is 3 plus 8?");
@@ -170,15 +172,15 @@ test("a paused training stands still and goes on", async () => {
   await page.getByText("More", { exact: true }).click();
   await page.getByLabel("Stop after").fill("2000");
   await page.getByRole("button", { name: "Start the training" }).click();
-  await expect(page.getByText(/step \d+ of 2,000/)).toBeVisible({ timeout: 120_000 });
+  await expect(page.getByText(/step \d+ of 2,000/)).toBeVisible({ timeout: slowly });
   await page.getByRole("button", { name: "Pause" }).click();
-  await expect(page.locator("header").getByText("Paused")).toBeVisible({ timeout: 120_000 });
+  await expect(page.locator("header").getByText("Paused")).toBeVisible({ timeout: slowly });
   await page.getByRole("button", { name: "Resume" }).click();
-  await expect(page.locator("header").getByText("Running")).toBeVisible({ timeout: 120_000 });
+  await expect(page.locator("header").getByText("Running")).toBeVisible({ timeout: slowly });
   await page.getByRole("button", { name: "More" }).click();
   await page.getByRole("menuitem", { name: "Cancel" }).click();
   await page.getByRole("button", { name: "Cancel the training" }).click();
-  await expect(page.locator("header").getByText("Cancelled")).toBeVisible({ timeout: 120_000 });
+  await expect(page.locator("header").getByText("Cancelled")).toBeVisible({ timeout: slowly });
 });
 
 const axeSource = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
@@ -304,7 +306,9 @@ async function violations(tab: Page, axe: string): Promise<string[]> {
   );
 }
 
-function idOf(tab: Page): string {
+/** The id in the address, once the page of such a thing is there. */
+async function idOf(tab: Page, kind: string): Promise<string> {
+  await tab.waitForURL(new RegExp(`/${kind}\\?id=`));
   return new URL(tab.url()).searchParams.get("id") ?? "";
 }
 

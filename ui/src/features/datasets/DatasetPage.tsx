@@ -12,6 +12,7 @@ import { isMoving, StatusBadge } from "@/components/Status";
 import { Tabs } from "@/components/Tabs";
 import { PageSkeleton } from "@/features/shell/ById";
 import { bytes, count, moment } from "@/lib/format";
+import { phaseWords } from "@/lib/phases";
 import { Processing } from "./Processing";
 import { ProfileView } from "./ProfileView";
 import { type Dataset, formats, isCounted, profileOf, useDataset } from "./queries";
@@ -109,7 +110,7 @@ function Reading({ dataset }: { dataset: Dataset }) {
   return (
     <Card>
       <p className="mb-2 flex justify-between gap-4">
-        <span className="font-medium">{phase || "Waiting to be read"}</span>
+        <span className="font-medium">{phase ? phaseWords(phase) : "Waiting to be read"}</span>
         {total > 0 && (
           <span className="tabular text-ink-3">
             {count(done)} of {count(total)}

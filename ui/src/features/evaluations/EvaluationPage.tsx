@@ -18,6 +18,7 @@ import { modelHref } from "@/features/models/queries";
 import { PageSkeleton } from "@/features/shell/ById";
 import { $api } from "@/lib/api/client";
 import { count, duration, measure, moment, plural, share } from "@/lib/format";
+import { phaseWords } from "@/lib/phases";
 import { Interval } from "./Interval";
 import { type Evaluation, type EvaluationResult, type Sample, useEvaluation } from "./queries";
 import { Verdict } from "./Verdict";
@@ -85,7 +86,7 @@ function Running({ evaluation }: { evaluation: Evaluation }) {
     <Card>
       <p className="mb-2 flex justify-between gap-4">
         <span className="font-medium">
-          {evaluation.status === "queued" ? "Waiting for a slot" : phase || "Starting"}
+          {evaluation.status === "queued" ? "Waiting for a slot" : phase ? phaseWords(phase) : "Starting"}
         </span>
         <span className="tabular text-ink-3">
           {total > 0 && `${count(done)} of ${count(total)}`}

@@ -14,6 +14,7 @@ import { modelHref } from "@/features/models/queries";
 import { pipelineHref } from "@/features/pipelines/queries";
 import { PageSkeleton } from "@/features/shell/ById";
 import { ago, bytes, count, duration, durationRange, measure, moment, share, shortCount } from "@/lib/format";
+import { phaseWords } from "@/lib/phases";
 import { Checkpoints } from "./Checkpoints";
 import { JobActions } from "./JobActions";
 import { Logs } from "./Logs";
@@ -49,7 +50,7 @@ export function JobPage({ id }: { id: string }) {
       actions={<JobActions job={job} />}
     >
       <div className="grid gap-5">
-        <Headline job={job} live={monitor.live} />
+        <Headline job={job} doing={monitor.doing} live={monitor.live} />
         <Troubles job={job} />
         <Tabs
           label="Training"
@@ -88,17 +89,34 @@ export function JobPage({ id }: { id: string }) {
   );
 }
 
-function Headline({ job, live }: { job: Job; live: ReturnType<typeof useMonitor>["live"] }) {
+function Headline({
+  job,
+  doing,
+  live,
+}: {
+  job: Job;
+  doing: string | undefined;
+  live: ReturnType<typeof useMonitor>["live"];
+}) {
   const over = !isMoving(job.status) && job.status !== "paused";
   return (
     <Card>
       <div className="mb-4 flex flex-wrap items-center justify-between gap-x-6">
-        <p className="tabular">
-          <span className="font-semibold text-xl">{job.total_steps > 0 ? share(progressOf(job)) : "–"}</span>
-          <span className="ml-3 text-ink-2">
-            {job.total_steps > 0 ? `step ${count(job.step)} of ${count(job.total_steps)}` : word(job)}
-          </span>
-        </p>
+        <div className="tabular min-w-0">
+          <p>
+            {job.total_steps > 0 ? (
+              <>
+                <span className="font-semibold text-xl">{share(progressOf(job))}</span>
+                <span className="ml-3 text-ink-2">
+                  step {count(job.step)} of {count(job.total_steps)}
+                </span>
+              </>
+            ) : (
+              <span className="text-ink-2 text-lg">{word(job)}</span>
+            )}
+          </p>
+          {!over && <p className="h-5 truncate text-ink-3 text-sm">{atWork(job, doing)}</p>}
+        </div>
         {!over && <LiveNote live={live} />}
       </div>
       <Progress
@@ -125,8 +143,15 @@ function Headline({ job, live }: { job: Job; live: ReturnType<typeof useMonitor>
 
 function word(job: Job): string {
   if (job.status === "queued")
-    return job.queue_position ? `number ${job.queue_position} in line for ${job.queue}` : "waiting for a slot";
-  return "getting ready";
+    return job.queue_position ? `Number ${job.queue_position} in line for ${job.queue}` : "Waiting for a slot";
+  return job.status === "running" ? "Getting ready" : "Not begun";
+}
+
+/** What a run is at that its steps do not show. */
+function atWork(job: Job, doing: string | undefined): string {
+  const { phase, done = 0, total = 0 } = job.progress ?? {};
+  if (phase && done < total) return `${phaseWords(phase)}: ${count(done)} of ${count(total)}`;
+  return job.status === "running" && job.step === 0 ? (doing ?? "") : "";
 }
 
 function tone(status: string) {

@@ -22,6 +22,8 @@ export function useMonitor(id: string) {
   const curves = useRef(new Curves());
   const [version, setVersion] = useState(0);
   const [checkpoints, setCheckpoints] = useState<Checkpoint[]>([]);
+  /** What the runner said last that it does. */
+  const [doing, setDoing] = useState<string>();
   const drawing = useRef<ReturnType<typeof setTimeout>>(undefined);
   const changed = () => {
     drawing.current ??= setTimeout(() => {
@@ -73,7 +75,10 @@ export function useMonitor(id: string) {
         setCheckpoints((all) => [...all, payload as Checkpoint]);
         break;
       case "runner.log":
+        if (payload.level === "info") setDoing(firstSentence(String(payload.message)));
+        return;
       case "runner.progress":
+        client.setQueryData<Job>(key, (old) => old && { ...old, progress: payload as Job["progress"] });
         return;
     }
     void client.invalidateQueries({ queryKey: key });
@@ -83,6 +88,7 @@ export function useMonitor(id: string) {
   return {
     job,
     live,
+    doing,
     history,
     curves: curves.current,
     version,
@@ -118,6 +124,8 @@ function fresh(told: StepTold): Partial<Job> {
     memory_bytes,
   };
 }
+
+const firstSentence = (message: string) => message.split(". ")[0]!.replace(/\.$/, "");
 
 function dedupe(all: Checkpoint[]): Checkpoint[] {
   return [...new Map(all.map((c) => [c.name, c])).values()].toSorted((a, b) => a.step - b.step);

@@ -91,11 +91,13 @@ export function ProjectSwitch() {
       trigger={
         <button
           type="button"
-          aria-label="Project"
           className="flex h-9 min-w-0 items-center gap-2 rounded border border-line bg-surface px-3 text-sm hover:border-line-strong"
         >
           <FolderKanban aria-hidden className="size-4 shrink-0 text-ink-3" />
-          <span className="min-w-0 flex-1 truncate text-left">{chosen?.name ?? "All projects"}</span>
+          <span className="min-w-0 flex-1 truncate text-left">
+            <span className="sr-only">Project: </span>
+            {chosen?.name ?? "All projects"}
+          </span>
           <ChevronsUpDown aria-hidden className="size-4 shrink-0 text-ink-3" />
         </button>
       }
