@@ -71,6 +71,8 @@ type ConfirmProps = {
   cancel?: string;
   danger?: boolean;
   busy?: boolean;
+  /** It cannot be said yes to. */
+  disabled?: boolean;
   onConfirm: () => void;
 };
 
@@ -84,6 +86,7 @@ export function Confirm({
   cancel = "Keep it",
   danger,
   busy,
+  disabled,
   onConfirm,
 }: ConfirmProps) {
   return (
@@ -97,7 +100,7 @@ export function Confirm({
           <Button autoFocus onClick={onClose}>
             {cancel}
           </Button>
-          <Button variant={danger ? "danger" : "primary"} busy={busy} onClick={onConfirm}>
+          <Button variant={danger ? "danger" : "primary"} busy={busy} disabled={disabled} onClick={onConfirm}>
             {action}
           </Button>
         </>

@@ -27,6 +27,7 @@ const statuses: Record<string, Shown> = {
   completed: { label: "Done", tone: "good", icon: Check },
   ready: { label: "Ready", tone: "good", icon: Check },
   serving: { label: "Live", tone: "good", icon: Radio },
+  restarting: { label: "Restarting", tone: "warn", icon: LoaderCircle, turning: true },
   failed: { label: "Failed", tone: "bad", icon: TriangleAlert },
   awaiting_confirmation: { label: "Needs you", tone: "warn", icon: CircleHelp },
   pending: { label: "Waiting", tone: "neutral", icon: CircleDashed },
@@ -49,7 +50,7 @@ export function StatusBadge({ status, label }: { status: string; label?: string 
   );
 }
 
-const moving = new Set(["queued", "running", "pausing", "cancelling", "stopping"]);
+const moving = new Set(["restarting", "queued", "running", "pausing", "cancelling", "stopping"]);
 
 /** Something is still happening by itself. */
 export const isMoving = (status: string | undefined) => status !== undefined && moving.has(status);

@@ -169,7 +169,6 @@ test("a key is shown once, and opens what the page says it opens", async ({ requ
 
 test("a paused training stands still and goes on", async () => {
   await page.goto(`${platform.url}/train?from=${ids.job}`);
-  await page.getByText("More", { exact: true }).click();
   await page.getByLabel("Stop after").fill("2000");
   await page.getByRole("button", { name: "Start the training" }).click();
   await expect(page.getByText(/step \d+ of 2,000/)).toBeVisible({ timeout: slowly });
@@ -181,6 +180,11 @@ test("a paused training stands still and goes on", async () => {
   await page.getByRole("menuitem", { name: "Cancel" }).click();
   await page.getByRole("button", { name: "Cancel the training" }).click();
   await expect(page.locator("header").getByText("Cancelled")).toBeVisible({ timeout: slowly });
+  await page.getByRole("button", { name: "More" }).click();
+  await page.getByRole("menuitem", { name: "Delete" }).click();
+  await expect(page.getByText("This cannot be undone.")).toBeVisible();
+  await page.getByRole("button", { name: "Delete it" }).click();
+  await page.waitForURL(/\/jobs$/);
 });
 
 const axeSource = createRequire(import.meta.url).resolve("axe-core/axe.min.js");

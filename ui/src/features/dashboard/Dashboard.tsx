@@ -189,7 +189,8 @@ function MachineCard() {
 function Deployed() {
   const deployments = useDeployments(50);
   const nameOf = useModelNames();
-  const live = deployments.data?.items.filter(({ status }) => status === "serving" || status === "queued") ?? [];
+  const live =
+    deployments.data?.items.filter(({ status }) => ["serving", "queued", "restarting"].includes(status)) ?? [];
   return (
     <Card title="Deployed" flush>
       {live.length === 0 ? (

@@ -10,6 +10,8 @@ import { Page } from "@/components/Page";
 import { Progress } from "@/components/Progress";
 import { isMoving, StatusBadge } from "@/components/Status";
 import { Tabs } from "@/components/Tabs";
+import { DeleteButton } from "@/features/life/Delete";
+import { deleteDataset } from "@/features/life/deletions";
 import { PageSkeleton } from "@/features/shell/ById";
 import { bytes, count, moment } from "@/lib/format";
 import { phaseWords } from "@/lib/phases";
@@ -52,23 +54,28 @@ function Loaded({ dataset }: { dataset: Dataset }) {
         </span>
       }
       actions={
-        ready && (
-          <>
-            <ButtonLink
-              href={`/train?dataset=${dataset.id}`}
-              icon={<SlidersHorizontal aria-hidden className="size-4" />}
-            >
-              Configure a training
-            </ButtonLink>
-            <ButtonLink
-              href={`/new?dataset=${dataset.id}`}
-              variant="primary"
-              icon={<ArrowRight aria-hidden className="size-4" />}
-            >
-              Make a model
-            </ButtonLink>
-          </>
-        )
+        <>
+          {ready && (
+            <>
+              <ButtonLink
+                href={`/train?dataset=${dataset.id}`}
+                icon={<SlidersHorizontal aria-hidden className="size-4" />}
+              >
+                Configure a training
+              </ButtonLink>
+              <ButtonLink
+                href={`/new?dataset=${dataset.id}`}
+                variant="primary"
+                icon={<ArrowRight aria-hidden className="size-4" />}
+              >
+                Make a model
+              </ButtonLink>
+            </>
+          )}
+          {!isMoving(dataset.status) && (
+            <DeleteButton name={dataset.name} remove={deleteDataset(dataset.id)} back="/datasets" />
+          )}
+        </>
       }
     >
       <div className="grid gap-5">

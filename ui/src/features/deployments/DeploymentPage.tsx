@@ -47,6 +47,9 @@ export function DeploymentPage({ id }: { id: string }) {
           <RunErrorNotice error={deployment.error} title="The model cannot be served" />
         )}
         {deployment.status === "queued" && <Notice>The model is being loaded. It answers in a moment.</Notice>}
+        {deployment.status === "restarting" && (
+          <Notice>Its engine is being started again. It answers in a moment.</Notice>
+        )}
         {deployment.status === "stopped" && (
           <Notice kind="warn">It was taken down. Deploy the model again to use it.</Notice>
         )}
@@ -81,7 +84,7 @@ export function DeploymentPage({ id }: { id: string }) {
 function Actions({ deployment }: { deployment: Deployment }) {
   const [asking, setAsking] = useState(false);
   const stop = $api.useMutation("delete", "/api/deployments/{id}");
-  if (deployment.status !== "serving" && deployment.status !== "queued") return null;
+  if (!["serving", "queued", "restarting"].includes(deployment.status)) return null;
   return (
     <>
       <Button icon={<Power aria-hidden className="size-4" />} onClick={() => setAsking(true)}>

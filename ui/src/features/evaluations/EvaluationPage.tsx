@@ -14,6 +14,8 @@ import { Segmented } from "@/components/Segmented";
 import { isMoving, StatusBadge } from "@/components/Status";
 import { toast } from "@/components/Toasts";
 import { datasetHref } from "@/features/datasets/queries";
+import { DeleteButton } from "@/features/life/Delete";
+import { deleteEvaluation } from "@/features/life/deletions";
 import { modelHref } from "@/features/models/queries";
 import { PageSkeleton } from "@/features/shell/ById";
 import { $api } from "@/lib/api/client";
@@ -74,9 +76,14 @@ function Actions({ evaluation }: { evaluation: Evaluation }) {
     );
   }
   return (
-    <ButtonLink href={modelHref(evaluation.model_id)} icon={<MessagesSquare aria-hidden className="size-4" />}>
-      Go to the model
-    </ButtonLink>
+    <>
+      <ButtonLink href={modelHref(evaluation.model_id)} icon={<MessagesSquare aria-hidden className="size-4" />}>
+        Go to the model
+      </ButtonLink>
+      {evaluation.status !== "cancelling" && (
+        <DeleteButton name="this evaluation" remove={deleteEvaluation(evaluation.id)} back="/evaluations" />
+      )}
+    </>
   );
 }
 

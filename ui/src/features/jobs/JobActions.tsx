@@ -1,6 +1,6 @@
 "use client";
 
-import { Ban, Boxes, Copy, Ellipsis, Pause, Play, SquareCheckBig } from "lucide-react";
+import { Ban, Boxes, Copy, Ellipsis, Pause, Play, SquareCheckBig, Trash2 } from "lucide-react";
 import { useRouter } from "next/navigation";
 import { useState } from "react";
 import { Button, ButtonLink, IconButton } from "@/components/Button";
@@ -8,6 +8,8 @@ import { Confirm } from "@/components/Dialog";
 import { Menu, type MenuEntry } from "@/components/Menu";
 import { isMoving } from "@/components/Status";
 import { toast } from "@/components/Toasts";
+import { DeleteDialog } from "@/features/life/Delete";
+import { deleteJob } from "@/features/life/deletions";
 import { modelHref } from "@/features/models/queries";
 import { $api } from "@/lib/api/client";
 import type { Job } from "./queries";
@@ -16,6 +18,7 @@ import type { Job } from "./queries";
 export function JobActions({ job }: { job: Job }) {
   const router = useRouter();
   const [ending, setEnding] = useState<"cancel" | "keep" | undefined>();
+  const [deleting, setDeleting] = useState(false);
   const params = { params: { path: { id: job.id } } };
   const pause = $api.useMutation("post", "/api/training/{id}/pause");
   const resume = $api.useMutation("post", "/api/training/{id}/resume");
@@ -24,7 +27,7 @@ export function JobActions({ job }: { job: Job }) {
   const open = isMoving(job.status) || job.status === "paused";
   const canPause = job.status === "running" || job.status === "queued";
   const canEnd = open && job.status !== "cancelling" && job.status !== "stopping";
-  const entries: MenuEntry[] = [
+  const entries: (MenuEntry | "line")[] = [
     {
       label: "Train again with changes",
       icon: <Copy aria-hidden className="size-4" />,
@@ -47,6 +50,14 @@ export function JobActions({ job }: { job: Job }) {
         onSelect: () => setEnding("cancel"),
       },
     );
+  }
+  if (!open) {
+    entries.push("line", {
+      label: "Delete",
+      icon: <Trash2 aria-hidden className="size-4" />,
+      danger: true,
+      onSelect: () => setDeleting(true),
+    });
   }
   const end = () =>
     cancel.mutate(
@@ -91,6 +102,14 @@ export function JobActions({ job }: { job: Job }) {
         }
         entries={entries}
       />
+      {deleting && (
+        <DeleteDialog
+          name={job.name || job.id}
+          remove={deleteJob(job.id)}
+          back="/jobs"
+          onClose={() => setDeleting(false)}
+        />
+      )}
       <Confirm
         open={ending !== undefined}
         onClose={() => setEnding(undefined)}

@@ -14,6 +14,8 @@ import { toast } from "@/components/Toasts";
 import { deploymentHref, useDeployments } from "@/features/deployments/queries";
 import { evaluationHref, useEvaluations } from "@/features/evaluations/queries";
 import { Verdict } from "@/features/evaluations/Verdict";
+import { DeleteButton } from "@/features/life/Delete";
+import { deleteModel } from "@/features/life/deletions";
 import { PageSkeleton } from "@/features/shell/ById";
 import { $api } from "@/lib/api/client";
 import { ago, bytes, count, moment, shortCount } from "@/lib/format";
@@ -118,6 +120,7 @@ function Actions({ model }: { model: Model }) {
       >
         Deploy
       </Button>
+      <DeleteButton name={model.name} remove={deleteModel(model.id)} back="/models" />
     </>
   );
 }

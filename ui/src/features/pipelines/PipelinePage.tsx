@@ -20,6 +20,8 @@ import { evaluationHref, useEvaluation } from "@/features/evaluations/queries";
 import { Verdict } from "@/features/evaluations/Verdict";
 import { JobActions } from "@/features/jobs/JobActions";
 import { jobHref, progressOf } from "@/features/jobs/queries";
+import { DeleteButton } from "@/features/life/Delete";
+import { deletePipeline } from "@/features/life/deletions";
 import { modelHref } from "@/features/models/queries";
 import { PageSkeleton } from "@/features/shell/ById";
 import { $api } from "@/lib/api/client";
@@ -100,6 +102,9 @@ function Actions({ pipeline, live }: { pipeline: Pipeline; live: ReactNode }) {
         <Button icon={<Ban aria-hidden className="size-4" />} onClick={() => setAsking(true)}>
           Cancel
         </Button>
+      )}
+      {["completed", "failed", "cancelled"].includes(pipeline.status) && (
+        <DeleteButton name={pipeline.name || "this pipeline"} remove={deletePipeline(pipeline.id)} back="/pipelines" />
       )}
       {pipeline.status === "completed" && pipeline.deployment_id && (
         <ButtonLink href={deploymentHref(pipeline.deployment_id)} variant="primary">

@@ -1,5 +1,6 @@
 import createFetchClient from "openapi-fetch";
 import createQueryClient from "openapi-react-query";
+import { idempotent } from "./idempotency";
 import { Problem } from "./problem";
 import type { components, paths } from "./schema.gen";
 import { sessionFetch } from "./session";
@@ -7,7 +8,7 @@ import { sessionFetch } from "./session";
 export type Schemas = components["schemas"];
 
 /** The API as its document says it; every refusal is thrown as a Problem. */
-export const api = createFetchClient<paths>({ baseUrl: origin(), fetch: sessionFetch });
+export const api = createFetchClient<paths>({ baseUrl: origin(), fetch: idempotent(sessionFetch) });
 
 api.use({
   async onResponse({ response }) {

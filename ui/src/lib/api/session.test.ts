@@ -78,3 +78,22 @@ test("a refusal names field and remedy", async () => {
     remedy: "give it one",
   });
 });
+
+test("a wish that nobody answered keeps its key when it is sent again; an answered one does not", async () => {
+  const keys: (string | null)[] = [];
+  let lost = true;
+  server.use(
+    http.post(`${origin}/api/pipelines`, ({ request }) => {
+      keys.push(request.headers.get("Idempotency-Key"));
+      return lost ? HttpResponse.error() : HttpResponse.json({ id: "pipe_1" }, { status: 201 });
+    }),
+  );
+  const start = () => api.POST("/api/pipelines", { body: { dataset_id: "ds_1" } });
+  await expect(start()).rejects.toMatchObject({ code: "unreachable" });
+  lost = false;
+  await start();
+  await start();
+  expect(keys[0]).toMatch(/^[0-9a-f]{32}$/);
+  expect(keys[1]).toBe(keys[0]);
+  expect(keys[2]).not.toBe(keys[0]);
+});
