@@ -1,8 +1,6 @@
 "use client";
 
-import { Menu as Base } from "@base-ui/react/menu";
-import type { ReactElement, ReactNode } from "react";
-import { cx } from "./cx";
+import { cloneElement, lazy, type ReactElement, type ReactNode, Suspense, useState } from "react";
 
 export type MenuEntry = {
   label: string;
@@ -13,46 +11,33 @@ export type MenuEntry = {
   note?: string;
 };
 
-/** A button that opens a list of things to do. */
-export function Menu({
-  trigger,
-  entries,
-  align = "end",
-}: {
-  trigger: ReactElement;
-  entries: (MenuEntry | "line")[];
-  align?: "start" | "end";
-}) {
+type Trigger = ReactElement<{
+  onClick?: () => void;
+  onPointerEnter?: () => void;
+  onFocus?: () => void;
+  "aria-haspopup"?: "menu";
+  "aria-expanded"?: boolean;
+}>;
+
+export type MenuProps = { trigger: Trigger; entries: (MenuEntry | "line")[]; align?: "start" | "end" };
+
+const load = () => import("./MenuPopup");
+const MenuPopup = lazy(load);
+
+/** A button that opens a list of things to do. What it needs is loaded when somebody comes near. */
+export function Menu(props: MenuProps) {
+  const [wanted, setWanted] = useState(false);
+  const button = cloneElement(props.trigger, {
+    onPointerEnter: load,
+    onFocus: load,
+    onClick: () => setWanted(true),
+    "aria-haspopup": "menu",
+    "aria-expanded": false,
+  });
+  if (!wanted) return button;
   return (
-    <Base.Root>
-      <Base.Trigger render={trigger} />
-      <Base.Portal>
-        <Base.Positioner align={align} sideOffset={6} className="z-50">
-          <Base.Popup className="min-w-48 max-w-80 animate-rise rounded-lg border border-line bg-surface p-1 shadow-raised">
-            {entries.map((entry, i) =>
-              entry === "line" ? (
-                <Base.Separator key={i} className="my-1 h-px bg-line" />
-              ) : (
-                <Base.Item
-                  key={entry.label}
-                  disabled={entry.disabled}
-                  onClick={entry.onSelect}
-                  className={cx(
-                    "flex min-h-9 cursor-pointer items-center gap-2.5 rounded px-2.5 py-1.5 outline-none data-[disabled]:cursor-not-allowed data-[highlighted]:bg-sunken data-[disabled]:opacity-50",
-                    entry.danger && "text-bad",
-                  )}
-                >
-                  {entry.icon}
-                  <span className="min-w-0 flex-1">
-                    <span className="block truncate">{entry.label}</span>
-                    {entry.note && <span className="block truncate text-ink-3 text-xs">{entry.note}</span>}
-                  </span>
-                </Base.Item>
-              ),
-            )}
-          </Base.Popup>
-        </Base.Positioner>
-      </Base.Portal>
-    </Base.Root>
+    <Suspense fallback={button}>
+      <MenuPopup {...props} />
+    </Suspense>
   );
 }

@@ -1,39 +1,63 @@
 "use client";
 
-import { Tabs as Base } from "@base-ui/react/tabs";
-import type { ReactNode } from "react";
+import { type KeyboardEvent, type ReactNode, useId } from "react";
+import { cx } from "./cx";
 
-type Tab = { value: string; label: ReactNode; content: ReactNode };
+type Tab = { value: string; label: string; content: ReactNode };
 
-export function Tabs({
-  tabs,
-  value,
-  onChange,
-  label,
-}: {
-  tabs: Tab[];
-  value: string;
-  onChange: (value: string) => void;
-  label: string;
-}) {
+type TabsProps = { tabs: Tab[]; value: string; onChange: (value: string) => void; label: string };
+
+/** One of several views. The arrow keys, Home and End go through the tabs, as the ARIA pattern has it. */
+export function Tabs({ tabs, value, onChange, label }: TabsProps) {
+  const id = useId();
+  const at = Math.max(
+    0,
+    tabs.findIndex((tab) => tab.value === value),
+  );
+  const onKey = (event: KeyboardEvent<HTMLDivElement>) => {
+    const last = tabs.length - 1;
+    const targets: Record<string, number> = {
+      ArrowRight: at === last ? 0 : at + 1,
+      ArrowLeft: at === 0 ? last : at - 1,
+      Home: 0,
+      End: last,
+    };
+    const to = targets[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    onChange(tabs[to]!.value);
+    event.currentTarget.querySelectorAll<HTMLElement>("[role=tab]")[to]?.focus();
+  };
   return (
-    <Base.Root value={value} onValueChange={(next) => onChange(String(next))}>
-      <Base.List aria-label={label} className="scroll-x mb-5 flex gap-1 border-line border-b">
-        {tabs.map((tab) => (
-          <Base.Tab
+    <div>
+      <div
+        role="tablist"
+        aria-label={label}
+        onKeyDown={onKey}
+        className="scroll-x mb-5 flex gap-1 border-line border-b"
+      >
+        {tabs.map((tab, i) => (
+          <button
             key={tab.value}
-            value={tab.value}
-            className="-mb-px h-10 shrink-0 border-transparent border-b-2 px-3 font-medium text-ink-3 outline-offset-[-2px] hover:text-ink data-[active]:border-accent-ink data-[active]:text-ink"
+            type="button"
+            role="tab"
+            id={`${id}-tab-${tab.value}`}
+            aria-selected={i === at}
+            aria-controls={i === at ? `${id}-panel` : undefined}
+            tabIndex={i === at ? 0 : -1}
+            onClick={() => onChange(tab.value)}
+            className={cx(
+              "-mb-px h-10 shrink-0 border-b-2 px-3 font-medium outline-offset-[-2px]",
+              i === at ? "border-accent-ink text-ink" : "border-transparent text-ink-3 hover:text-ink",
+            )}
           >
             {tab.label}
-          </Base.Tab>
+          </button>
         ))}
-      </Base.List>
-      {tabs.map((tab) => (
-        <Base.Panel key={tab.value} value={tab.value} className="outline-offset-4">
-          {tab.content}
-        </Base.Panel>
-      ))}
-    </Base.Root>
+      </div>
+      <div role="tabpanel" id={`${id}-panel`} aria-labelledby={`${id}-tab-${tabs[at]!.value}`}>
+        {tabs[at]!.content}
+      </div>
+    </div>
   );
 }

@@ -1,14 +1,19 @@
 "use client";
 
-import { Toast } from "@base-ui/react/toast";
-import { CircleCheck, Info, OctagonAlert, X } from "lucide-react";
+import { lazy, Suspense, useSyncExternalStore } from "react";
 import { asProblem } from "@/lib/api/problem";
-import { Button, IconButton } from "./Button";
 import { sentence } from "./Notice";
 
-const manager = Toast.createToastManager();
-
 type Offer = { label: string; onClick: () => void };
+
+export type ToastOptions = {
+  type: "good" | "info" | "bad";
+  title: string;
+  description?: string;
+  timeout: number;
+  priority: "low" | "high";
+  actionProps?: { children: string; onClick: () => void };
+};
 
 /** Says briefly what has happened; an offer undoes it or goes on from it. */
 export const toast = {
@@ -17,22 +22,13 @@ export const toast = {
     add("info", title, description, offer, timeout),
   /** What could not be done, with what to do about it. */
   bad: (title: string, error: unknown) => {
-    const problem = asProblem(error);
-    add(
-      "bad",
-      title,
-      [problem.message, problem.remedy]
-        .filter((text) => text !== undefined)
-        .map(sentence)
-        .join(" "),
-      undefined,
-      12_000,
-    );
+    const { message, remedy } = asProblem(error);
+    add("bad", title, [message, ...(remedy ? [remedy] : [])].map(sentence).join(" "), undefined, 12_000);
   },
 };
 
-function add(type: string, title: string, description?: string, offer?: Offer, timeout?: number) {
-  manager.add({
+function add(type: ToastOptions["type"], title: string, description?: string, offer?: Offer, timeout?: number) {
+  show({
     type,
     title,
     description,
@@ -42,43 +38,45 @@ function add(type: string, title: string, description?: string, offer?: Offer, t
   });
 }
 
-const icons = {
-  good: <CircleCheck aria-hidden className="size-4 text-good" />,
-  info: <Info aria-hidden className="size-4 text-accent-ink" />,
-  bad: <OctagonAlert aria-hidden className="size-4 text-bad" />,
-};
+// Toasts wait here until what shows them has been loaded, with the first of them.
+const waiting: ToastOptions[] = [];
+const listeners = new Set<() => void>();
+let showing: { add: (options: ToastOptions) => void } | undefined;
+let wanted = false;
 
-export function Toasts() {
-  return (
-    <Toast.Provider toastManager={manager}>
-      <Toast.Portal>
-        <Toast.Viewport className="fixed right-4 bottom-4 left-4 z-60 flex flex-col gap-2 sm:left-auto sm:w-96">
-          <List />
-        </Toast.Viewport>
-      </Toast.Portal>
-    </Toast.Provider>
-  );
+function show(options: ToastOptions) {
+  if (showing) return showing.add(options);
+  waiting.push(options);
+  wanted = true;
+  for (const listener of listeners) listener();
 }
 
-function List() {
-  const { toasts } = Toast.useToastManager();
-  return toasts.map((item) => (
-    <Toast.Root
-      key={item.id}
-      toast={item}
-      className="animate-rise rounded-lg border border-line bg-surface shadow-raised"
-    >
-      <Toast.Content className="flex items-start gap-3 py-3 pr-2 pl-4">
-        <span className="mt-0.5">{icons[(item.type ?? "info") as keyof typeof icons]}</span>
-        <div className="min-w-0 flex-1">
-          <Toast.Title className="break-words font-medium text-base" />
-          <Toast.Description className="break-words text-ink-2 text-sm" />
-          {item.actionProps && <Toast.Action render={<Button size="sm" className="mt-2" />} />}
-        </div>
-        <Toast.Close render={<IconButton label="Dismiss" className="size-7" />}>
-          <X aria-hidden className="size-4" />
-        </Toast.Close>
-      </Toast.Content>
-    </Toast.Root>
-  ));
+/** Hands over what waits, and everything after it. Returns what takes it back. */
+export function connect(manager: { add: (options: ToastOptions) => void }): () => void {
+  showing = manager;
+  for (const options of waiting.splice(0)) manager.add(options);
+  return () => {
+    showing = undefined;
+  };
+}
+
+function subscribe(listener: () => void) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+const ToastList = lazy(() => import("./ToastList"));
+
+export function Toasts() {
+  const needed = useSyncExternalStore(
+    subscribe,
+    () => wanted,
+    () => false,
+  );
+  if (!needed) return null;
+  return (
+    <Suspense>
+      <ToastList />
+    </Suspense>
+  );
 }

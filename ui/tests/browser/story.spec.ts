@@ -253,11 +253,9 @@ test("no page loads more script than 200 KB, compressed", async ({ browser }) =>
     await devtools.send("Network.enable");
     await devtools.send("Network.setCacheDisabled", { cacheDisabled: true });
     await tab.setExtraHTTPHeaders({ "Accept-Encoding": "gzip" });
-    const scripts = new Set<string>();
     let bytes = 0;
-    devtools.on("Network.responseReceived", ({ requestId, type }) => type === "Script" && scripts.add(requestId));
-    devtools.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => {
-      if (scripts.has(requestId)) bytes += encodedDataLength;
+    devtools.on("Network.responseReceived", ({ type, response }) => {
+      if (type === "Script") bytes += Number(response.headers["Content-Length"] ?? response.headers["content-length"]);
     });
     await tab.goto(platform.url + path);
     await settle(tab);

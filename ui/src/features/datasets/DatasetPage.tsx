@@ -1,6 +1,7 @@
 "use client";
 
 import { ArrowRight, SlidersHorizontal } from "lucide-react";
+import dynamic from "next/dynamic";
 import { useState } from "react";
 import { ButtonLink } from "@/components/Button";
 import { Card } from "@/components/Card";
@@ -8,6 +9,7 @@ import { Id } from "@/components/Code";
 import { ErrorNotice, RunErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { Progress } from "@/components/Progress";
+import { SkeletonRows } from "@/components/Skeleton";
 import { isMoving, StatusBadge } from "@/components/Status";
 import { Tabs } from "@/components/Tabs";
 import { DeleteButton } from "@/features/life/Delete";
@@ -15,10 +17,15 @@ import { deleteDataset } from "@/features/life/deletions";
 import { PageSkeleton } from "@/features/shell/ById";
 import { bytes, count, moment } from "@/lib/format";
 import { phaseWords } from "@/lib/phases";
-import { Processing } from "./Processing";
 import { ProfileView } from "./ProfileView";
 import { type Dataset, formats, isCounted, profileOf, useDataset } from "./queries";
-import { Rows } from "./Rows";
+
+// What is behind the other tabs is loaded when they are opened.
+const Rows = dynamic(() => import("./Rows").then(({ Rows }) => Rows), { ssr: false, loading: () => <SkeletonRows /> });
+const Processing = dynamic(() => import("./Processing").then(({ Processing }) => Processing), {
+  ssr: false,
+  loading: () => <SkeletonRows />,
+});
 
 const parent = { href: "/datasets", label: "Datasets" };
 

@@ -1,6 +1,6 @@
 "use client";
 
-import { Ban, Boxes, Copy, Ellipsis, Pause, Play, SquareCheckBig, Trash2 } from "lucide-react";
+import { Ban, Boxes, Copy, Ellipsis, GitCompareArrows, Pause, Play, SquareCheckBig, Trash2 } from "lucide-react";
 import { useRouter } from "next/navigation";
 import { useState } from "react";
 import { Button, ButtonLink, IconButton } from "@/components/Button";
@@ -32,6 +32,11 @@ export function JobActions({ job }: { job: Job }) {
       label: "Train again with changes",
       icon: <Copy aria-hidden className="size-4" />,
       onSelect: () => router.push(`/train?from=${job.id}`),
+    },
+    {
+      label: "Compare with another",
+      icon: <GitCompareArrows aria-hidden className="size-4" />,
+      onSelect: () => router.push(`/compare?id=${job.id}`),
     },
   ];
   if (canEnd) {

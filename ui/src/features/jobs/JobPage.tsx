@@ -1,27 +1,31 @@
 "use client";
 
+import dynamic from "next/dynamic";
 import { useState } from "react";
-import { Card, Facts, Stat, Stats } from "@/components/Card";
+import { Card, Stat, Stats } from "@/components/Card";
 import { Id } from "@/components/Code";
 import { LiveNote } from "@/components/LiveNote";
 import { ErrorNotice, Notice, RunErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { Progress } from "@/components/Progress";
+import { SkeletonRows } from "@/components/Skeleton";
 import { isMoving, StatusBadge } from "@/components/Status";
 import { Tabs } from "@/components/Tabs";
-import { datasetHref } from "@/features/datasets/queries";
-import { modelHref } from "@/features/models/queries";
-import { pipelineHref } from "@/features/pipelines/queries";
 import { PageSkeleton } from "@/features/shell/ById";
-import { ago, bytes, count, duration, durationRange, measure, moment, share, shortCount } from "@/lib/format";
+import { ago, bytes, count, duration, durationRange, measure, share, shortCount } from "@/lib/format";
 import { phaseWords } from "@/lib/phases";
 import { Checkpoints } from "./Checkpoints";
 import { JobActions } from "./JobActions";
-import { Logs } from "./Logs";
 import { LossCharts } from "./LossCharts";
 import { type Job, progressOf } from "./queries";
-import { settings, shown, valueAt } from "./settings";
 import { useMonitor } from "./useMonitor";
+
+// What is behind the other tabs is loaded when they are opened.
+const Logs = dynamic(() => import("./Logs").then(({ Logs }) => Logs), { ssr: false, loading: () => <SkeletonRows /> });
+const Configuration = dynamic(() => import("./Configuration").then(({ Configuration }) => Configuration), {
+  ssr: false,
+  loading: () => <SkeletonRows />,
+});
 
 const parent = { href: "/jobs", label: "Training" };
 
@@ -182,48 +186,4 @@ function Troubles({ job }: { job: Job }) {
   if (job.status === "pausing") return <Notice>It finishes its step, saves and leaves its slot.</Notice>;
   if (job.status === "stopping") return <Notice>It stops, and a model is made from its last checkpoint.</Notice>;
   return null;
-}
-
-function Configuration({ job }: { job: Job }) {
-  return (
-    <div className="grid gap-5 lg:grid-cols-2">
-      <Card title="What it does">
-        <Facts items={settings.map((setting) => [setting.label, shown(setting, valueAt(job.config, setting.path))])} />
-      </Card>
-      <Card title="Where">
-        <Facts
-          items={[
-            ["Dataset", <Link key="d" href={datasetHref(job.dataset_id)} text={job.dataset_id} />],
-            ["Base model", <Link key="m" href={modelHref(job.model_id)} text={job.model_id} />],
-            [
-              "Made",
-              job.tuned_model_id ? (
-                <Link key="t" href={modelHref(job.tuned_model_id)} text={job.tuned_model_id} />
-              ) : (
-                "–"
-              ),
-            ],
-            [
-              "Pipeline",
-              job.pipeline_id ? <Link key="p" href={pipelineHref(job.pipeline_id)} text={job.pipeline_id} /> : "–",
-            ],
-            ["Queue", job.queue ?? "–"],
-            ["Worker", job.worker ?? "–"],
-            ["Device", [job.device, job.precision].filter(Boolean).join(", ") || "–"],
-            ["Launches", count(job.epoch)],
-            ["Started", moment(job.started_at)],
-            ["Ended", moment(job.completed_at)],
-          ]}
-        />
-      </Card>
-    </div>
-  );
-}
-
-function Link({ href, text }: { href: string; text: string }) {
-  return (
-    <a href={href} className="break-all text-accent-ink hover:underline">
-      {text}
-    </a>
-  );
 }

@@ -15,6 +15,7 @@ import { api, type Schemas } from "@/lib/api/client";
 import { downloadText } from "@/lib/download";
 import { plural } from "@/lib/format";
 import type { LiveEvent } from "@/lib/live/follow";
+import { serverSentEvents } from "@/lib/live/sse";
 import { useLive } from "@/lib/live/useLive";
 import type { Job } from "./queries";
 
@@ -46,6 +47,7 @@ export function Logs({ job }: { job: Job }) {
   useLive({
     path: complete && (isMoving(job.status) || job.status === "paused") ? `/api/training/${job.id}` : undefined,
     after: read?.next_after ?? 0,
+    transport: serverSentEvents,
     onEvents: (events) => {
       const lines = events.filter(({ type }) => type === "runner.log").map(lineOf);
       if (lines.length > 0) setFresh((old) => [...old, ...lines]);

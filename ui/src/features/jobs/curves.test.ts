@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Curves, smooth } from "./curves";
+import { Curves, sideBySide, smooth } from "./curves";
 
 test("train and eval of one step stand on one step, whichever comes first", () => {
   const curves = new Curves();
@@ -32,4 +32,24 @@ test("smoothing starts at the first value, keeps gaps, and a constant as it is",
   expect(first).toBe(4);
   expect(second).toBeCloseTo((4 * 0.5 * 0.5 + 2 * 0.5) / 0.75);
   expect(smooth([1, 2], 0)).toEqual([1, 2]);
+});
+
+test("runs of different steps stand over the same ones", () => {
+  const [steps, ...columns] = sideBySide([
+    [
+      { step: 1, loss: 3 },
+      { step: 2, loss: 3, eval_loss: 4 },
+    ],
+    [
+      { step: 2, loss: 5 },
+      { step: 4, loss: 5 },
+    ],
+  ]);
+  expect(steps).toEqual([1, 2, 4]);
+  expect(columns.map((values) => values.map((v) => v && Math.round(v)))).toEqual([
+    [3, 3, null],
+    [null, 4, null],
+    [null, 5, 5],
+    [null, null, null],
+  ]);
 });

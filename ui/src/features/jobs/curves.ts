@@ -72,3 +72,21 @@ export function smooth(values: (number | null)[], weight: number): (number | nul
     return sum / (1 - certainty);
   });
 }
+
+const compared = 0.6;
+
+/** Several runs over the same steps: of each its training loss, smoothed, and its held-out loss. */
+export function sideBySide(runs: MetricPoint[][]): [number[], ...(number | null)[][]] {
+  const curves = runs.map((points) => {
+    const of = new Curves();
+    for (const point of points) of.put(point);
+    return of;
+  });
+  const steps = [...new Set(curves.flatMap((of) => of.steps))].sort((a, b) => a - b);
+  const columns = curves.flatMap((of) => {
+    const at = new Map(of.steps.map((step, i) => [step, i]));
+    const over = (values: (number | null)[]) => steps.map((step) => values[at.get(step) ?? -1] ?? null);
+    return [over(smooth(of.values.loss, compared)), over(of.values.eval_loss)];
+  });
+  return [steps, ...columns];
+}

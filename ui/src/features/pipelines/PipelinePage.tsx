@@ -26,6 +26,7 @@ import { modelHref } from "@/features/models/queries";
 import { PageSkeleton } from "@/features/shell/ById";
 import { $api } from "@/lib/api/client";
 import { count, duration, measure, moment, plural } from "@/lib/format";
+import { serverSentEvents } from "@/lib/live/sse";
 import { useLive } from "@/lib/live/useLive";
 import { pollOne } from "@/lib/poll";
 import { Proposal } from "./Proposal";
@@ -43,6 +44,7 @@ export function PipelinePage({ id }: { id: string }) {
   const live = useLive({
     path: open ? `/api/pipelines/${id}` : undefined,
     after: query.data?.last_seq ?? 0,
+    transport: serverSentEvents,
     onEvents: () => client.invalidateQueries(),
   });
   if (query.error && !query.data) {

@@ -1,6 +1,5 @@
 "use client";
 
-import { CSPProvider } from "@base-ui/react/csp-provider";
 import { MutationCache, QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { type ReactNode, useEffect, useState } from "react";
 import { Toasts } from "@/components/Toasts";
@@ -12,13 +11,11 @@ export function Providers({ children }: { children: ReactNode }) {
   const [client] = useState(newQueryClient);
   useEffect(() => persist(client), [client]);
   return (
-    <CSPProvider disableStyleElements>
-      <QueryClientProvider client={client}>
-        {children}
-        <Toasts />
-        <AppUpdate />
-      </QueryClientProvider>
-    </CSPProvider>
+    <QueryClientProvider client={client}>
+      {children}
+      <Toasts />
+      <AppUpdate />
+    </QueryClientProvider>
   );
 }
 

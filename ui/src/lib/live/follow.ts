@@ -1,6 +1,4 @@
-import { createParser } from "eventsource-parser";
 import { Problem } from "../api/problem";
-import { sessionFetch } from "../api/session";
 
 /** One entry of a resource's event log. `seq` starts at 1 and has no gaps. */
 export type LiveEvent = { stream: string; seq: number; type: string; at: string; payload: Record<string, unknown> };
@@ -20,7 +18,7 @@ export type FollowOptions = {
   /** Events in order, each once, as many at a time as have arrived. */
   onEvents: (events: LiveEvent[]) => void;
   onState: (state: LiveState) => void;
-  transport?: Transport;
+  transport: Transport;
 };
 
 /** Carries events from `after` on until the signal aborts; resolves true when no more can come. */
@@ -29,14 +27,12 @@ type Receiver = { open: () => void; event: (event: LiveEvent) => void };
 
 const firstPause = 500;
 const longestPause = 10_000;
-/** The server says something every 15 s; a line that is silent for longer is dead. */
-const silence = 40_000;
 
 /**
  * Follows a resource's events from a cursor, once and in order, across reconnects: every try starts after the last seq
  * that was handed on, so nothing is lost or repeated whatever cut the line.
  */
-export function follow({ path, after, onEvents, onState, transport = serverSentEvents }: FollowOptions) {
+export function follow({ path, after, onEvents, onState, transport }: FollowOptions) {
   let cursor = after;
   let pause = firstPause;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -113,90 +109,5 @@ function batched(onEvents: (events: LiveEvent[]) => void) {
       frame ??= setTimeout(flush, 16);
     },
     flush,
-  };
-}
-
-/** GET {path}/events. */
-export const serverSentEvents: Transport = async (path, after, on, signal) => {
-  const alive = watchdog(signal);
-  const response = await sessionFetch(`${path}/events?after=${after}`, {
-    signal: alive.signal,
-    headers: { Accept: "text/event-stream" },
-  });
-  if (!response.ok) throw await Problem.of(response);
-  on.open();
-  let ended = false;
-  const parser = createParser({
-    onEvent: ({ event, data }) => {
-      if (event === "end") ended = true;
-      else on.event(JSON.parse(data) as LiveEvent);
-    },
-  });
-  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
-  try {
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return ended;
-      alive.touch();
-      parser.feed(value);
-      if (ended) return true;
-    }
-  } finally {
-    alive.stop();
-    reader.cancel().catch(() => undefined);
-  }
-};
-
-/** GET {path}/stream, a WebSocket: it does not count against the few connections that a browser keeps to one host. */
-export const webSocket: Transport = (path, after, on, signal) =>
-  new Promise((resolve, reject) => {
-    const url = new URL(`${path}/stream?after=${after}`, location.href);
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(url);
-    const close = () => socket.close();
-    signal.addEventListener("abort", close);
-    let opened = false;
-    socket.onopen = () => {
-      opened = true;
-      on.open();
-    };
-    socket.onmessage = ({ data }) => {
-      try {
-        on.event(JSON.parse(data as string) as LiveEvent);
-      } catch (error) {
-        reject(error);
-        socket.close();
-      }
-    };
-    socket.onclose = () => {
-      signal.removeEventListener("abort", close);
-      if (opened || signal.aborted) resolve(false);
-      else whyRefused(path).then(() => resolve(false), reject);
-    };
-  });
-
-/** A refused WebSocket has no status: the resource itself tells whether it is gone, or the session is over. */
-async function whyRefused(path: string): Promise<void> {
-  const response = await sessionFetch(path);
-  if (!response.ok) throw await Problem.of(response);
-}
-
-/** Aborts when nothing was heard for too long. */
-function watchdog(signal: AbortSignal) {
-  const controller = new AbortController();
-  const abort = () => controller.abort();
-  signal.addEventListener("abort", abort);
-  let timer = setTimeout(abort, silence);
-  return {
-    signal: controller.signal,
-    touch: () => {
-      clearTimeout(timer);
-      timer = setTimeout(abort, silence);
-    },
-    stop: () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", abort);
-      abort();
-    },
   };
 }

@@ -7,7 +7,7 @@ type Options = {
   /** Where to begin: the last seq that the page's data already has. */
   after: number;
   onEvents: (events: LiveEvent[]) => void;
-  transport?: Transport;
+  transport: Transport;
 };
 
 /** Follows a resource for as long as the component is there. */
