@@ -32,9 +32,10 @@ export function Chart({ label, lines, data, log = false, height = 260, sync, mar
   const plot = useRef<UPlot>(undefined);
   const theme = useTheme();
   const marked = useRef(marks);
+  const zoomed = useRef(false);
   const make = useEffectEvent(
     (into: HTMLDivElement) =>
-      new UPlot(options({ lines, log, height, sync, width: into.clientWidth, marks: marked }), data, into),
+      new UPlot(options({ lines, log, height, sync, width: into.clientWidth, marks: marked, zoomed }), data, into),
   );
   const shape = lines.map(({ label, colour, faint }) => label + colour + faint).join();
 
@@ -57,10 +58,8 @@ export function Chart({ label, lines, data, log = false, height = 260, sync, mar
     marked.current = marks;
     const chart = plot.current;
     if (!chart) return;
-    const [from, to] = [chart.scales.x!.min, chart.scales.x!.max];
-    const zoomed = from != null && to != null && (from > (chart.data[0][0] ?? 0) || to < (chart.data[0].at(-1) ?? 0));
-    chart.setData(data, !zoomed);
-    if (zoomed) chart.setScale("x", { min: from, max: to });
+    chart.setData(data, !zoomed.current);
+    if (zoomed.current) chart.redraw();
   }, [data, marks]);
 
   return <div ref={box} role="img" aria-label={label} className="chart min-w-0" style={{ minHeight: height + 28 }} />;
@@ -73,9 +72,11 @@ type Options = {
   width: number;
   sync?: string;
   marks: { current: { at: number; label: string }[] };
+  /** Whether the user sees a part only, which more data must not take away. */
+  zoomed: { current: boolean };
 };
 
-function options({ lines, log, height, width, sync, marks }: Options): UPlot.Options {
+function options({ lines, log, height, width, sync, marks, zoomed }: Options): UPlot.Options {
   const style = getComputedStyle(document.documentElement);
   const colour = (token: string) => style.getPropertyValue(token).trim();
   const axis = {
@@ -109,7 +110,15 @@ function options({ lines, log, height, width, sync, marks }: Options): UPlot.Opt
         value: (_plot: UPlot, value: number | null) => measure(value),
       })),
     ],
-    hooks: { draw: [(plot) => drawMarks(plot, marks.current, colour("--ink-3"))] },
+    hooks: {
+      draw: [(plot) => drawMarks(plot, marks.current, colour("--ink-3"))],
+      // Scales follow a moment after the data: only here are both of the same time.
+      setScale: [
+        ({ data: [steps], scales }, scale) => {
+          if (scale === "x") zoomed.current = scales.x!.min! > (steps[0] ?? 0) || scales.x!.max! < (steps.at(-1) ?? 0);
+        },
+      ],
+    },
   };
 }
 

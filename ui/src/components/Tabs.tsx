@@ -1,7 +1,8 @@
 "use client";
 
-import { type KeyboardEvent, type ReactNode, useId } from "react";
+import { type KeyboardEvent, type ReactNode, Suspense, useId } from "react";
 import { cx } from "./cx";
+import { SkeletonRows } from "./Skeleton";
 
 type Tab = { value: string; label: string; content: ReactNode };
 
@@ -56,7 +57,7 @@ export function Tabs({ tabs, value, onChange, label }: TabsProps) {
         ))}
       </div>
       <div role="tabpanel" id={`${id}-panel`} aria-labelledby={`${id}-tab-${tabs[at]!.value}`}>
-        {tabs[at]!.content}
+        <Suspense fallback={<SkeletonRows />}>{tabs[at]!.content}</Suspense>
       </div>
     </div>
   );

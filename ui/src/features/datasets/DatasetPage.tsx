@@ -1,15 +1,13 @@
 "use client";
 
 import { ArrowRight, SlidersHorizontal } from "lucide-react";
-import dynamic from "next/dynamic";
-import { useState } from "react";
+import { lazy, useState } from "react";
 import { ButtonLink } from "@/components/Button";
 import { Card } from "@/components/Card";
 import { Id } from "@/components/Code";
 import { ErrorNotice, RunErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { Progress } from "@/components/Progress";
-import { SkeletonRows } from "@/components/Skeleton";
 import { isMoving, StatusBadge } from "@/components/Status";
 import { Tabs } from "@/components/Tabs";
 import { DeleteButton } from "@/features/life/Delete";
@@ -21,11 +19,8 @@ import { ProfileView } from "./ProfileView";
 import { type Dataset, formats, isCounted, profileOf, useDataset } from "./queries";
 
 // What is behind the other tabs is loaded when they are opened.
-const Rows = dynamic(() => import("./Rows").then(({ Rows }) => Rows), { ssr: false, loading: () => <SkeletonRows /> });
-const Processing = dynamic(() => import("./Processing").then(({ Processing }) => Processing), {
-  ssr: false,
-  loading: () => <SkeletonRows />,
-});
+const Rows = lazy(() => import("./Rows").then(({ Rows }) => ({ default: Rows })));
+const Processing = lazy(() => import("./Processing").then(({ Processing }) => ({ default: Processing })));
 
 const parent = { href: "/datasets", label: "Datasets" };
 

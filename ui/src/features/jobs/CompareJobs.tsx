@@ -1,9 +1,8 @@
 "use client";
 
 import { useQuery } from "@tanstack/react-query";
-import dynamic from "next/dynamic";
 import { useRouter, useSearchParams } from "next/navigation";
-import { useMemo } from "react";
+import { lazy, Suspense, useMemo } from "react";
 import { Card } from "@/components/Card";
 import { cx } from "@/components/cx";
 import { Field, Select } from "@/components/Field";
@@ -16,10 +15,7 @@ import { type MetricPoint, sideBySide } from "./curves";
 import { type Job, jobHref, useJobs } from "./queries";
 import { settings, shown, valueAt } from "./settings";
 
-const Chart = dynamic(() => import("@/components/Chart").then(({ Chart }) => Chart), {
-  ssr: false,
-  loading: () => <Skeleton className="h-72" />,
-});
+const Chart = lazy(() => import("@/components/Chart").then(({ Chart }) => ({ default: Chart })));
 
 /** Two trainings beside each other: their curves on one chart, and what they were told differently. */
 export function CompareJobs() {
@@ -109,7 +105,9 @@ function LossCard({ jobs, points }: { jobs: Pair<Job>; points: Pair<MetricPoint[
         {data[0].length === 0 ? (
           <p className="flex h-72 items-center justify-center text-ink-3">Neither has ended a step yet.</p>
         ) : (
-          <Chart label={`Loss of ${jobs[0].name} and ${jobs[1].name}`} lines={lines} data={data} />
+          <Suspense fallback={<Skeleton className="h-72" />}>
+            <Chart label={`Loss of ${jobs[0].name} and ${jobs[1].name}`} lines={lines} data={data} />
+          </Suspense>
         )}
       </div>
     </Card>

@@ -2,17 +2,20 @@
 
 import { Ban, Boxes, Copy, Ellipsis, GitCompareArrows, Pause, Play, SquareCheckBig, Trash2 } from "lucide-react";
 import { useRouter } from "next/navigation";
-import { useState } from "react";
+import { lazy, Suspense, useState } from "react";
 import { Button, ButtonLink, IconButton } from "@/components/Button";
 import { Confirm } from "@/components/Dialog";
 import { Menu, type MenuEntry } from "@/components/Menu";
 import { isMoving } from "@/components/Status";
 import { toast } from "@/components/Toasts";
-import { DeleteDialog } from "@/features/life/Delete";
 import { deleteJob } from "@/features/life/deletions";
 import { modelHref } from "@/features/models/queries";
 import { $api } from "@/lib/api/client";
 import type { Job } from "./queries";
+
+const DeleteDialog = lazy(() =>
+  import("@/features/life/Delete").then(({ DeleteDialog }) => ({ default: DeleteDialog })),
+);
 
 /** What can be done with a job as it stands. */
 export function JobActions({ job }: { job: Job }) {
@@ -107,14 +110,16 @@ export function JobActions({ job }: { job: Job }) {
         }
         entries={entries}
       />
-      {deleting && (
-        <DeleteDialog
-          name={job.name || job.id}
-          remove={deleteJob(job.id)}
-          back="/jobs"
-          onClose={() => setDeleting(false)}
-        />
-      )}
+      <Suspense>
+        {deleting && (
+          <DeleteDialog
+            name={job.name || job.id}
+            remove={deleteJob(job.id)}
+            back="/jobs"
+            onClose={() => setDeleting(false)}
+          />
+        )}
+      </Suspense>
       <Confirm
         open={ending !== undefined}
         onClose={() => setEnding(undefined)}

@@ -1,14 +1,12 @@
 "use client";
 
-import dynamic from "next/dynamic";
-import { useState } from "react";
+import { lazy, useState } from "react";
 import { Card, Stat, Stats } from "@/components/Card";
 import { Id } from "@/components/Code";
 import { LiveNote } from "@/components/LiveNote";
 import { ErrorNotice, Notice, RunErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { Progress } from "@/components/Progress";
-import { SkeletonRows } from "@/components/Skeleton";
 import { isMoving, StatusBadge } from "@/components/Status";
 import { Tabs } from "@/components/Tabs";
 import { PageSkeleton } from "@/features/shell/ById";
@@ -21,11 +19,8 @@ import { type Job, progressOf } from "./queries";
 import { useMonitor } from "./useMonitor";
 
 // What is behind the other tabs is loaded when they are opened.
-const Logs = dynamic(() => import("./Logs").then(({ Logs }) => Logs), { ssr: false, loading: () => <SkeletonRows /> });
-const Configuration = dynamic(() => import("./Configuration").then(({ Configuration }) => Configuration), {
-  ssr: false,
-  loading: () => <SkeletonRows />,
-});
+const Logs = lazy(() => import("./Logs").then(({ Logs }) => ({ default: Logs })));
+const Configuration = lazy(() => import("./Configuration").then(({ Configuration }) => ({ default: Configuration })));
 
 const parent = { href: "/jobs", label: "Training" };
 

@@ -1,8 +1,7 @@
 "use client";
 
 import { Download } from "lucide-react";
-import dynamic from "next/dynamic";
-import { useId, useMemo, useState } from "react";
+import { lazy, Suspense, useId, useMemo, useState } from "react";
 import { Button } from "@/components/Button";
 import { Card } from "@/components/Card";
 import { Segmented } from "@/components/Segmented";
@@ -11,10 +10,7 @@ import { csv, downloadText } from "@/lib/download";
 import { measure } from "@/lib/format";
 import { type Curves, type Measure, measures, smooth } from "./curves";
 
-const Chart = dynamic(() => import("@/components/Chart").then(({ Chart }) => Chart), {
-  ssr: false,
-  loading: () => <Skeleton className="h-72" />,
-});
+const Chart = lazy(() => import("@/components/Chart").then(({ Chart }) => ({ default: Chart })));
 
 export type Mark = { at: number; label: string };
 
@@ -99,7 +95,9 @@ export function LossCharts({ jobId, curves, version, marks }: LossChartsProps) {
         {curves.length === 0 ? (
           <div className="flex h-72 items-center justify-center text-ink-3">The first step has not ended yet.</div>
         ) : (
-          <Chart label={summary(curves)} lines={lines} data={loss} log={scale === "log"} sync={sync} marks={marks} />
+          <Suspense fallback={<Skeleton className="h-72" />}>
+            <Chart label={summary(curves)} lines={lines} data={loss} log={scale === "log"} sync={sync} marks={marks} />
+          </Suspense>
         )}
         <div className="mt-2 flex justify-end">
           <Segmented
@@ -114,13 +112,15 @@ export function LossCharts({ jobId, curves, version, marks }: LossChartsProps) {
           />
         </div>
         {curves.length > 0 && (
-          <Chart
-            label={`${names[second]} over the steps`}
-            lines={[{ label: names[second], colour: "--chart-3" }]}
-            data={other}
-            height={130}
-            sync={sync}
-          />
+          <Suspense fallback={<Skeleton className="h-40" />}>
+            <Chart
+              label={`${names[second]} over the steps`}
+              lines={[{ label: names[second], colour: "--chart-3" }]}
+              data={other}
+              height={130}
+              sync={sync}
+            />
+          </Suspense>
         )}
       </div>
     </Card>

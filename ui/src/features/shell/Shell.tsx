@@ -1,9 +1,8 @@
 "use client";
 
 import { Menu as MenuIcon, Search, X } from "lucide-react";
-import dynamic from "next/dynamic";
 import { usePathname } from "next/navigation";
-import { type ReactNode, useEffect, useRef, useState } from "react";
+import { lazy, type ReactNode, Suspense, useEffect, useRef, useState } from "react";
 import { IconButton } from "@/components/Button";
 import { ConnectionBanner } from "./ConnectionBanner";
 import { Logo } from "./Logo";
@@ -11,8 +10,8 @@ import { SessionGuard } from "./SessionGuard";
 import { Sidebar } from "./Sidebar";
 import { useShortcuts } from "./useShortcuts";
 
-const Palette = dynamic(() => import("./Palette"), { ssr: false });
-const Help = dynamic(() => import("./Help"), { ssr: false });
+const Palette = lazy(() => import("./Palette"));
+const Help = lazy(() => import("./Help"));
 
 /** The frame of every page of the app. */
 export function Shell({ children }: { children: ReactNode }) {
@@ -36,8 +35,10 @@ export function Shell({ children }: { children: ReactNode }) {
       </main>
       <ConnectionBanner />
       <SessionGuard />
-      {open === "palette" && <Palette onClose={close} onHelp={() => setOpen("help")} />}
-      {open === "help" && <Help onClose={close} />}
+      <Suspense>
+        {open === "palette" && <Palette onClose={close} onHelp={() => setOpen("help")} />}
+        {open === "help" && <Help onClose={close} />}
+      </Suspense>
     </div>
   );
 }
