@@ -31,23 +31,7 @@ func (a *app) jobsStart() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "start --dataset ID", Short: "Start a training job", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			overrides, err := parseOverrides(config)
-			if err != nil {
-				return err
-			}
-			request.Config = overrides
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			job, err := apiclient.Start[apigen.Job](cmd.Context(), c, "/api/training/start", request)
-			if err == nil && watch {
-				job, err = a.watchJob(cmd.Context(), c, job.ID)
-			}
-			if err != nil {
-				return err
-			}
-			return a.print(job, func(w io.Writer) { printJob(w, job) })
+			return a.startJob(cmd.Context(), request, config, watch)
 		},
 	}
 	f := cmd.Flags()
@@ -61,6 +45,27 @@ func (a *app) jobsStart() *cobra.Command {
 	return cmd
 }
 
+// startJob starts a job with the configuration that is given as JSON, shows it, and stays until its end if watch.
+func (a *app) startJob(ctx context.Context, request apigen.StartTraining, config string, watch bool) error {
+	overrides, err := parseOverrides(config)
+	if err != nil {
+		return err
+	}
+	request.Config = overrides
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	job, err := apiclient.Start[apigen.Job](ctx, c, "/api/training/start", request)
+	if err == nil && watch {
+		job, err = a.watchJob(ctx, c, job.ID)
+	}
+	if err != nil {
+		return err
+	}
+	return a.print(job, func(w io.Writer) { printJob(w, job) })
+}
+
 // jobsRerun starts a job like another one.
 func (a *app) jobsRerun() *cobra.Command {
 	var request apigen.StartTraining
@@ -69,23 +74,8 @@ func (a *app) jobsRerun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rerun ID", Short: "Start a job like another one, with changes", Args: oneArg("job id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			overrides, err := parseOverrides(config)
-			if err != nil {
-				return err
-			}
-			request.FromJob, request.Config = args[0], overrides
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			job, err := apiclient.Start[apigen.Job](cmd.Context(), c, "/api/training/start", request)
-			if err == nil && watch {
-				job, err = a.watchJob(cmd.Context(), c, job.ID)
-			}
-			if err != nil {
-				return err
-			}
-			return a.print(job, func(w io.Writer) { printJob(w, job) })
+			request.FromJob = args[0]
+			return a.startJob(cmd.Context(), request, config, watch)
 		},
 	}
 	f := cmd.Flags()
