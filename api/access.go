@@ -127,10 +127,8 @@ func (s *Server) admit(c *echo.Context, need access) error {
 	if err != nil {
 		return err
 	}
-	ctx := auth.WithPrincipal(r.Context(), principal)
-	ctx, err = s.within(ctx, principal, r.URL.Query().Get("project_id"))
-	setContext(c, ctx)
-	return err
+	setContext(c, store.WithAccess(auth.WithPrincipal(r.Context(), principal), reachOf(principal)))
+	return nil
 }
 
 // setContext changes the request in place: of a copy, net/http would not see how much of the body was read, and could cut
@@ -140,31 +138,41 @@ func setContext(c *echo.Context, ctx context.Context) {
 	*r = *r.WithContext(ctx)
 }
 
+func isProbe(path string) bool { return path == "/healthz" || path == "/readyz" }
+
+// reachOf is what a principal reaches of the store.
+func reachOf(p auth.Principal) store.Access {
+	switch {
+	case p.By == auth.ByKey:
+		return store.Access{ProjectID: p.ProjectID}
+	case p.Owner():
+		return store.Access{Everything: true}
+	default:
+		return store.Access{UserID: p.UserID}
+	}
+}
+
 // plainID is what the document takes for an id.
 var plainID = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.:-]{0,127}$`)
 
-func isProbe(path string) bool { return path == "/healthz" || path == "/readyz" }
-
-// within limits the store to what a principal reaches, and to the project that the request names.
-func (s *Server) within(ctx context.Context, p auth.Principal, projectID string) (context.Context, error) {
-	var reach store.Access
-	switch {
-	case p.By == auth.ByKey:
-		reach.ProjectID = p.ProjectID
-	case p.Owner():
-		reach.Everything = true
-	default:
-		reach.UserID = p.UserID
+// narrowed limits a request to the project that its query names; one that the caller does not reach is not found.
+func (s *Server) narrowed(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c *echo.Context) error {
+		ctx, named := c.Request().Context(), c.QueryParam("project_id")
+		if named == "" {
+			return next(c)
+		}
+		if !plainID.MatchString(named) {
+			return contract.Errorf(contract.CodeInvalid, "that is not a project's id").On("project_id").Mend("GET /api/projects lists them")
+		}
+		if _, err := s.Store.GetProject(ctx, named); err != nil {
+			return onField(err, "project_id")
+		}
+		reach, _ := store.AccessOf(ctx)
+		reach.ProjectID = named
+		setContext(c, store.WithAccess(ctx, reach))
+		return next(c)
 	}
-	ctx = store.WithAccess(ctx, reach)
-	if projectID == "" || !plainID.MatchString(projectID) { // the validator says what is wrong with it
-		return ctx, nil
-	}
-	if _, err := s.Store.GetProject(ctx, projectID); err != nil {
-		return ctx, onField(err, "project_id")
-	}
-	reach.ProjectID = projectID
-	return store.WithAccess(ctx, reach), nil
 }
 
 // checkPublic refuses what a page of another site sends to an operation that asks for no credentials: it could sign a

@@ -20,7 +20,7 @@ func (s *Server) webApp(validate *validator) error {
 		s.echo.GET(signInPage, page(signInHTML))
 		s.echo.GET(passwordPage, page(passwordHTML))
 	}
-	missing := s.requires(validate.access)(func(*echo.Context) error { return echo.ErrNotFound })
+	missing := s.requires(validate.access)(validate.middleware(func(*echo.Context) error { return echo.ErrNotFound }))
 	serve := func(c *echo.Context) error {
 		if strings.HasPrefix(c.Request().URL.Path, "/api/") {
 			return missing(c)

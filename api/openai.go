@@ -18,7 +18,7 @@ import (
 // openAI serves the surface that OpenAI's SDKs know, as far as deployed models need it. A request goes to the engine
 // that serves its model; what the engine answers is passed on as it comes.
 func (s *Server) openAI() {
-	v1 := s.echo.Group("/v1", s.limitBody, s.requires(openAIAccess), s.countUse)
+	v1 := s.echo.Group("/v1", s.limitBody, s.requires(openAIAccess), s.narrowed, s.countUse)
 	v1.GET("/models", s.openAIModels)
 	v1.GET("/models/:model", s.openAIModel)
 	v1.POST("/chat/completions", s.chatCompletions)

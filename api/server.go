@@ -142,7 +142,7 @@ func (s *Server) routes(doc *openapi3.T) error {
 	if s.Gateway != nil {
 		s.Gateway.Register(s.echo.Group("/internal", showAll))
 	}
-	native := s.echo.Group("", s.limitBody, s.audited(validate), s.requires(validate.access), validate.middleware, s.idempotent(validate))
+	native := s.echo.Group("", s.limitBody, s.audited(validate), s.requires(validate.access), validate.middleware, s.narrowed, s.idempotent(validate))
 	apigen.RegisterHandlers(native, s)
 	return nil
 }
