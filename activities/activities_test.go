@@ -227,22 +227,27 @@ func TestRecommend(t *testing.T) {
 	require.Equal(t, contract.CodeInvalid, code(t, err))
 }
 
-func TestTrainingFromATunedModelIsRefused(t *testing.T) {
+func TestTrainingGoesOnFromATunedModel(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	id := b.upload("a.jsonl", alpaca(300))
 	_, err := call[contract.DatasetOutput](b, contract.ActivityProfileDataset, contract.DatasetInput{DatasetID: id})
 	require.NoError(t, err)
-	_, err = b.store.CreateModel(t.Context(), store.Model{ID: "model_tuned", Name: "tuned", BaseModelID: catalog.Bundled})
+	made := &contract.Training{Method: "lora", LoRA: contract.LoRA{Rank: 4, Alpha: 8, TargetModules: "q_proj,v_proj"}}
+	_, err = b.store.CreateModel(t.Context(), store.Model{ID: "model_tuned", Name: "tuned", BaseModelID: catalog.Bundled, Method: "lora", Config: made})
 	require.NoError(t, err)
 
-	in := contract.RecommendInput{DatasetID: id, ModelID: "model_tuned"}
-	_, recommended := b.control.Recommend(t.Context(), in)
-	_, drafted := b.control.Draft(t.Context(), in)
-	for _, err := range []error{recommended, drafted} {
-		require.Equal(t, contract.CodeConflict, contract.CodeOf(err), "the runner would silently begin from the base")
-		require.ErrorContains(t, err, catalog.Bundled)
-	}
+	r, err := b.control.Recommend(t.Context(), contract.RecommendInput{DatasetID: id, ModelID: "model_tuned"})
+	require.NoError(t, err)
+	require.Equal(t, "model_tuned", r.ModelID)
+	require.Equal(t, made.LoRA, r.Config.LoRA)
+
+	config, err := b.control.Draft(t.Context(), contract.RecommendInput{ModelID: "model_tuned"})
+	require.NoError(t, err)
+	require.Equal(t, made.LoRA, config.LoRA)
+	config.LoRA.Rank = 16
+	_, err = b.control.Draft(t.Context(), contract.RecommendInput{ModelID: "model_tuned", Config: &config})
+	require.Equal(t, contract.CodeInvalidConfig, contract.CodeOf(err))
 }
 
 // machine makes a worker report.

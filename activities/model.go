@@ -21,7 +21,7 @@ const workerSilence = 2 * time.Minute
 
 // Recommend proposes a configuration for a dataset, a model (the bundled one unless named) and the best machine at hand.
 // Choices given are kept and checked. Errors: CodeUnsupported and CodeInvalidConfig with the field, CodeConflict while the
-// dataset is being read and for a tuned model, CodeNotFound. A Hub model that is named for the first time joins the table of models.
+// dataset is being read, CodeNotFound. A Hub model that is named for the first time joins the table of models.
 //
 // It is also what the API asks; as an activity it is wrapped by Register.
 func (c *Control) Recommend(ctx context.Context, in contract.RecommendInput) (contract.Recommendation, error) {
@@ -33,9 +33,6 @@ func (c *Control) Recommend(ctx context.Context, in contract.RecommendInput) (co
 		in.ModelID = catalog.Bundled
 	}
 	model, entry, err := c.model(ctx, in.ModelID)
-	if err == nil {
-		err = startsFromABase(model)
-	}
 	if err != nil {
 		return contract.Recommendation{}, err
 	}
@@ -44,15 +41,15 @@ func (c *Control) Recommend(ctx context.Context, in contract.RecommendInput) (co
 		return contract.Recommendation{}, err
 	}
 	return recommend.Recommend(recommend.Input{
-		Profile: profile, TrainRows: rows, Model: entry, Hardware: machine, Fixed: in.Config,
+		Profile: profile, TrainRows: rows, Model: entry, Start: startOf(model), Hardware: machine, Fixed: in.Config,
 	})
 }
 
 // Draft is a configuration that runs on a model (the bundled one unless named) whatever the data, or in.Config, checked as far
 // as that is possible without data. Errors: CodeUnsupported and CodeInvalidConfig with the field, CodeInvalid for a model
-// that cannot be, CodeConflict for a tuned one. It adds no model to the table.
+// that cannot be. It adds no model to the table.
 func (c *Control) Draft(ctx context.Context, in contract.RecommendInput) (contract.Training, error) {
-	entry, err := c.entry(ctx, cmp.Or(in.ModelID, catalog.Bundled))
+	entry, start, err := c.entry(ctx, cmp.Or(in.ModelID, catalog.Bundled))
 	if err != nil {
 		return contract.Training{}, err
 	}
@@ -60,11 +57,12 @@ func (c *Control) Draft(ctx context.Context, in contract.RecommendInput) (contra
 	if err != nil {
 		return contract.Training{}, err
 	}
-	config := recommend.Plain(entry)
+	input := recommend.Input{Model: entry, Start: start, Hardware: machine}
+	config := recommend.Plain(input)
 	if in.Config != nil {
 		config = *in.Config
 	}
-	return config, recommend.Validate(config, entry, machine, nil)
+	return config, recommend.Validate(config, input)
 }
 
 func (c *Control) profile(ctx context.Context, datasetID string) (*dataset.Profile, int64, error) {
@@ -82,29 +80,27 @@ func (c *Control) profile(ctx context.Context, datasetID string) (*dataset.Profi
 	return profile, row.TrainRows, nil
 }
 
-// entry is the catalog's entry of a model's base, or of a source that no model has been made of yet.
-func (c *Control) entry(ctx context.Context, id string) (catalog.Entry, error) {
+// entry is the catalog's entry of a model's base, or of a source that no model has been made of yet, and what a tuned model
+// was trained with.
+func (c *Control) entry(ctx context.Context, id string) (catalog.Entry, *contract.Training, error) {
 	m, err := c.store.GetModel(ctx, id)
 	if contract.CodeOf(err) == contract.CodeNotFound {
-		return catalog.Parse(id)
-	}
-	if err == nil {
-		err = startsFromABase(m)
+		entry, err := catalog.Parse(id)
+		return entry, nil, err
 	}
 	if err != nil {
-		return catalog.Entry{}, err
+		return catalog.Entry{}, nil, err
 	}
 	_, entry, err := c.known(ctx, m)
-	return entry, err
+	return entry, startOf(m), err
 }
 
-// startsFromABase refuses a tuned model: the runner begins with the base's weights, and would silently forget the tuning.
-func startsFromABase(m *store.Model) error {
+// startOf is the configuration whose work training on a model goes on with; nil for a base.
+func startOf(m *store.Model) *contract.Training {
 	if !m.Tuned() {
 		return nil
 	}
-	return contract.Errorf(contract.CodeConflict, "training cannot go on from a tuned model yet").On("model_id").
-		Mend("start from its base %s with more data or epochs, or run its job again with from_job", m.BaseModelID)
+	return m.Config
 }
 
 // model finds a model and the catalog's entry of its base, under the model's own id.
@@ -199,7 +195,7 @@ func (c *Control) RegisterModel(ctx context.Context, in contract.RegisterModelIn
 func tuned(id string, job *store.Job, base *store.Model, entry catalog.Entry, files []store.ModelFile) store.Model {
 	m := store.Model{
 		ID: id, ProjectID: job.ProjectID, Name: job.Name, Source: "job", BaseModelID: base.ID, JobID: job.ID,
-		Method: "lora", Files: files, TaskTypes: base.TaskTypes, License: base.License,
+		Method: "lora", Config: &job.Config, Files: files, TaskTypes: base.TaskTypes, License: base.License,
 		Description: "Fine-tuned from " + base.Name, ContextLength: entry.Context, Parameters: entry.Parameters,
 	}
 	if job.Config.Method == recommend.MethodFull {

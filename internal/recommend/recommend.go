@@ -20,6 +20,8 @@ type Input struct {
 	// TrainRows are the rows to train on, once the dataset is processed; 0: estimated from the profile.
 	TrainRows int64
 	Model     catalog.Entry
+	// Start is what the tuned model to go on from was trained with; nil for a base. Its adapter's shape is kept.
+	Start *contract.Training
 	// Hardware of the queue that will train; zero if no worker has been seen, which is planned for as a small CPU.
 	Hardware hardware.Hardware
 	// Fixed are choices of the user, which are kept: see Merge.
@@ -34,6 +36,7 @@ const (
 	sourceUnsloth  = "Unsloth's and TRL's defaults"
 	sourceOpenAI   = "OpenAI fine-tuning cookbook (clamp of passes)"
 	sourceEstimate = "VibeFlow's memory estimate"
+	sourceStart    = "the model that training goes on from"
 	sourceData     = "this dataset's profile"
 	sourceUser     = "your choice"
 	sourceRule     = "VibeFlow's rule of thumb"
@@ -58,7 +61,7 @@ func Recommend(in Input) (contract.Recommendation, error) {
 	p.chooseRates()
 	p.chooseCadence()
 	p.keepFixed()
-	if err := Validate(p.config, in.Model, in.Hardware, in.Profile); err != nil {
+	if err := Validate(p.config, in); err != nil {
 		return contract.Recommendation{}, err
 	}
 	return p.proposal(), nil
@@ -99,6 +102,7 @@ func Merge(defaults contract.Training, overrides *contract.Training) contract.Tr
 	orDefault(&o.LoRA.Alpha, d.LoRA.Alpha)
 	orDefault(&o.LoRA.Dropout, d.LoRA.Dropout)
 	orDefault(&o.LoRA.TargetModules, d.LoRA.TargetModules)
+	o.LoRA.RSLoRA = o.LoRA.RSLoRA || d.LoRA.RSLoRA
 	orDefault(&o.Checkpoint.EverySteps, d.Checkpoint.EverySteps)
 	orDefault(&o.Checkpoint.EverySeconds, d.Checkpoint.EverySeconds)
 	orDefault(&o.EvalEverySteps, d.EvalEverySteps)

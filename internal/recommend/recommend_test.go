@@ -176,6 +176,37 @@ func TestFixedChoicesAreKeptAndSaidToBe(t *testing.T) {
 	require.Equal(t, 128, r.Config.MaxLength, "what was not set is recommended")
 }
 
+func TestGoingOnKeepsTheShapeOfWhatIsTuned(t *testing.T) {
+	t.Parallel()
+	in := recommend.Input{Profile: chat(420, 300), Model: model(t, catalog.Bundled), Hardware: twoCores}
+	fresh, err := recommend.Recommend(in)
+	require.NoError(t, err)
+	in.Start = &contract.Training{Method: recommend.MethodLoRA, LoRA: contract.LoRA{Rank: 8, Alpha: 32, TargetModules: "q_proj", RSLoRA: true}}
+	on, err := recommend.Recommend(in)
+	require.NoError(t, err)
+	require.Equal(t, in.Start.LoRA, on.Config.LoRA)
+	require.InDelta(t, fresh.Config.LearningRate/2, on.Config.LearningRate, 1e-12)
+	require.Contains(t, reason(on, "lora.r"), "own adapter")
+
+	for field, fixed := range map[string]contract.Training{
+		"method":              {Method: recommend.MethodFull},
+		"lora.r":              {LoRA: contract.LoRA{Rank: 16, Alpha: 32, TargetModules: "q_proj", RSLoRA: true}},
+		"lora.target_modules": {LoRA: contract.LoRA{Rank: 8, Alpha: 32, TargetModules: recommend.AllLinear, RSLoRA: true}},
+	} {
+		in.Fixed = &fixed
+		_, err := recommend.Recommend(in)
+		var problem *contract.Error
+		require.ErrorAs(t, err, &problem, field)
+		require.Equal(t, contract.CodeInvalidConfig, problem.Code)
+		require.Equal(t, field, problem.Field)
+	}
+
+	in.Fixed, in.Start = nil, &contract.Training{Method: recommend.MethodFull}
+	all, err := recommend.Recommend(in)
+	require.NoError(t, err)
+	require.Equal(t, recommend.MethodFull, all.Config.Method)
+}
+
 func TestMergeTakesAWholeConfigurationAsItIs(t *testing.T) {
 	t.Parallel()
 	r, err := recommend.Recommend(recommend.Input{Profile: chat(420, 300), Model: model(t, catalog.Bundled), Hardware: twoCores})
@@ -228,7 +259,7 @@ func TestValidateNamesTheFieldAndTheRemedy(t *testing.T) {
 			t.Parallel()
 			bad := good.Config
 			require.NoError(t, json.Unmarshal([]byte(c.change), &bad))
-			err := recommend.Validate(bad, m, c.on, nil)
+			err := recommend.Validate(bad, recommend.Input{Model: m, Hardware: c.on})
 			var problem *contract.Error
 			require.ErrorAs(t, err, &problem)
 			require.Equal(t, c.code, problem.Code)
@@ -237,6 +268,6 @@ func TestValidateNamesTheFieldAndTheRemedy(t *testing.T) {
 			require.NotEmpty(t, problem.Remedy)
 		})
 	}
-	require.NoError(t, recommend.Validate(good.Config, m, twoCores, chat(420, 300)))
-	require.NoError(t, recommend.Validate(good.Config, m, hardware.Hardware{}, nil))
+	require.NoError(t, recommend.Validate(good.Config, recommend.Input{Model: m, Hardware: twoCores, Profile: chat(420, 300)}))
+	require.NoError(t, recommend.Validate(good.Config, recommend.Input{Model: m}))
 }

@@ -50,8 +50,10 @@ func (p *plan) rowChars(profiled float64) float64 {
 func (p *plan) chooseMethod() {
 	const smallEnough, muchData = 400e6, 5000
 	p.config.LoRA.Rank = p.rank()
-	full := !p.onCPU && p.in.Model.Parameters > 0 && p.in.Model.Parameters <= smallEnough && p.rows >= muchData
+	full := p.in.Start == nil && !p.onCPU && p.in.Model.Parameters > 0 && p.in.Model.Parameters <= smallEnough && p.rows >= muchData
 	switch {
+	case p.in.Start != nil && p.in.Start.Method == MethodFull:
+		p.setMethod(MethodFull, "Training goes on with all weights, as the model was made.", sourceStart)
 	case full && p.fits(MethodFull):
 		p.setMethod(MethodFull, fmt.Sprintf("%d rows and a small model: all weights can be trained, and fit.", p.rows), sourceRule)
 	case p.fits(MethodLoRA) || !canQuantize(p.in.Hardware) || p.onCPU:
@@ -75,6 +77,8 @@ func (p *plan) fits(method string) bool {
 
 func (p *plan) rank() int {
 	switch {
+	case p.in.Start != nil:
+		return p.in.Start.LoRA.Rank
 	case p.small:
 		return 16
 	case p.rows < 1_000:
@@ -91,6 +95,13 @@ func (p *plan) rank() int {
 func (p *plan) chooseAdapter() {
 	if p.config.Method == MethodFull {
 		p.config.LoRA = contract.LoRA{}
+		return
+	}
+	if p.in.Start != nil {
+		p.config.LoRA = p.in.Start.LoRA
+		for _, f := range shape(p.config.LoRA) {
+			p.because(f.name, f.value, "Training goes on with the model's own adapter, whose shape is given.", sourceStart)
+		}
 		return
 	}
 	rank := p.config.LoRA.Rank
@@ -190,6 +201,9 @@ func (p *plan) chooseRates() {
 	}
 	if p.config.Method == MethodFull {
 		rate, reason, source = rate/10, "Training all weights wants a tenth of an adapter's rate.", sourceRegret
+	}
+	if p.in.Start != nil {
+		rate, reason, source = rate/2, "Half of what a fresh start would take: what has been learnt is to stay.", sourceRule
 	}
 	p.config.LearningRate = rate
 	p.because("learning_rate", strconv.FormatFloat(rate, 'g', 3, 64), reason, source)

@@ -2,6 +2,7 @@ package recommend
 
 import (
 	"math"
+	"strconv"
 	"strings"
 
 	"github.com/vibeflow/vibeflow/contract"
@@ -38,12 +39,12 @@ const (
 )
 
 // Validate refuses a configuration that cannot run, naming the field and the remedy: CodeInvalidConfig, or
-// CodeUnsupported for what the data or the machine does not allow. profile and the hardware may be zero when they are
+// CodeUnsupported for what the data or the machine does not allow. The profile and the hardware may be zero when they are
 // not known; what depends on them is then not checked.
-func Validate(c contract.Training, m catalog.Entry, h hardware.Hardware, profile *dataset.Profile) error {
+func Validate(c contract.Training, in Input) error {
 	for _, check := range []error{
-		trainable(profile), checkMethod(c, h), checkLength(c, m), checkSteps(c), checkRates(c), checkBatch(c), checkAdapter(c),
-		checkPrecision(c, h), checkCadence(c),
+		trainable(in.Profile), checkMethod(c, in.Hardware), checkLength(c, in.Model), checkSteps(c), checkRates(c), checkBatch(c),
+		checkAdapter(c), checkStart(c, in.Start), checkPrecision(c, in.Hardware), checkCadence(c),
 	} {
 		if check != nil {
 			return check
@@ -53,14 +54,17 @@ func Validate(c contract.Training, m catalog.Entry, h hardware.Hardware, profile
 }
 
 // Plain is a configuration that runs on any data: what a user's choices are laid over to be checked before there is any.
-func Plain(m catalog.Entry) contract.Training {
+func Plain(in Input) contract.Training {
 	c := contract.Training{
 		Method: MethodLoRA, Epochs: 1, LearningRate: 2e-4, Scheduler: SchedulerCosine, MaxGradNorm: 1, BatchSize: 1,
 		GradientAccumulationSteps: 1, MaxLength: 256, CompletionOnly: true, Precision: PrecisionAuto, Seed: 42,
 		LoRA: contract.LoRA{Rank: 16, Alpha: 16, TargetModules: AllLinear},
 	}
-	if m.Context > 0 {
-		c.MaxLength = min(c.MaxLength, m.Context)
+	if in.Model.Context > 0 {
+		c.MaxLength = min(c.MaxLength, in.Model.Context)
+	}
+	if in.Start != nil {
+		c.Method, c.LoRA = in.Start.Method, in.Start.LoRA
 	}
 	return c
 }
@@ -176,6 +180,35 @@ func checkAdapter(c contract.Training) error {
 		return refuse("lora.target_modules", "target_modules is empty").Mend("write %s, or module names with commas", AllLinear)
 	}
 	return nil
+}
+
+// checkStart refuses a shape that the tuned weights to go on from do not have.
+func checkStart(c contract.Training, start *contract.Training) error {
+	if start == nil {
+		return nil
+	}
+	const remedy = "leave the field out, or start from the base model"
+	if (c.Method == MethodFull) != (start.Method == MethodFull) {
+		return refuse("method", "method is %q, and the model to go on from was trained with %q", c.Method, start.Method).Mend(remedy)
+	}
+	if c.Method == MethodFull {
+		return nil
+	}
+	asked, has := shape(c.LoRA), shape(start.LoRA)
+	for i := range asked {
+		if asked[i].value != has[i].value {
+			return refuse(asked[i].name, "%s is %s, and the adapter to go on from has %s", asked[i].name, asked[i].value, has[i].value).Mend(remedy)
+		}
+	}
+	return nil
+}
+
+// shape is what cannot change of an adapter once it is trained.
+func shape(l contract.LoRA) []fieldValue {
+	return []fieldValue{
+		{"lora.r", strconv.Itoa(l.Rank)}, {"lora.alpha", strconv.Itoa(l.Alpha)}, {"lora.target_modules", l.TargetModules},
+		{"lora.rslora", strconv.FormatBool(l.RSLoRA)},
+	}
 }
 
 func checkPrecision(c contract.Training, h hardware.Hardware) error {

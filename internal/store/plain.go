@@ -19,29 +19,30 @@ func setDefault(to *string, value string) {
 }
 
 // Model is a base model of the catalog or one that a job made. A base has a Ref; a tuned model has Files, a Method
-// ("lora" or "full") and the catalog's base in BaseModelID.
+// ("lora" or "full"), and in BaseModelID the model that its training began with: a base, or another tuned model.
 type Model struct {
 	bun.BaseModel `bun:"table:models" json:"-"`
 
-	ID            string            `bun:"id,pk" json:"id"`
-	ProjectID     string            `bun:"project_id" json:"project_id,omitempty"` // empty: the catalog's
-	Name          string            `bun:"name" json:"name"`
-	Source        string            `bun:"source" json:"source"` // contract.ModelRef.Source of a base, "job" of a tuned model
-	Ref           contract.ModelRef `bun:"ref,type:json" json:"-"`
-	BaseModelID   string            `bun:"base_model_id" json:"base_model_id,omitempty"`
-	JobID         string            `bun:"job_id" json:"job_id,omitempty"`
-	Method        string            `bun:"method" json:"method,omitempty"`
-	Files         []ModelFile       `bun:"files,type:json" json:"files,omitempty"`
-	Dims          json.RawMessage   `bun:"dims,nullzero" json:"dims,omitempty"` // what the memory estimator needs
-	TaskTypes     []string          `bun:"task_types,type:json" json:"task_types"`
-	Requirements  json.RawMessage   `bun:"requirements,nullzero" json:"requirements,omitempty"`
-	Description   string            `bun:"description" json:"description"`
-	License       string            `bun:"license" json:"license,omitempty"`
-	ContextLength int               `bun:"context_length" json:"context_length,omitempty"` // tokens
-	Parameters    int64             `bun:"parameters" json:"parameters,omitempty"`
-	Size          int64             `bun:"size" json:"size"` // bytes of weights
-	CreatedAt     time.Time         `bun:"created_at" json:"created_at"`
-	UpdatedAt     time.Time         `bun:"updated_at" json:"updated_at"`
+	ID            string             `bun:"id,pk" json:"id"`
+	ProjectID     string             `bun:"project_id" json:"project_id,omitempty"` // empty: the catalog's
+	Name          string             `bun:"name" json:"name"`
+	Source        string             `bun:"source" json:"source"` // contract.ModelRef.Source of a base, "job" of a tuned model
+	Ref           contract.ModelRef  `bun:"ref,type:json" json:"-"`
+	BaseModelID   string             `bun:"base_model_id" json:"base_model_id,omitempty"`
+	JobID         string             `bun:"job_id" json:"job_id,omitempty"`
+	Method        string             `bun:"method" json:"method,omitempty"`
+	Config        *contract.Training `bun:"config,type:json,nullzero" json:"config,omitempty"` // what a tuned model was trained with
+	Files         []ModelFile        `bun:"files,type:json" json:"files,omitempty"`
+	Dims          json.RawMessage    `bun:"dims,nullzero" json:"dims,omitempty"` // what the memory estimator needs
+	TaskTypes     []string           `bun:"task_types,type:json" json:"task_types"`
+	Requirements  json.RawMessage    `bun:"requirements,nullzero" json:"requirements,omitempty"`
+	Description   string             `bun:"description" json:"description"`
+	License       string             `bun:"license" json:"license,omitempty"`
+	ContextLength int                `bun:"context_length" json:"context_length,omitempty"` // tokens
+	Parameters    int64              `bun:"parameters" json:"parameters,omitempty"`
+	Size          int64              `bun:"size" json:"size"` // bytes of weights
+	CreatedAt     time.Time          `bun:"created_at" json:"created_at"`
+	UpdatedAt     time.Time          `bun:"updated_at" json:"updated_at"`
 }
 
 // ModelFile is one stored file of a tuned model.

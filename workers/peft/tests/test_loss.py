@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from vibeflow_peft import loss
 from vibeflow_peft.loss import IGNORED, LabelledLoss, choose
 
 
@@ -46,6 +47,35 @@ def test_value_and_gradients_are_the_models_own(tied: bool) -> None:
         torch.testing.assert_close(parameter.grad, expected[name], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_frozen_head_gives_the_same_gradients(autocast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(loss._HEAD_POSITIONS, "cpu", 5)  # more than one part, the last one smaller
+    model = tiny()
+    model.lm_head.requires_grad_(False)
+    outcomes = []
+    for score in (lambda: model(**a_batch()).loss, lambda: LabelledLoss(model)(a_batch())):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            value = score()
+        (value * 3).backward()
+        outcomes.append((value.item(), {n: p.grad for n, p in model.named_parameters() if p.requires_grad}))
+    (theirs, their_gradients), (ours, our_gradients) = outcomes
+    tolerance = 2e-2 if autocast else 1e-5
+    assert ours == pytest.approx(theirs, rel=tolerance)
+    assert their_gradients.keys() == our_gradients.keys()
+    for name, gradient in their_gradients.items():
+        assert (our_gradients[name] - gradient).norm() <= tolerance * gradient.norm(), name
+
+
+def test_nothing_is_kept_of_a_frozen_heads_scores() -> None:
+    model = tiny()
+    model.lm_head.requires_grad_(False)
+    kept: list[torch.Size] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.append(t.shape), t)[1], lambda t: t):
+        LabelledLoss(model)(a_batch())
+    assert kept and not any(96 in shape and 32 not in shape for shape in kept)
+
+
 def test_items_divide_the_sum() -> None:
     model, batch = tiny(), a_batch()
     labelled = int((batch["labels"][:, 1:] != IGNORED).sum())
@@ -55,9 +85,12 @@ def test_items_divide_the_sum() -> None:
 def test_a_batch_without_labels_gives_zero() -> None:
     batch = a_batch()
     batch["labels"].fill_(IGNORED)
-    loss = LabelledLoss(tiny())(batch)
-    loss.backward()
-    assert loss.item() == 0
+    model = tiny()
+    for frozen in (False, True):
+        model.lm_head.requires_grad_(not frozen)
+        value = LabelledLoss(model)(batch)
+        value.backward()
+        assert value.item() == 0
 
 
 def test_it_is_chosen_for_a_plain_model_and_leaves_no_trace() -> None:

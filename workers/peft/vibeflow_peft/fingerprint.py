@@ -1,8 +1,8 @@
 """What a checkpoint was made with: a hard part that a resume must match, a soft part that may differ.
 
-Hard: model, data, recipe, the loss path and the evaluation schedule (with dropout, an evaluation moves the random
-state). Soft: device, builds, threads, micro-batch, the rate's scale after a rollback: with another of these the run
-goes on, but no longer bit for bit.
+Hard: model, tuned weights that it starts from, data, recipe, the loss path and the evaluation schedule (with dropout,
+an evaluation moves the random state). Soft: device, builds, threads, micro-batch, the rate's scale after a rollback:
+with another of these the run goes on, but no longer bit for bit.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ def of(
         "recipe": {**recipe, "effective_batch": micro_batch * accumulation},
         "loss_path": loss_path,
     }
+    if spec.adapter is not None:
+        hard["start"] = {file.path: file.sha256 for file in spec.adapter.files}
     soft = {
         "device": device.kind,
         "device_name": device.name,

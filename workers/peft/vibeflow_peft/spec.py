@@ -193,6 +193,15 @@ def _check_train(spec: RunSpec) -> None:
     _check_dataset(spec.dataset)
     _absolute("dataset.train.path", spec.dataset.train.path)
     _check_recipe(spec.training)
+    _check_start(spec, spec.training)
+
+
+def _check_start(spec: RunSpec, training: Training) -> None:
+    """Training goes on from tuned weights by the way they were made: no adapter on a whole model, or the other way."""
+    _check_adapter(spec, required=False)
+    if spec.adapter is not None and (spec.adapter.method == "full") != (training.method == "full"):
+        made = "full fine-tuning" if spec.adapter.method == "full" else "LoRA"
+        raise _invalid("training.method", f"is {training.method!r}, and the model to go on from was made by {made}")
 
 
 def _check_recipe(t: Training) -> None:

@@ -6,6 +6,7 @@ that resumes takes the same way up to the training itself, and continues there f
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import time
@@ -23,7 +24,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import set_seed
 from trl import SFTConfig
 
-from . import attention, checkpoint, device, fingerprint, loss, models, preflight, wording
+from . import adapters, attention, checkpoint, device, fingerprint, lora, loss, models, preflight, wording
 from .device import Device, Precision
 from .encoding import EncodedDataset, EncodeStats, encode_rows
 from .errors import RunnerError
@@ -118,7 +119,7 @@ def _set_up(run: Run) -> _Setup:
     _tell_rows(run, data)
     run.stop.check()
     encoded = time.perf_counter()
-    model = _load_model(resolved, training, where, precision)
+    model = _load_model(spec, resolved, where, precision)
     run.stop.check()
     trainer, total, per_epoch = _make_trainer(run, model, tokenizer, data, where, precision)
     timings = {
@@ -182,9 +183,13 @@ def _tell_rows(run: Run, data: tuple[EncodedDataset, EncodedDataset | None]) -> 
             run.introduce(wording.no_held_out())
 
 
-def _load_model(resolved: models.ResolvedModel, training: Training, where: Device, precision: Precision) -> Any:
-    if training.method == "qlora":
+def _load_model(spec: RunSpec, resolved: models.ResolvedModel, where: Device, precision: Precision) -> Any:
+    """The weights that training begins with, without an adapter: the base's, or a whole tuned model's."""
+    assert spec.training is not None
+    if spec.training.method == "qlora":
         return _load_quantized(resolved, where, precision)
+    if spec.adapter is not None and spec.adapter.method == "full":
+        resolved = dataclasses.replace(resolved, source="the tuned model", path=Path(spec.adapter.path))
     return models.load_model(resolved, dtype=precision.weights, device=where.kind)
 
 
@@ -267,8 +272,19 @@ def _make_trainer(
 
 
 def _adapted(model: Any, spec: RunSpec) -> Any:
-    training = spec.training
-    assert training is not None
+    """The model with the adapter that is trained: a new one, or the one that training goes on from."""
+    assert spec.training is not None
+    if spec.adapter is None:
+        adapted = _new_adapter(model, spec.training)
+    else:
+        adapted = adapters.continue_adapter(model, spec.adapter.path, spec.training.lora)
+    # The source, not this machine's cache folder: the adapter travels.
+    adapted.peft_config["default"].base_model_name_or_path = spec.model.source.removeprefix("hub:")
+    adapted.peft_config["default"].revision = spec.model.revision or None
+    return adapted
+
+
+def _new_adapter(model: Any, training: Training) -> Any:
     wanted = training.lora.target_modules
     targets: Any = wanted if wanted == "all-linear" else [name.strip() for name in wanted.split(",") if name.strip()]
     config = LoraConfig(
@@ -281,7 +297,7 @@ def _adapted(model: Any, spec: RunSpec) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        adapted = get_peft_model(model, config)
+        return get_peft_model(model, config)
     except ValueError as error:
         raise RunnerError(
             "invalid_config",
@@ -290,10 +306,6 @@ def _adapted(model: Any, spec: RunSpec) -> Any:
             remedy='use "all-linear", or names of this model\'s linear layers',
             detail=str(error),
         ) from error
-    # The source, not this machine's cache folder: the adapter travels.
-    adapted.peft_config["default"].base_model_name_or_path = spec.model.source.removeprefix("hub:")
-    adapted.peft_config["default"].revision = spec.model.revision or None
-    return adapted
 
 
 def _arguments(run: Run, where: Device, precision: Precision, total: int, rate: float, *, held_out: bool) -> SFTConfig:
@@ -368,6 +380,7 @@ def _choose_loss(run: Run, trainer: RunTrainer) -> loss.LossPath:
         trainer.labelled = loss.LabelledLoss(trainer.model)
         if short:
             attention.use_short_rows(base)
+            lora.fuse(trainer.model)
     run.introduce(wording.loss_path(path.name, path.reason, asked=training.stock_loss))
     return path
 
