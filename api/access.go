@@ -112,6 +112,8 @@ func always(need access) func(*echo.Context) access {
 func (s *Server) admit(c *echo.Context, need access) error {
 	r := c.Request()
 	principal, err := s.principal(r)
+	use := useOf(c)
+	use.KeyID = principal.KeyID
 	if need == accessPublic {
 		err = s.checkPublic(r)
 	}
@@ -127,6 +129,7 @@ func (s *Server) admit(c *echo.Context, need access) error {
 	if err != nil {
 		return err
 	}
+	use.admitted = true
 	setContext(c, store.WithAccess(auth.WithPrincipal(r.Context(), principal), reachOf(principal)))
 	return nil
 }

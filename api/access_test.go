@@ -62,7 +62,7 @@ var matrix = map[string]entry{
 	"startExport":            {body: `{"model_id":"` + tunedModel + `"}`}, "listExports": {list: true}, "getExport": {id: "exp_1"}, "downloadExport": {id: "exp_1"}, "streamExportEvents": {id: "exp_1"},
 	"startPipeline": {body: `{"dataset_id":"ds_ready"}`}, "listPipelines": {list: true}, "getPipeline": {id: "pipe_1"}, "confirmPipeline": {id: "pipe_1"},
 	"retryPipeline": {id: "pipe_1"}, "cancelPipeline": {id: "pipe_1"}, "streamPipelineEvents": {id: "pipe_1"},
-	"generateKey": {body: `{"name":"x","project_id":"PROJECT"}`}, "listKeys": {list: true}, "revokeKey": {id: "key"},
+	"generateKey": {body: `{"name":"x","project_id":"PROJECT"}`}, "listKeys": {list: true}, "revokeKey": {id: "key"}, "getKeyAnalytics": {id: "key"},
 }
 
 // query is what an operation's query must have.

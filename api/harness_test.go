@@ -56,7 +56,13 @@ type world struct {
 // newWorld starts a server; each change may set options first.
 func newWorld(t testing.TB, changes ...func(*api.Options)) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), check: newConformance(t), skew: new(atomic.Int64)}
+	return newWorldAt(t, t.TempDir(), changes...)
+}
+
+// newWorldAt starts a server on a data folder that may have been used before.
+func newWorldAt(t testing.TB, dir string, changes ...func(*api.Options)) *world {
+	t.Helper()
+	w := &world{t: t, dir: dir, check: newConformance(t), skew: new(atomic.Int64)}
 	quiet := slog.New(slog.DiscardHandler)
 	var err error
 	w.store, err = store.Open(t.Context(), store.Options{Path: filepath.Join(w.dir, "app.db"), MasterKey: make([]byte, 32), Logger: quiet,

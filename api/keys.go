@@ -1,10 +1,7 @@
 package api
 
 import (
-	"context"
-	"log/slog"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/labstack/echo/v5"
@@ -50,20 +47,10 @@ func scopesOf(request apigen.CreateKey) []contract.Scope {
 	return mapped(request.Scopes, func(s apigen.Scope) contract.Scope { return contract.Scope(s) })
 }
 
-// countUse counts the uses of keys.
-func (s *Server) countUse(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c *echo.Context) error {
-		if key := auth.PrincipalOf(c.Request().Context()).KeyID; key != "" {
-			s.usage.add(key, 1, time.Now())
-		}
-		return next(c)
-	}
-}
-
 // ListKeys lists keys, without their secrets.
 func (s *Server) ListKeys(c *echo.Context, p apigen.ListKeysParams) error {
 	ctx := c.Request().Context()
-	s.usage.flush(ctx) // so that the counts are of this moment
+	s.meter.flush(ctx) // so that the counts are of this moment
 	page, err := s.Store.ListAPIKeys(ctx, store.Filter{Text: p.Q, Sort: store.Sort(p.Sort), Limit: p.Limit, Cursor: p.Cursor})
 	if err != nil {
 		return err
@@ -77,56 +64,4 @@ func (s *Server) RevokeKey(c *echo.Context, id string) error {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)
-}
-
-// flushEvery bounds how much of a key's usage count a crash may lose.
-const flushEvery = 2 * time.Second
-
-// keyUsage gathers uses of keys and writes them together: a transaction a request would be the slowest part of it.
-type keyUsage struct {
-	store  *store.Store
-	logger *slog.Logger
-	mu     sync.Mutex
-	uses   map[string]use
-}
-
-type use struct {
-	count int64
-	last  time.Time
-}
-
-func newKeyUsage(s *store.Store, logger *slog.Logger) *keyUsage {
-	return &keyUsage{store: s, logger: logger, uses: map[string]use{}}
-}
-
-func (u *keyUsage) add(keyID string, n int64, last time.Time) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.uses[keyID] = use{count: u.uses[keyID].count + n, last: last}
-}
-
-func (u *keyUsage) run(ctx context.Context) {
-	ticker := time.NewTicker(flushEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			u.flush(ctx)
-		}
-	}
-}
-
-func (u *keyUsage) flush(ctx context.Context) {
-	u.mu.Lock()
-	uses := u.uses
-	u.uses = map[string]use{}
-	u.mu.Unlock()
-	for id, n := range uses {
-		if err := u.store.CountAPIKeyUse(ctx, id, n.count, n.last); err != nil {
-			u.add(id, n.count, n.last) // for the next time
-			u.logger.Warn("an API key's uses could not be counted yet", "key", id, "uses", n.count, "error", err)
-		}
-	}
 }

@@ -18,11 +18,11 @@ import (
 // openAI serves the surface that OpenAI's SDKs know, as far as deployed models need it. A request goes to the engine
 // that serves its model; what the engine answers is passed on as it comes.
 func (s *Server) openAI() {
-	v1 := s.echo.Group("/v1", s.limitBody, s.requires(openAIAccess), s.narrowed, s.countUse)
-	v1.GET("/models", s.openAIModels)
-	v1.GET("/models/:model", s.openAIModel)
+	v1 := s.echo.Group("/v1", s.metered, s.limitBody, s.requires(openAIAccess), s.narrowed)
+	v1.GET("/models", s.openAIModels, s.recorded)
+	v1.GET("/models/:model", s.openAIModel, s.recorded)
 	v1.POST("/chat/completions", s.chatCompletions)
-	v1.RouteNotFound("/*", unknownURL)
+	v1.RouteNotFound("/*", unknownURL, s.recorded)
 }
 
 // openAIAccess is what a route of /v1 asks for: a key with the scope, or a person.
@@ -127,12 +127,14 @@ func (s *Server) chatCompletions(c *echo.Context) error {
 	if err != nil {
 		return err
 	}
+	s.record(c, model)
+	out := answering{model: model, use: useOf(c), shows: askForUsage(request)}
 	res, err := askEngine(ctx, *d.Serving, request)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = res.Body.Close() }() // it also ends the engine's work when the client has left
-	return passOn(c, res, model)
+	return out.passOn(c, res)
 }
 
 func askEngine(ctx context.Context, at contract.Serving, request map[string]json.RawMessage) (*http.Response, error) {

@@ -86,7 +86,7 @@ type Server struct {
 	accounts *account.Accounts
 	limits   limits
 	sockets  *stream.WebSocket
-	usage    *keyUsage
+	meter    *meter
 	engines  *engines
 	metrics  *prometheus.Registry
 	// watching ends when streams of events have to: a watcher would else hold the server up for ever.
@@ -114,7 +114,7 @@ func New(opts Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{Options: opts, echo: echo.New(), accounts: accounts, limits: newLimits(opts.Limits),
-		sockets: stream.NewWebSocket(publicLog{opts.Store}), usage: newKeyUsage(opts.Store, opts.Logger), engines: newEngines()}
+		sockets: stream.NewWebSocket(publicLog{opts.Store}), meter: newMeter(opts.Store, opts.Logger), engines: newEngines()}
 	s.watching, s.endWatching = context.WithCancel(context.Background())
 	doc, err := described()
 	if err != nil {
@@ -153,11 +153,14 @@ func (s *Server) Handler() http.Handler { return s.echo }
 // Serve answers on the listener until ctx ends. Streams of events end with it, so that watchers go on with the next
 // process; other requests under way have 5 s to finish.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	if err := s.meter.settle(ctx); err != nil {
+		return err
+	}
 	server := &http.Server{Handler: s.echo, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(s.Logger.Handler(), slog.LevelWarn)}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
-	go s.usage.run(ctx)
+	go s.meter.run(ctx)
 	go s.housekeeping(ctx)
 	select {
 	case err := <-failed:
@@ -172,6 +175,6 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		s.Logger.Warn("requests under way were cut off", "error", err)
 		_ = server.Close()
 	}
-	s.usage.flush(context.WithoutCancel(ctx))
+	s.meter.flush(ctx)
 	return nil
 }

@@ -804,6 +804,15 @@ type DatasetPage struct {
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
+// DayUsage defines model for DayUsage.
+type DayUsage struct {
+	Date   openapi_types.Date `json:"date"`
+	Models []ModelUsage       `json:"models"`
+
+	// Usage Requests, tokens and latency of answers. `requests` are all; those that are none of the others were answered in full.
+	Usage Usage `json:"usage"`
+}
+
 // DeletedResource defines model for DeletedResource.
 type DeletedResource struct {
 	ID   string `json:"id"`
@@ -1045,6 +1054,28 @@ type Key struct {
 	UserID string `json:"user_id,omitempty,omitzero"`
 }
 
+// KeyAnalytics defines model for KeyAnalytics.
+type KeyAnalytics struct {
+	// Days Every day of the range, in order.
+	Days       []DayUsage         `json:"days"`
+	From       openapi_types.Date `json:"from"`
+	KeyID      string             `json:"key_id"`
+	LastUsedAt time.Time          `json:"last_used_at,omitempty,omitzero"`
+
+	// Models The range by model, the one asked most first.
+	Models []ModelUsage       `json:"models"`
+	To     openapi_types.Date `json:"to"`
+
+	// Total Requests, tokens and latency of answers. `requests` are all; those that are none of the others were answered in full.
+	Total Usage `json:"total"`
+
+	// UnderWay Requests that have not ended yet; they are counted when they have.
+	UnderWay int `json:"under_way"`
+
+	// UsageCount Requests since the key was made; `total` is of the days asked for.
+	UsageCount int64 `json:"usage_count"`
+}
+
 // KeyPage defines model for KeyPage.
 type KeyPage struct {
 	Items []Key `json:"items"`
@@ -1153,6 +1184,15 @@ type ModelPage struct {
 
 	// NextCursor Absent on the last page.
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
+// ModelUsage defines model for ModelUsage.
+type ModelUsage struct {
+	// ModelID Empty for requests that reached no model.
+	ModelID string `json:"model_id"`
+
+	// Usage Requests, tokens and latency of answers. `requests` are all; those that are none of the others were answered in full.
+	Usage Usage `json:"usage"`
 }
 
 // Name A name for people; no control characters.
@@ -1526,6 +1566,27 @@ type UpdateUser struct {
 	Role Role `json:"role,omitempty,omitzero"`
 }
 
+// Usage Requests, tokens and latency of answers. `requests` are all; those that are none of the others were answered in full.
+type Usage struct {
+	// Cancelled Left by the client before the answer was whole.
+	Cancelled int64 `json:"cancelled"`
+
+	// CompletionTokens Those of answers that broke off count as far as they came.
+	CompletionTokens int64 `json:"completion_tokens"`
+
+	// Errors Refused or failed, those interrupted among them.
+	Errors int64 `json:"errors"`
+
+	// Interrupted Cut off by the end of the server.
+	Interrupted int64 `json:"interrupted"`
+
+	// LatencyP50Ms Half of the answers by models were whole within it; off by 3 % at most. Absent if there were none.
+	LatencyP50Ms int64 `json:"latency_p50_ms,omitempty,omitzero"`
+	LatencyP95Ms int64 `json:"latency_p95_ms,omitempty,omitzero"`
+	PromptTokens int64 `json:"prompt_tokens"`
+	Requests     int64 `json:"requests"`
+}
+
 // User defines model for User.
 type User struct {
 	CreatedAt time.Time `json:"created_at"`
@@ -1880,6 +1941,18 @@ type ListKeysParams struct {
 
 // ListKeysParamsSort defines parameters for ListKeys.
 type ListKeysParamsSort string
+
+// GetKeyAnalyticsParams defines parameters for GetKeyAnalytics.
+type GetKeyAnalyticsParams struct {
+	// Days How many days, the last of which is `to`; `from` stands over it.
+	Days int `form:"days,omitempty" json:"days,omitempty,omitzero"`
+
+	// From The first day.
+	From openapi_types.Date `form:"from,omitempty" json:"from,omitempty,omitzero"`
+
+	// To The last day; absent, today.
+	To openapi_types.Date `form:"to,omitempty" json:"to,omitempty,omitzero"`
+}
 
 // ListModelsParams defines parameters for ListModels.
 type ListModelsParams struct {
@@ -2282,6 +2355,9 @@ type ServerInterface interface {
 	// RevokeKey Revoke a key
 	// (DELETE /api/keys/{id})
 	RevokeKey(ctx *echo.Context, id ID) error
+	// GetKeyAnalytics What a key was used for, by day and model
+	// (GET /api/keys/{id}/analytics)
+	GetKeyAnalytics(ctx *echo.Context, id ID, params GetKeyAnalyticsParams) error
 	// GetMe Who is asking
 	// (GET /api/me)
 	GetMe(ctx *echo.Context) error
@@ -3381,6 +3457,45 @@ func (w *ServerInterfaceWrapper) RevokeKey(ctx *echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.RevokeKey(ctx, id)
+	return err
+}
+
+// GetKeyAnalytics converts echo context to params.
+func (w *ServerInterfaceWrapper) GetKeyAnalytics(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetKeyAnalyticsParams
+	// ------------- Optional query parameter "days" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "days", ctx.QueryParams(), &params.Days, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter days: %s", err))
+	}
+
+	// ------------- Optional query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", ctx.QueryParams(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter from: %s", err))
+	}
+
+	// ------------- Optional query parameter "to" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", ctx.QueryParams(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: "date"})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter to: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetKeyAnalytics(ctx, id, params)
 	return err
 }
 
@@ -4584,5 +4699,6 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/keys/generate", wrapper.GenerateKey, options.OperationMiddlewares["generateKey"]...)
 	router.GET(options.BaseURL+"/api/keys", wrapper.ListKeys, options.OperationMiddlewares["listKeys"]...)
 	router.DELETE(options.BaseURL+"/api/keys/:id", wrapper.RevokeKey, options.OperationMiddlewares["revokeKey"]...)
+	router.GET(options.BaseURL+"/api/keys/:id/analytics", wrapper.GetKeyAnalytics, options.OperationMiddlewares["getKeyAnalytics"]...)
 
 }

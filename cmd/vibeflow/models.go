@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -323,75 +322,4 @@ func holds(path string, want contract.FileInfo) (bool, error) {
 			Mend("name another folder with --output")
 	}
 	return true, nil
-}
-
-func scopesText(scopes []apigen.Scope) string {
-	var words []string
-	for _, scope := range scopes {
-		words = append(words, string(scope))
-	}
-	return strings.Join(words, ", ")
-}
-
-func (a *app) keysCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "keys", Short: "API keys for /v1"}
-	var scopes []string
-	var days int
-	create := &cobra.Command{
-		Use: "create NAME", Short: "Make a key; it is shown once", Args: oneArg("name"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			request := apigen.CreateKey{Name: strings.TrimSpace(args[0]), ProjectID: c.Project}
-			for _, scope := range scopes {
-				request.Scopes = append(request.Scopes, apigen.Scope(scope))
-			}
-			if days > 0 {
-				request.ExpiresAt = time.Now().AddDate(0, 0, days)
-			}
-			k, err := apiclient.Post[apigen.CreatedKey](cmd.Context(), c, "/api/keys/generate", request)
-			if err != nil {
-				return err
-			}
-			return a.print(k, func(w io.Writer) { _, _ = fmt.Fprintln(w, k.Secret) })
-		},
-	}
-	create.Flags().StringSliceVar(&scopes, "scope", nil, "what it may do in its project: inference (ask deployed models, the default), read, write")
-	create.Flags().IntVar(&days, "days", 0, "days after which it ends (0: it does not)")
-	list := &cobra.Command{
-		Use: "list", Short: "List keys", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			page, err := apiclient.Get[apigen.KeyPage](cmd.Context(), c, "/api/keys", nil)
-			if err != nil {
-				return err
-			}
-			return a.print(page, func(w io.Writer) {
-				t := table(w)
-				row(t, "ID", "NAME", "KEY", "PROJECT", "SCOPES", "USED", "ENDS", "REVOKED")
-				for _, k := range page.Items {
-					row(t, k.ID, k.Name, k.Prefix+"…", k.ProjectID, scopesText(k.Scopes), k.UsageCount, when(k.ExpiresAt), !k.RevokedAt.IsZero())
-				}
-				_ = t.Flush()
-			})
-		},
-	}
-	revoke := &cobra.Command{
-		Use: "revoke ID", Short: "Revoke a key at once", Args: oneArg("key id"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.client()
-			if err != nil {
-				return err
-			}
-			_, err = apiclient.Delete[struct{}](cmd.Context(), c, "/api/keys/"+url.PathEscape(args[0]))
-			return err
-		},
-	}
-	cmd.AddCommand(create, list, revoke)
-	return cmd
 }

@@ -1,60 +1,6 @@
 package dataset
 
-import (
-	"math"
-	"math/bits"
-)
-
-// histogram counts non-negative lengths in logarithmic buckets: exact below 32, then 16 a power of two, so that a
-// quantile is off by at most 3 %.
-type histogram struct {
-	counts   [32 + 60*16]int64
-	n, sum   int64
-	min, max int64
-}
-
-func (h *histogram) add(length int) {
-	v := int64(length)
-	if h.n == 0 || v < h.min {
-		h.min = v
-	}
-	h.max = max(h.max, v)
-	h.n++
-	h.sum += v
-	h.counts[bucketOf(v)]++
-}
-
-func bucketOf(v int64) int {
-	if v < 32 {
-		return int(v)
-	}
-	exp := bits.Len64(uint64(v)) - 1
-	return 32 + (exp-5)*16 + int(v>>(exp-4))&15
-}
-
-// bucketRange is the inverse of bucketOf: the smallest and the largest value of a bucket.
-func bucketRange(bucket int) (low, high int64) {
-	if bucket < 32 {
-		return int64(bucket), int64(bucket)
-	}
-	exp := (bucket-32)/16 + 5
-	width := int64(1) << (exp - 4)
-	low = int64(1)<<exp + int64((bucket-32)%16)*width
-	return low, low + width - 1
-}
-
-// quantile returns the value below which the share q of the lengths lies.
-func (h *histogram) quantile(q float64) int64 {
-	rank := int64(math.Ceil(q * float64(h.n)))
-	seen := int64(0)
-	for bucket, count := range h.counts {
-		if seen += count; seen >= rank && count > 0 {
-			low, high := bucketRange(bucket)
-			return min(max((low+high)/2, h.min), h.max)
-		}
-	}
-	return h.max
-}
+import "github.com/vibeflow/vibeflow/internal/histogram"
 
 // Lengths describes the lengths of texts in characters (Unicode code points).
 type Lengths struct {
@@ -80,31 +26,22 @@ type Bucket struct {
 	Count int64 `json:"count"`
 }
 
-func (h *histogram) lengths() Lengths {
-	out := Lengths{Count: h.n, Min: h.min, Max: h.max, Total: h.sum, EstimatedTokens: (h.sum + 3) / 4, Buckets: h.buckets()}
-	if h.n > 0 {
-		out.Mean = float64(h.sum) / float64(h.n)
-		out.P50, out.P90, out.P95, out.P99 = h.quantile(.5), h.quantile(.9), h.quantile(.95), h.quantile(.99)
+func lengthsOf(h *histogram.Histogram) Lengths {
+	out := Lengths{Count: h.Count(), Min: h.Min(), Max: h.Max(), Total: h.Sum(), EstimatedTokens: (h.Sum() + 3) / 4, Buckets: bucketsOf(h)}
+	if out.Count > 0 {
+		out.Mean = float64(out.Total) / float64(out.Count)
+		out.P50, out.P90, out.P95, out.P99 = h.Quantile(.5), h.Quantile(.9), h.Quantile(.95), h.Quantile(.99)
 	}
 	return out
 }
 
-func (h *histogram) buckets() []Bucket {
-	var octaves [64]int64
-	lowest, highest := len(octaves), -1
-	for bucket, count := range h.counts {
-		if count == 0 {
-			continue
-		}
-		low, _ := bucketRange(bucket)
-		octave := bits.Len64(uint64(low))
-		octaves[octave] += count
-		lowest, highest = min(lowest, octave), max(highest, octave)
-	}
+func bucketsOf(h *histogram.Histogram) []Bucket {
+	from, counts := h.Octaves()
 	out := []Bucket{}
-	for octave := lowest; octave <= highest; octave++ {
-		from := int64(1) << octave >> 1
-		out = append(out, Bucket{From: from, To: max(0, int64(1)<<octave-1), Count: octaves[octave]})
+	for _, count := range counts {
+		to := max(2*from-1, from) // the first two hold one length each
+		out = append(out, Bucket{From: from, To: to, Count: count})
+		from = to + 1
 	}
 	return out
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/vibeflow/vibeflow/internal/histogram"
 )
 
 // Options of an inspection.
@@ -137,7 +139,7 @@ type inspector struct {
 	chunkChars  int
 
 	bytes, rows, valid, examples int64
-	prompt, completion, total    histogram
+	prompt, completion, total    histogram.Histogram
 	turns                        [maxTurnsShown + 1]int64
 	preview                      []Preview
 }
@@ -171,9 +173,9 @@ func (in *inspector) visit(row *Row) error {
 func (in *inspector) measure(x *example) {
 	in.valid++
 	prompt, completion := x.chars()
-	in.prompt.add(prompt)
-	in.completion.add(completion)
-	in.total.add(prompt + completion)
+	in.prompt.Add(int64(prompt))
+	in.completion.Add(int64(completion))
+	in.total.Add(int64(prompt + completion))
 	in.distinct.add(in.fingerprint.sum(x))
 	if x.canonical == CanonicalChat {
 		in.turns[min(len(x.messages), maxTurnsShown)]++
@@ -205,7 +207,7 @@ func (in *inspector) profile(f *File) *Profile {
 		Version: 1, Name: f.Name, Bytes: in.bytes, Detection: f.detection(in.layout, in.columns.names),
 		Rows: in.rows, ValidRows: in.valid, InvalidRows: in.rows - in.valid, Examples: in.examples,
 		Columns: in.columns.report(in.layout, in.rows), Unused: []string{},
-		Prompt: in.prompt.lengths(), Completion: in.completion.lengths(), Total: in.total.lengths(),
+		Prompt: lengthsOf(&in.prompt), Completion: lengthsOf(&in.completion), Total: lengthsOf(&in.total),
 		Turns:      in.turnBuckets(),
 		Duplicates: Duplicates{Rows: max(0, in.valid-distinct), Distinct: min(distinct, in.valid), Approximate: approximate},
 		Issues:     in.log.report(), Preview: in.preview,

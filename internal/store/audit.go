@@ -101,7 +101,7 @@ const (
 	maxAudit  = 1_000_000
 )
 
-// Expire removes what is over: audit events older than AuditLife, sessions, codes and idempotency keys that have ended.
+// Expire removes what is over: audit events older than AuditLife, days of usage older than UsageLife, sessions, codes and idempotency keys that have ended.
 func (s *Store) Expire(ctx context.Context) error {
 	return s.write(ctx, func(ctx context.Context, tx *txn) error {
 		tx.identity = true
@@ -109,6 +109,7 @@ func (s *Store) Expire(ctx context.Context) error {
 			`DELETE FROM audit_events WHERE at < ?`:             tx.now.Add(-AuditLife),
 			`DELETE FROM idempotency_keys WHERE created_at < ?`: tx.now.Add(-IdempotencyKeyLife),
 			`DELETE FROM one_time_codes WHERE expires_at < ?`:   tx.now,
+			`DELETE FROM key_usage WHERE day < ?`:               tx.now.Add(-UsageLife),
 			// An ended session is kept for as long as it could have lived: so long its stolen tokens are known as such.
 			`DELETE FROM sessions WHERE expires_at < ?`: tx.now,
 		} {

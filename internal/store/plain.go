@@ -211,15 +211,6 @@ func (s *Store) RevokeAPIKey(ctx context.Context, id string) error {
 	})
 }
 
-// CountAPIKeyUse adds uses to a key. Callers gather uses and write them now and then: each call is a transaction.
-func (s *Store) CountAPIKeyUse(ctx context.Context, id string, uses int64, last time.Time) error {
-	return s.write(ctx, func(ctx context.Context, tx *txn) error {
-		_, err := tx.NewUpdate().Model((*APIKey)(nil)).Set("usage_count = usage_count + ?", uses).
-			Set("last_used_at = ?", stamp(last)).Where("id = ?", id).Exec(ctx)
-		return err
-	})
-}
-
 // Worker is what a worker last told of itself.
 type Worker struct {
 	bun.BaseModel `bun:"table:workers" json:"-"`

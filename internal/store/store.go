@@ -161,8 +161,15 @@ type txn struct {
 
 // write runs fn in a transaction on the only writing connection. Subscribers are woken after the commit, never before.
 func (s *Store) write(ctx context.Context, fn func(ctx context.Context, tx *txn) error) error {
+	return s.writeBy(ctx, s.writer.RunInTx, fn)
+}
+
+// runInTx begins and commits a transaction.
+type runInTx func(context.Context, *sql.TxOptions, func(context.Context, bun.Tx) error) error
+
+func (s *Store) writeBy(ctx context.Context, run runInTx, fn func(ctx context.Context, tx *txn) error) error {
 	t := &txn{contentKey: s.reader.contentKey, now: stamp(s.now()), touched: map[string]bool{}}
-	err := s.writer.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
+	err := run(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 		t.Tx = tx
 		return fn(ctx, t)
 	})

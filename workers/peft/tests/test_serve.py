@@ -171,6 +171,17 @@ def test_a_stream_says_the_same_in_pieces(engine: Served) -> None:
         "finish_reason": whole["choices"][0]["finish_reason"],
     }
     assert (usage["choices"], usage["usage"]) == ([], whole["usage"])
+    assert all(chunk["usage"] is None for chunk in chunks[:-1])
+
+
+def test_a_stream_counts_as_it_goes(engine: Served) -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    *events, _ = engine.events(temperature=0, max_tokens=24, stream_options=options)
+    told = [json.loads(event)["usage"] for event in events]
+    assert told[0]["prompt_tokens"] == told[-1]["prompt_tokens"] > 0
+    so_far = [usage["completion_tokens"] for usage in told]
+    assert so_far[0] == 0
+    assert so_far == sorted(so_far)
 
 
 def test_a_seed_repeats_an_answer(engine: Served) -> None:

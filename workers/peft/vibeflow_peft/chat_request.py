@@ -78,6 +78,7 @@ class ChatRequest:
     seed: int | None
     stream: bool
     include_usage: bool
+    continuous_usage: bool  # vLLM's name for it: tokens so far with each piece
 
     def sampling(self, prompt_tokens: int, context: int) -> Sampling:
         """How to draw the answer; RequestError if prompt and answer do not fit into the model's context."""
@@ -116,6 +117,7 @@ def parse(body: Any) -> ChatRequest:
         seed=_number(given, "seed", -(1 << 63), (1 << 63) - 1, whole=True),
         stream=stream,
         include_usage=_typed(options, "include_usage", bool, False),
+        continuous_usage=_typed(options, "continuous_usage_stats", bool, False),
     )
 
 

@@ -364,7 +364,7 @@ class _Generation:
             self._abandon(work)
         message = {"role": "assistant", "content": answer.text, "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish}
-        return _json({**self._head("chat.completion"), "choices": [choice], "usage": self._usage(answer)})
+        return _json({**self._head("chat.completion"), "choices": [choice], "usage": self._usage(answer.tokens)})
 
     async def stream(self) -> Any:
         """The answer as server-sent events, one piece of text at a time."""
@@ -386,17 +386,20 @@ class _Generation:
 
     async def _events(self, work: Future, pieces: asyncio.Queue) -> AsyncIterator[str]:
         try:
-            yield self._chunk({"role": "assistant", "content": "", "refusal": None})
+            sent = 0
+            yield self._chunk({"role": "assistant", "content": "", "refusal": None}, sent)
             while (piece := await pieces.get()) is not None:
-                yield self._chunk({"content": piece})
+                sent += 1
+                yield self._chunk({"content": piece}, sent)
             try:
                 answer = work.result()
             except Exception as error:  # noqa: BLE001  (the status line is long gone: the stream must tell)
                 yield _event(_envelope(classify(error)))
                 return
-            yield self._chunk({}, finish=answer.finish)
+            yield self._chunk({}, answer.tokens, finish=answer.finish)
             if self.asked.include_usage:
-                yield _event({**self._head("chat.completion.chunk"), "choices": [], "usage": self._usage(answer)})
+                usage = self._usage(answer.tokens)
+                yield _event({**self._head("chat.completion.chunk"), "choices": [], "usage": usage})
             yield "data: [DONE]\n\n"
         finally:
             self._abandon(work)
@@ -410,16 +413,17 @@ class _Generation:
             "system_fingerprint": f"vf-{self.service.engine.resolved.sha256[:12]}",
         }
 
-    def _chunk(self, delta: dict[str, Any], *, finish: str | None = None) -> str:
+    def _chunk(self, delta: dict[str, Any], tokens: int, *, finish: str | None = None) -> str:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        usage = {"usage": None} if self.asked.include_usage else {}
+        so_far = self._usage(tokens) if self.asked.continuous_usage else None
+        usage = {"usage": so_far} if self.asked.include_usage else {}
         return _event({**self._head("chat.completion.chunk"), "choices": [choice], **usage})
 
-    def _usage(self, answer: Any) -> dict[str, int]:
+    def _usage(self, tokens: int) -> dict[str, int]:
         return {
             "prompt_tokens": len(self.prompt),
-            "completion_tokens": answer.tokens,
-            "total_tokens": len(self.prompt) + answer.tokens,
+            "completion_tokens": tokens,
+            "total_tokens": len(self.prompt) + tokens,
         }
 
 
