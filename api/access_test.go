@@ -53,7 +53,7 @@ var matrix = map[string]entry{
 	"streamDatasetEvents": {id: "ds_ready"},
 	"listModels":          {list: true}, "getModel": {id: tunedModel}, "addModel": {about: aboutCaller, body: `{"source":"hub:a/b"}`},
 	"checkTraining": {about: aboutCaller, body: `{}`}, "recommendTraining": {body: `{"dataset_id":"ds_ready"}`}, "startTraining": {body: `{"dataset_id":"ds_ready","model_id":"` + baseModel + `"}`},
-	"listJobs": {list: true}, "getJob": {id: "job_1"}, "pauseJob": {id: "job_1"}, "resumeJob": {id: "job_1"}, "cancelJob": {id: "job_1"},
+	"listJobs": {list: true}, "compareJobs": {id: "job_1"}, "getJob": {id: "job_1"}, "pauseJob": {id: "job_1"}, "resumeJob": {id: "job_1"}, "cancelJob": {id: "job_1"},
 	"listJobCheckpoints": {id: "job_1"}, "getJobMetrics": {id: "job_1"}, "getJobLogs": {id: "job_1"}, "streamJobEvents": {id: "job_1"}, "streamJob": {id: "job_1"},
 	"startEvaluation": {body: `{"model_id":"` + tunedModel + `","dataset_id":"ds_ready"}`}, "listEvaluations": {list: true}, "getEvaluation": {id: "eval_1"},
 	"compareEvaluation": {id: "eval_1"}, "cancelEvaluation": {id: "eval_1"}, "streamEvaluationEvents": {id: "eval_1"},
@@ -67,7 +67,7 @@ var matrix = map[string]entry{
 
 // query is what an operation's query must have.
 var query = map[string]string{"deleteDataset": "?preview=true", "deleteModel": "?preview=true", "deleteJob": "?preview=true", "deleteEvaluation": "?preview=true",
-	"deletePipeline": "?preview=true", "downloadExport": "?file=adapter/weights.safetensors"}
+	"deletePipeline": "?preview=true", "downloadExport": "?file=adapter/weights.safetensors", "compareJobs": "?id={id}&id=job_1"}
 
 // tenants is an installation with an owner and two members: Ada, to whom everything belongs, and Bob.
 type tenants struct {
@@ -127,7 +127,7 @@ func (x *tenants) ask(op operation, e entry, as ...with) answer {
 	if known, ok := x.ids[id]; ok {
 		id = known
 	}
-	path := strings.NewReplacer("{id}", id, "{name}", "signup").Replace(op.path) + query[op.id]
+	path := strings.NewReplacer("{id}", id, "{name}", "signup").Replace(op.path + query[op.id])
 	changes := append([]with{header("If-Match", "*")}, as...)
 	if e.body == "upload" {
 		body, contentType := form(x.t, field{"project_id", "", store.DefaultProject}, field{"file", "q.jsonl", "{}\n"})

@@ -708,6 +708,79 @@ type CheckpointList struct {
 	Items []CheckpointCommitted `json:"items"`
 }
 
+// ComparedEvaluation The newest completed evaluation of the tuned model.
+type ComparedEvaluation struct {
+	DatasetID string  `json:"dataset_id,omitempty,omitzero"`
+	ID        string  `json:"id"`
+	LossBase  float64 `json:"loss_base"`
+
+	// LossDelta Tuned − base.
+	LossDelta float64 `json:"loss_delta"`
+
+	// LossDeltaCi Its 95 % interval.
+	LossDeltaCi []float64 `json:"loss_delta_ci"`
+	LossTuned   float64   `json:"loss_tuned"`
+	Rows        int       `json:"rows"`
+	Verdict     string    `json:"verdict"`
+	VerdictText string    `json:"verdict_text,omitempty,omitzero"`
+}
+
+// ComparedJob What a job was told, and what has come of it so far. What is not known is absent.
+type ComparedJob struct {
+	BestEvalLoss float64   `json:"best_eval_loss,omitempty,omitzero"`
+	CompletedAt  time.Time `json:"completed_at,omitempty,omitzero"`
+	CreatedAt    time.Time `json:"created_at"`
+	DatasetID    string    `json:"dataset_id"`
+	DatasetName  string    `json:"dataset_name,omitempty,omitzero"`
+	Device       string    `json:"device,omitempty,omitzero"`
+
+	// DurationSeconds From the first launch to the end, pauses included.
+	DurationSeconds float64 `json:"duration_seconds,omitempty,omitzero"`
+
+	// EvalLoss On held-out rows, the last.
+	EvalLoss float64 `json:"eval_loss,omitempty,omitzero"`
+	EvalRows int64   `json:"eval_rows,omitempty,omitzero"`
+
+	// Evaluation The newest completed evaluation of the tuned model.
+	Evaluation ComparedEvaluation `json:"evaluation,omitempty,omitzero"`
+
+	// FinalLoss Of the last step; nats a labelled token, like all losses.
+	FinalLoss float64 `json:"final_loss,omitempty,omitzero"`
+	ID        string  `json:"id"`
+
+	// Launches How often it was started, the first time included.
+	Launches        int64   `json:"launches"`
+	MeanLoss        float64 `json:"mean_loss,omitempty,omitzero"`
+	ModelID         string  `json:"model_id"`
+	ModelName       string  `json:"model_name,omitempty,omitzero"`
+	Name            string  `json:"name"`
+	PeakMemoryBytes int64   `json:"peak_memory_bytes,omitempty,omitzero"`
+
+	// Points The curve; of a downsampled one, each point is the last of its bucket.
+	Points    []MetricPoint `json:"points"`
+	Precision string        `json:"precision,omitempty,omitzero"`
+	ProjectID string        `json:"project_id"`
+	StartedAt time.Time     `json:"started_at,omitempty,omitzero"`
+
+	// Status Where the resource stands; docs/state-machine.md draws the transitions.
+	Status Status `json:"status"`
+	Step   int    `json:"step"`
+
+	// Tokens Seen in training.
+	Tokens          int64   `json:"tokens,omitempty,omitzero"`
+	TokensPerSecond float64 `json:"tokens_per_second,omitempty,omitzero"`
+	TotalSteps      int     `json:"total_steps"`
+	TrainRows       int64   `json:"train_rows,omitempty,omitzero"`
+
+	// TrainingSeconds What the steps took, all launches together.
+	TrainingSeconds float64 `json:"training_seconds,omitempty,omitzero"`
+	TunedModelID    string  `json:"tuned_model_id,omitempty,omitzero"`
+
+	// WaitedSeconds In line, before the first launch.
+	WaitedSeconds float64 `json:"waited_seconds,omitempty,omitzero"`
+	Worker        string  `json:"worker,omitempty,omitzero"`
+}
+
 // Comparison defines model for Comparison.
 type Comparison struct {
 	EvaluationID string    `json:"evaluation_id"`
@@ -1025,6 +1098,16 @@ type Job struct {
 	// TunedModelID What came of it.
 	TunedModelID string `json:"tuned_model_id,omitempty,omitzero"`
 	Worker       string `json:"worker,omitempty,omitzero"`
+}
+
+// JobComparison defines model for JobComparison.
+type JobComparison struct {
+	// Differences The settings that differ.
+	Differences []SettingDifference `json:"differences"`
+	Runs        []ComparedJob       `json:"runs"`
+
+	// Same The settings that all have.
+	Same []SharedSetting `json:"same"`
 }
 
 // JobPage defines model for JobPage.
@@ -1432,12 +1515,27 @@ type Setting struct {
 	Value string `json:"value,omitempty,omitzero"`
 }
 
+// SettingDifference defines model for SettingDifference.
+type SettingDifference struct {
+	// Field A field of the configuration (`lora.r` of an object within), or dataset_id, model_id, queue.
+	Field string `json:"field"`
+
+	// Values One for each run; null where a run has none.
+	Values []any `json:"values"`
+}
+
 // SettingLevel defines model for SettingLevel.
 type SettingLevel string
 
 // SettingList defines model for SettingList.
 type SettingList struct {
 	Items []Setting `json:"items"`
+}
+
+// SharedSetting defines model for SharedSetting.
+type SharedSetting struct {
+	Field string `json:"field"`
+	Value any    `json:"value"`
 }
 
 // SignInLink defines model for SignInLink.
@@ -2110,6 +2208,15 @@ type ListJobsParams struct {
 // ListJobsParamsSort defines parameters for ListJobs.
 type ListJobsParamsSort string
 
+// CompareJobsParams defines parameters for CompareJobs.
+type CompareJobsParams struct {
+	// ID The jobs, in the order in which they are shown.
+	ID []string `form:"id" json:"id"`
+
+	// MaxPoints Most points of each curve.
+	MaxPoints int `form:"max_points,omitempty" json:"max_points,omitempty,omitzero"`
+}
+
 // StartTrainingParams defines parameters for StartTraining.
 type StartTrainingParams struct {
 	// IdempotencyKey The caller's name for this one request, for 24 hours. Repeated with the same key it starts nothing, and is answered with what the first one started (with `Idempotency-Replayed`). The same key with another request is a conflict.
@@ -2451,6 +2558,9 @@ type ServerInterface interface {
 	// CheckTraining Check a model and a configuration before there is data
 	// (POST /api/training/check)
 	CheckTraining(ctx *echo.Context) error
+	// CompareJobs Training jobs side by side
+	// (GET /api/training/compare)
+	CompareJobs(ctx *echo.Context, params CompareJobsParams) error
 	// RecommendTraining A configuration with its reasons
 	// (POST /api/training/recommend)
 	RecommendTraining(ctx *echo.Context) error
@@ -4190,6 +4300,31 @@ func (w *ServerInterfaceWrapper) CheckTraining(ctx *echo.Context) error {
 	return err
 }
 
+// CompareJobs converts echo context to params.
+func (w *ServerInterfaceWrapper) CompareJobs(ctx *echo.Context) error {
+	var err error
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CompareJobsParams
+	// ------------- Required query parameter "id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "id", ctx.QueryParams(), &params.ID, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// ------------- Optional query parameter "max_points" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "max_points", ctx.QueryParams(), &params.MaxPoints, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter max_points: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.CompareJobs(ctx, params)
+	return err
+}
+
 // RecommendTraining converts echo context to params.
 func (w *ServerInterfaceWrapper) RecommendTraining(ctx *echo.Context) error {
 	var err error
@@ -4657,6 +4792,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/models", wrapper.AddModel, options.OperationMiddlewares["addModel"]...)
 	router.DELETE(options.BaseURL+"/api/models/:id", wrapper.DeleteModel, options.OperationMiddlewares["deleteModel"]...)
 	router.GET(options.BaseURL+"/api/models/:id", wrapper.GetModel, options.OperationMiddlewares["getModel"]...)
+	router.GET(options.BaseURL+"/api/training/compare", wrapper.CompareJobs, options.OperationMiddlewares["compareJobs"]...)
 	router.POST(options.BaseURL+"/api/training/check", wrapper.CheckTraining, options.OperationMiddlewares["checkTraining"]...)
 	router.POST(options.BaseURL+"/api/training/recommend", wrapper.RecommendTraining, options.OperationMiddlewares["recommendTraining"]...)
 	router.POST(options.BaseURL+"/api/training/start", wrapper.StartTraining, options.OperationMiddlewares["startTraining"]...)

@@ -18,7 +18,7 @@ import (
 
 func (a *app) jobsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "jobs", Short: "Start, watch and steer training jobs"}
-	cmd.AddCommand(removeCommand(a, "job id", "/api/training/"), a.jobsRerun(), a.jobsStart(), a.jobsList(), getCommand(a, "job id", "/api/training/", printJob), a.jobsWatch(), a.jobsLogs(),
+	cmd.AddCommand(removeCommand(a, "job id", "/api/training/"), a.jobsRerun(), a.jobsCompare(), a.jobsStart(), a.jobsList(), getCommand(a, "job id", "/api/training/", printJob), a.jobsWatch(), a.jobsLogs(),
 		a.jobCommand("pause", "Save and leave the slot", contract.StatusPaused),
 		a.jobCommand("resume", "Go on from the checkpoint", contract.StatusRunning), a.jobsCancel())
 	return cmd
