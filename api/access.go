@@ -145,14 +145,16 @@ func isProbe(path string) bool { return path == "/healthz" || path == "/readyz" 
 
 // reachOf is what a principal reaches of the store.
 func reachOf(p auth.Principal) store.Access {
+	reach := store.Access{Actor: p.ID()}
 	switch {
 	case p.By == auth.ByKey:
-		return store.Access{ProjectID: p.ProjectID}
+		reach.ProjectID = p.ProjectID
 	case p.Owner():
-		return store.Access{Everything: true}
+		reach.Everything = true
 	default:
-		return store.Access{UserID: p.UserID}
+		reach.UserID = p.UserID
 	}
+	return reach
 }
 
 // plainID is what the document takes for an id.

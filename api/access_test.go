@@ -46,7 +46,7 @@ var matrix = map[string]entry{
 	"getMe": {about: aboutCaller}, "updateMe": {about: aboutCaller, body: `{}`}, "listSessions": {about: aboutCaller}, "listSettings": {about: aboutCaller},
 	"putSetting": {about: aboutCaller, body: `{"value":"x"}`}, "deleteSetting": {about: aboutCaller}, "endSession": {id: "session"},
 	"createProject": {about: aboutCaller, body: `{"name":"x"}`}, "listProjects": {list: true}, "getProject": {id: "project"}, "updateProject": {id: "project", body: `{"name":"x"}`},
-	"deleteProject": {id: "project"}, "archiveProject": {id: "project"}, "unarchiveProject": {id: "project"}, "restoreProject": {id: "project"},
+	"deleteProject": {id: "project"}, "archiveProject": {id: "project"}, "unarchiveProject": {id: "project"}, "restoreProject": {id: "project"}, "listActivity": {id: "project"},
 
 	"uploadDataset": {body: "upload"}, "listDatasets": {list: true}, "getDataset": {id: "ds_ready"}, "previewDataset": {id: "ds_ready"},
 	"addSampleDataset": {about: aboutCaller}, "processDataset": {id: "ds_ready", body: `{}`}, "deleteDataset": {id: "ds_ready"}, "deleteModel": {id: tunedModel}, "deleteJob": {id: "job_1"}, "deleteEvaluation": {id: "eval_1"}, "deletePipeline": {id: "pipe_1"},

@@ -28,6 +28,14 @@ func (s *Server) audited(validate *validator) echo.MiddlewareFunc {
 // resourceKey holds what an operation was about, where its path does not say.
 const resourceKey = "audit.resource"
 
+// subject is what a request is about, as its project's activity tells it.
+type subject struct{ project, resource, name string }
+
+// about notes what a request has changed: it becomes the project's activity.
+func about(c *echo.Context, project, resource, name string) {
+	c.Set(resourceKey, subject{project, resource, name})
+}
+
 // aboutEmail notes whose account a request is about; what is no address is not kept: it may be a password in the wrong field.
 func aboutEmail(c *echo.Context, email string) {
 	if normal, err := auth.NormalEmail(email); err == nil {
@@ -48,8 +56,11 @@ func (s *Server) audit(c *echo.Context, validate *validator, failed error) {
 	}
 	event := store.AuditEvent{ActorKind: who.ID(), ActorID: who.ID(), Actor: who.Name, Action: found.route.Operation.OperationID, Resource: found.params["id"] + found.params["name"],
 		Project: reach.ProjectID, Address: c.RealIP(), RequestID: c.Response().Header().Get(echo.HeaderXRequestID)}
-	if about, ok := c.Get(resourceKey).(string); ok {
+	switch about := c.Get(resourceKey).(type) {
+	case string:
 		event.Resource = about
+	case subject:
+		event.Project, event.Resource, event.Subject = about.project, about.resource, about.name
 	}
 	if who.By != "" {
 		event.ActorKind = string(who.By)

@@ -39,11 +39,16 @@ func (s *Server) DeletePipeline(c *echo.Context, id string, p apigen.DeletePipel
 // delete answers with what goes, or went. Files that cannot be deleted now are swept at the next start.
 func (s *Server) delete(c *echo.Context, kind contract.Kind, id string, preview bool) error {
 	ctx := c.Request().Context()
+	project, name, err := s.Store.Describe(ctx, kind, id)
+	if err != nil {
+		return err
+	}
 	d, err := s.Store.Delete(ctx, kind, id, preview)
 	if err != nil {
 		return err
 	}
 	if !preview {
+		about(c, project, id, name)
 		if err := s.Artifacts.Discard(context.WithoutCancel(ctx), d.Objects...); err != nil {
 			s.Logger.Warn("files of what was deleted stay until the next start", "kind", kind, "id", id, "error", err)
 		}

@@ -36,6 +36,7 @@ func (s *Server) GenerateKey(c *echo.Context) error {
 	if err != nil {
 		return err
 	}
+	about(c, stored.ProjectID, stored.ID, stored.Name)
 	return c.JSON(http.StatusCreated, apigen.CreatedKey{Key: viewKey(*stored), Secret: secret})
 }
 
@@ -60,8 +61,14 @@ func (s *Server) ListKeys(c *echo.Context, p apigen.ListKeysParams) error {
 
 // RevokeKey ends a key at once.
 func (s *Server) RevokeKey(c *echo.Context, id string) error {
-	if err := s.Store.RevokeAPIKey(c.Request().Context(), id); err != nil {
+	ctx := c.Request().Context()
+	key, err := s.Store.GetAPIKey(ctx, id)
+	if err != nil {
 		return err
 	}
+	if err := s.Store.RevokeAPIKey(ctx, id); err != nil {
+		return err
+	}
+	about(c, key.ProjectID, key.ID, key.Name)
 	return c.NoContent(http.StatusNoContent)
 }

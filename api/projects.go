@@ -65,6 +65,7 @@ func (s *Server) showProject(c *echo.Context, status int, id string) error {
 	if err != nil {
 		return err
 	}
+	about(c, project.ID, project.ID, project.Name)
 	view := viewProject(*project)
 	view.Contents = apigen.ProjectContents{Datasets: held.Datasets, Models: held.Models, Jobs: held.Jobs, Evaluations: held.Evaluations, Deployments: held.Deployments,
 		Exports: held.Exports, Pipelines: held.Pipelines, Keys: held.Keys, Bytes: held.Bytes, Active: held.Active}

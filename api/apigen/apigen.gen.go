@@ -14,6 +14,69 @@ import (
 	"github.com/vibeflow/vibeflow/contract"
 )
 
+// Defines values for ActivityKind.
+const (
+	ActivityKindDataset    ActivityKind = "dataset"
+	ActivityKindDeployment ActivityKind = "deployment"
+	ActivityKindEvaluation ActivityKind = "evaluation"
+	ActivityKindExport     ActivityKind = "export"
+	ActivityKindJob        ActivityKind = "job"
+	ActivityKindKey        ActivityKind = "key"
+	ActivityKindMember     ActivityKind = "member"
+	ActivityKindModel      ActivityKind = "model"
+	ActivityKindPipeline   ActivityKind = "pipeline"
+	ActivityKindProject    ActivityKind = "project"
+)
+
+// Valid indicates whether the value is a known member of the ActivityKind enum.
+func (e ActivityKind) Valid() bool {
+	switch e {
+	case ActivityKindDataset:
+		return true
+	case ActivityKindDeployment:
+		return true
+	case ActivityKindEvaluation:
+		return true
+	case ActivityKindExport:
+		return true
+	case ActivityKindJob:
+		return true
+	case ActivityKindKey:
+		return true
+	case ActivityKindMember:
+		return true
+	case ActivityKindModel:
+		return true
+	case ActivityKindPipeline:
+		return true
+	case ActivityKindProject:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ActivityActorKind.
+const (
+	ActivityActorKindAPIKey       ActivityActorKind = "api_key"
+	ActivityActorKindMachineOwner ActivityActorKind = "machine_owner"
+	ActivityActorKindUser         ActivityActorKind = "user"
+)
+
+// Valid indicates whether the value is a known member of the ActivityActorKind enum.
+func (e ActivityActorKind) Valid() bool {
+	switch e {
+	case ActivityActorKindAPIKey:
+		return true
+	case ActivityActorKindMachineOwner:
+		return true
+	case ActivityActorKindUser:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for AuditActorKind.
 const (
 	AuditActorKindAPIKey   AuditActorKind = "api_key"
@@ -115,16 +178,16 @@ func (e ProjectStatus) Valid() bool {
 
 // Defines values for Role.
 const (
-	Member Role = "member"
-	Owner  Role = "owner"
+	RoleMember Role = "member"
+	RoleOwner  Role = "owner"
 )
 
 // Valid indicates whether the value is a known member of the Role enum.
 func (e Role) Valid() bool {
 	switch e {
-	case Member:
+	case RoleMember:
 		return true
-	case Owner:
+	case RoleOwner:
 		return true
 	default:
 		return false
@@ -609,6 +672,53 @@ func (e ListJobsParamsSort) Valid() bool {
 	default:
 		return false
 	}
+}
+
+// Activity defines model for Activity.
+type Activity struct {
+	// Action An event's type (`job.completed`), or the operationId of what leaves no event (`archiveProject`, `deleteDataset`).
+	Action string `json:"action"`
+
+	// Actor Who; absent where nobody asked for it.
+	Actor ActivityActor `json:"actor,omitempty,omitzero"`
+	At    time.Time     `json:"at"`
+
+	// Detail The reason of a failure.
+	Detail string `json:"detail,omitempty,omitzero"`
+	ID     string `json:"id"`
+
+	// Kind What it is about.
+	Kind       ActivityKind `json:"kind"`
+	ResourceID string       `json:"resource_id"`
+
+	// ResourceName What it is called; of what was deleted, what it was called.
+	ResourceName string `json:"resource_name,omitempty,omitzero"`
+
+	// Text A sentence.
+	Text string `json:"text"`
+}
+
+// ActivityKind What it is about.
+type ActivityKind string
+
+// ActivityActor Who; absent where nobody asked for it.
+type ActivityActor struct {
+	ID   string            `json:"id"`
+	Kind ActivityActorKind `json:"kind"`
+
+	// Name Absent for an account that was deleted.
+	Name string `json:"name,omitempty,omitzero"`
+}
+
+// ActivityActorKind defines model for ActivityActor.Kind.
+type ActivityActorKind string
+
+// ActivityPage defines model for ActivityPage.
+type ActivityPage struct {
+	Items []Activity `json:"items"`
+
+	// NextCursor Absent on the last page.
+	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
 // AddModel defines model for AddModel.
@@ -2160,6 +2270,15 @@ type UpdateProjectParams struct {
 	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
+// ListActivityParams defines parameters for ListActivity.
+type ListActivityParams struct {
+	// Limit Most entries to return.
+	Limit Limit `form:"limit,omitempty" json:"limit,omitempty,omitzero"`
+
+	// Cursor `next_cursor` of the page before; the filters and the order stay the same.
+	Cursor Cursor `form:"cursor,omitempty" json:"cursor,omitempty,omitzero"`
+}
+
 // DeleteSettingParams defines parameters for DeleteSetting.
 type DeleteSettingParams struct {
 	// Level One's own, or the whole installation's (owners). Absent, one's own where the setting has such a level.
@@ -2528,6 +2647,9 @@ type ServerInterface interface {
 	// UpdateProject Change a project's name, description and goal
 	// (PUT /api/projects/{id})
 	UpdateProject(ctx *echo.Context, id ID, params UpdateProjectParams) error
+	// ListActivity Who did what in a project, newest first
+	// (GET /api/projects/{id}/activity)
+	ListActivity(ctx *echo.Context, id ID, params ListActivityParams) error
 	// ArchiveProject Archive a project
 	// (POST /api/projects/{id}/archive)
 	ArchiveProject(ctx *echo.Context, id ID) error
@@ -4090,6 +4212,38 @@ func (w *ServerInterfaceWrapper) UpdateProject(ctx *echo.Context) error {
 	return err
 }
 
+// ListActivity converts echo context to params.
+func (w *ServerInterfaceWrapper) ListActivity(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListActivityParams
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", ctx.QueryParams(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter limit: %s", err))
+	}
+
+	// ------------- Optional query parameter "cursor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cursor", ctx.QueryParams(), &params.Cursor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter cursor: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListActivity(ctx, id, params)
+	return err
+}
+
 // ArchiveProject converts echo context to params.
 func (w *ServerInterfaceWrapper) ArchiveProject(ctx *echo.Context) error {
 	var err error
@@ -4776,6 +4930,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/projects/:id/archive", wrapper.ArchiveProject, options.OperationMiddlewares["archiveProject"]...)
 	router.POST(options.BaseURL+"/api/projects/:id/unarchive", wrapper.UnarchiveProject, options.OperationMiddlewares["unarchiveProject"]...)
 	router.POST(options.BaseURL+"/api/projects/:id/restore", wrapper.RestoreProject, options.OperationMiddlewares["restoreProject"]...)
+	router.GET(options.BaseURL+"/api/projects/:id/activity", wrapper.ListActivity, options.OperationMiddlewares["listActivity"]...)
 	router.GET(options.BaseURL+"/api/settings", wrapper.ListSettings, options.OperationMiddlewares["listSettings"]...)
 	router.DELETE(options.BaseURL+"/api/settings/:name", wrapper.DeleteSetting, options.OperationMiddlewares["deleteSetting"]...)
 	router.PUT(options.BaseURL+"/api/settings/:name", wrapper.PutSetting, options.OperationMiddlewares["putSetting"]...)

@@ -24,6 +24,8 @@ type Access struct {
 	UserID string
 	// ProjectID narrows to one project; alone, it reaches that project.
 	ProjectID string
+	// Actor is who asks, as events remember it.
+	Actor string
 }
 
 type accessKey struct{}

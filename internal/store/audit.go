@@ -21,6 +21,7 @@ type AuditEvent struct {
 	Actor     string    `bun:"actor"`  // e-mail address or key's name at that time
 	Action    string    `bun:"action"` // operationId
 	Resource  string    `bun:"resource"`
+	Subject   string    `bun:"subject"` // what the resource was called, of a project's activity
 	Project   string    `bun:"project_id"`
 	Address   string    `bun:"address"`
 	Status    int       `bun:"status"` // HTTP

@@ -22,6 +22,8 @@ type eventRow struct {
 	Source    string    `bun:"source"`
 	SourceSeq int64     `bun:"source_seq"`
 	At        time.Time `bun:"at"`
+	Actor     string    `bun:"actor"`      // who asked for it, of a project's activity
+	ProjectID string    `bun:"project_id"` // of a project's activity
 }
 
 // MaxEventsPage is the most that one EventsAfter returns.
@@ -74,7 +76,10 @@ func (t *txn) append(ctx context.Context, stream string, evs []contract.NewEvent
 		return nil, nil
 	}
 	t.touched[stream] = true
-	return added, t.project(ctx, stream, added)
+	if err := t.project(ctx, stream, added); err != nil {
+		return nil, err
+	}
+	return added, t.noteActivity(ctx, stream, added)
 }
 
 func (t *txn) lastSeq(ctx context.Context, stream string) (seq int64, err error) {

@@ -187,6 +187,7 @@ func (s *Store) DeleteUser(ctx context.Context, id, heir string) error {
 			{`UPDATE api_keys SET user_id = NULL, revoked_at = COALESCE(revoked_at, ?) WHERE user_id = ?`, []any{tx.now, id}},
 			{`UPDATE audit_events SET actor = '', address = '' WHERE actor_id = ?`, []any{id}},
 			{`UPDATE audit_events SET resource = '' WHERE resource = ?`, []any{u.Email}},
+			{`UPDATE audit_events SET subject = '' WHERE subject = ?`, []any{u.Email}},
 			{`DELETE FROM settings WHERE owner = ?`, []any{id}},
 			{`DELETE FROM users WHERE id = ?`, []any{id}},
 		} {
