@@ -39,7 +39,7 @@ var matrix = map[string]entry{
 	"getHealth": {about: aboutAll}, "getReady": {about: aboutAll}, "getAuthStatus": {about: aboutAll},
 	"register": {about: aboutAll, body: `{"email":"x@example.com","password":"x"}`}, "login": {about: aboutAll, body: `{"email":"x@example.com","password":"x"}`},
 	"redeemLink": {about: aboutAll, body: `{"code":"x"}`}, "refreshSession": {about: aboutAll, body: `{}`}, "logout": {about: aboutAll, body: `{"refresh_token":"x"}`},
-	"resetPassword": {about: aboutAll, body: `{"code":"x","password":"x"}`}, "collectGarbage": {about: aboutSystem}, "getSystem": {about: aboutSystem}, "createSignInLink": {about: aboutSystem},
+	"resetPassword": {about: aboutAll, body: `{"code":"x","password":"x"}`}, "collectGarbage": {about: aboutSystem}, "getSystem": {about: aboutSystem}, "getDisk": {about: aboutSystem}, "createSignInLink": {about: aboutSystem},
 	"listUsers": {about: aboutSystem}, "createUser": {about: aboutSystem, body: `{"email":"x@example.com"}`}, "getUser": {about: aboutSystem, id: "ada"},
 	"updateUser": {about: aboutSystem, id: "ada", body: `{}`}, "deleteUser": {about: aboutSystem, id: "ada"}, "resetUser": {about: aboutSystem, id: "ada"},
 	"listAudit": {about: aboutSystem}, "changePassword": {about: aboutCaller, body: `{"current_password":"x","new_password":"x"}`},

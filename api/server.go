@@ -47,7 +47,9 @@ type Options struct {
 	// TemporalReady is nil when Temporal answers.
 	TemporalReady func(context.Context) error
 	DataRoot      string
-	Version       string
+	// CacheRoot is where this machine's user keeps the runner's environment; empty: not told with the use of the disk.
+	CacheRoot string
+	Version   string
 	// MaxUploadBytes bounds a dataset's file; 0 means 20 GB.
 	MaxUploadBytes int64
 	// App is the built web app; nil: a page that says how to build it.
@@ -87,6 +89,7 @@ type Server struct {
 	limits   limits
 	sockets  *stream.WebSocket
 	meter    *meter
+	disk     diskMeter
 	engines  *engines
 	metrics  *prometheus.Registry
 	// watching ends when streams of events have to: a watcher would else hold the server up for ever.

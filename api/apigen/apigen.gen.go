@@ -119,6 +119,48 @@ func (e AuthStatusSignup) Valid() bool {
 	}
 }
 
+// Defines values for DiskKindKind.
+const (
+	DiskKindKindCaches      DiskKindKind = "caches"
+	DiskKindKindCheckpoints DiskKindKind = "checkpoints"
+	DiskKindKindDatabases   DiskKindKind = "databases"
+	DiskKindKindDatasets    DiskKindKind = "datasets"
+	DiskKindKindExports     DiskKindKind = "exports"
+	DiskKindKindLogs        DiskKindKind = "logs"
+	DiskKindKindModels      DiskKindKind = "models"
+	DiskKindKindOther       DiskKindKind = "other"
+	DiskKindKindRuns        DiskKindKind = "runs"
+	DiskKindKindUnused      DiskKindKind = "unused"
+)
+
+// Valid indicates whether the value is a known member of the DiskKindKind enum.
+func (e DiskKindKind) Valid() bool {
+	switch e {
+	case DiskKindKindCaches:
+		return true
+	case DiskKindKindCheckpoints:
+		return true
+	case DiskKindKindDatabases:
+		return true
+	case DiskKindKindDatasets:
+		return true
+	case DiskKindKindExports:
+		return true
+	case DiskKindKindLogs:
+		return true
+	case DiskKindKindModels:
+		return true
+	case DiskKindKindOther:
+		return true
+	case DiskKindKindRuns:
+		return true
+	case DiskKindKindUnused:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MeBy.
 const (
 	MeByCliToken MeBy = "cli_token"
@@ -1060,6 +1102,49 @@ type Device struct {
 // DeviceList defines model for DeviceList.
 type DeviceList struct {
 	Items []Device `json:"items"`
+}
+
+// DiskKind defines model for DiskKind.
+type DiskKind struct {
+	Bytes int64 `json:"bytes"`
+	Files int64 `json:"files"`
+
+	// Kind `caches` are base models and the runner's environment, which are made again when they are missing; `runs` the scratch of runs under way; `unused` stored files that nothing refers to; `other` what is none of the rest, and what encryption adds. A stored file that serves several kinds counts for the first of models, exports, checkpoints and datasets.
+	Kind DiskKindKind `json:"kind"`
+}
+
+// DiskKindKind `caches` are base models and the runner's environment, which are made again when they are missing; `runs` the scratch of runs under way; `unused` stored files that nothing refers to; `other` what is none of the rest, and what encryption adds. A stored file that serves several kinds counts for the first of models, exports, checkpoints and datasets.
+type DiskKindKind string
+
+// DiskSum What `POST /api/system/gc` would delete now.
+type DiskSum struct {
+	Bytes int64 `json:"bytes"`
+	Files int64 `json:"files"`
+}
+
+// DiskUse defines model for DiskUse.
+type DiskUse struct {
+	// Collectable What `POST /api/system/gc` would delete now.
+	Collectable DiskSum `json:"collectable"`
+
+	// Kinds The largest first.
+	Kinds      []DiskKind `json:"kinds"`
+	MeasuredAt time.Time  `json:"measured_at"`
+
+	// TotalBytes Of all kinds.
+	TotalBytes int64 `json:"total_bytes"`
+
+	// Volume The file system that holds the data folder.
+	Volume DiskVolume `json:"volume"`
+}
+
+// DiskVolume The file system that holds the data folder.
+type DiskVolume struct {
+	FreeBytes int64 `json:"free_bytes"`
+
+	// Path The data folder.
+	Path       string `json:"path"`
+	TotalBytes int64  `json:"total_bytes"`
 }
 
 // Evaluation defines model for Evaluation.
@@ -2671,6 +2756,9 @@ type ServerInterface interface {
 	// GetSystem Workers, hardware, disk
 	// (GET /api/system)
 	GetSystem(ctx *echo.Context) error
+	// GetDisk What takes room on the disk, and how much is left
+	// (GET /api/system/disk)
+	GetDisk(ctx *echo.Context) error
 	// CollectGarbage Delete stored files that nothing refers to
 	// (POST /api/system/gc)
 	CollectGarbage(ctx *echo.Context, params CollectGarbageParams) error
@@ -4360,6 +4448,15 @@ func (w *ServerInterfaceWrapper) GetSystem(ctx *echo.Context) error {
 	return err
 }
 
+// GetDisk converts echo context to params.
+func (w *ServerInterfaceWrapper) GetDisk(ctx *echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.GetDisk(ctx)
+	return err
+}
+
 // CollectGarbage converts echo context to params.
 func (w *ServerInterfaceWrapper) CollectGarbage(ctx *echo.Context) error {
 	var err error
@@ -4902,6 +4999,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/healthz", wrapper.GetHealth, options.OperationMiddlewares["getHealth"]...)
 	router.GET(options.BaseURL+"/readyz", wrapper.GetReady, options.OperationMiddlewares["getReady"]...)
 	router.GET(options.BaseURL+"/api/system", wrapper.GetSystem, options.OperationMiddlewares["getSystem"]...)
+	router.GET(options.BaseURL+"/api/system/disk", wrapper.GetDisk, options.OperationMiddlewares["getDisk"]...)
 	router.POST(options.BaseURL+"/api/system/gc", wrapper.CollectGarbage, options.OperationMiddlewares["collectGarbage"]...)
 	router.POST(options.BaseURL+"/api/auth/link", wrapper.CreateSignInLink, options.OperationMiddlewares["createSignInLink"]...)
 	router.GET(options.BaseURL+"/api/auth/status", wrapper.GetAuthStatus, options.OperationMiddlewares["getAuthStatus"]...)

@@ -401,6 +401,34 @@ func printDeletion(w io.Writer, d apigen.Deletion) {
 	}
 }
 
+func (a *app) diskCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "disk", Short: "What takes room on the server's disk (owners only)", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			use, err := apiclient.Get[apigen.DiskUse](cmd.Context(), c, "/api/system/disk", nil)
+			if err != nil {
+				return err
+			}
+			return a.print(use, func(w io.Writer) {
+				t := table(w)
+				for _, k := range use.Kinds {
+					row(t, k.Kind, size(k.Bytes), fmt.Sprintf("%d files", k.Files))
+				}
+				row(t, "all", size(use.TotalBytes))
+				row(t, "free", size(use.Volume.FreeBytes), "of "+size(use.Volume.TotalBytes)+" that hold "+use.Volume.Path)
+				_ = t.Flush()
+				if use.Collectable.Files > 0 {
+					_, _ = fmt.Fprintf(w, "`vibeflow gc` would free %s (%d files)\n", size(use.Collectable.Bytes), use.Collectable.Files)
+				}
+			})
+		},
+	}
+}
+
 func (a *app) gcCommand() *cobra.Command {
 	var preview bool
 	cmd := &cobra.Command{

@@ -25,6 +25,7 @@ import (
 	"github.com/vibeflow/vibeflow/internal/datadir"
 	"github.com/vibeflow/vibeflow/internal/embedded"
 	"github.com/vibeflow/vibeflow/internal/limit"
+	"github.com/vibeflow/vibeflow/internal/pyenv"
 	"github.com/vibeflow/vibeflow/internal/store"
 	"github.com/vibeflow/vibeflow/internal/supervise"
 	"github.com/vibeflow/vibeflow/internal/temporalclient"
@@ -288,10 +289,14 @@ func (p *serverProcess) api(control *activities.Control, temporal *temporalLink)
 	if err != nil {
 		return nil, err
 	}
+	cache, err := pyenv.DefaultCacheDir()
+	if err != nil {
+		cache = "" // a service user may have none
+	}
 	return api.New(api.Options{
 		Store: p.store, Artifacts: p.blobs, Gateway: door, CLIToken: cliToken, SigningKey: signing,
 		Advise: control.Recommend, Draft: control.Draft, Host: p.host(), TemporalUI: temporal.ui, TemporalToken: temporalToken, TemporalReady: temporal.ready,
-		DataRoot: p.dir.Root(), Version: version(), App: ui.Files(), Hosts: p.flags.hosts, Logger: p.log,
+		DataRoot: p.dir.Root(), CacheRoot: cache, Version: version(), App: ui.Files(), Hosts: p.flags.hosts, Logger: p.log,
 		Origins: p.flags.origins, TrustedProxies: p.flags.trusted, Limits: p.flags.limits(),
 		Exposed: !onLoopback(p.flags.listen) || len(p.flags.hosts) > 0,
 	})
