@@ -130,7 +130,7 @@ func (s *Server) admit(c *echo.Context, need access) error {
 		return err
 	}
 	use.admitted = true
-	setContext(c, store.WithAccess(auth.WithPrincipal(r.Context(), principal), reachOf(principal)))
+	setContext(c, store.WithAccess(auth.WithPrincipal(r.Context(), principal), reachOf(principal, roleOf(c, need))))
 	return nil
 }
 
@@ -143,12 +143,30 @@ func setContext(c *echo.Context, ctx context.Context) {
 
 func isProbe(path string) bool { return path == "/healthz" || path == "/readyz" }
 
-// reachOf is what a principal reaches of the store.
-func reachOf(p auth.Principal) store.Access {
-	reach := store.Access{Actor: p.ID()}
+// roleOf is the role that a request asks for in the projects that it is about. The document says it (x-role); what it does
+// not say follows from what the request asks of its caller: changing things takes an editor, reading and asking a viewer.
+func roleOf(c *echo.Context, need access) string {
+	if found, ok := c.Get(askedKey).(asked); ok && found.err == nil {
+		if said, ok := found.route.Operation.Extensions["x-role"].(string); ok {
+			return said
+		}
+	}
+	method := c.Request().Method
+	if need == accessWrite || (need == accessPerson && method != http.MethodGet && method != http.MethodHead) {
+		return contract.ProjectEditor
+	}
+	return contract.ProjectViewer
+}
+
+// reachOf is what a principal reaches of the store, who asks for a role.
+func reachOf(p auth.Principal, role string) store.Access {
+	reach := store.Access{Actor: p.ID(), Role: role}
 	switch {
 	case p.By == auth.ByKey:
 		reach.ProjectID = p.ProjectID
+		if p.Role != contract.RoleOwner { // a key reaches no more than its maker still does
+			reach.UserID = p.UserID
+		}
 	case p.Owner():
 		reach.Everything = true
 	default:

@@ -47,6 +47,8 @@ var matrix = map[string]entry{
 	"putSetting": {about: aboutCaller, body: `{"value":"x"}`}, "deleteSetting": {about: aboutCaller}, "endSession": {id: "session"},
 	"createProject": {about: aboutCaller, body: `{"name":"x"}`}, "listProjects": {list: true}, "getProject": {id: "project"}, "updateProject": {id: "project", body: `{"name":"x"}`},
 	"deleteProject": {id: "project"}, "archiveProject": {id: "project"}, "unarchiveProject": {id: "project"}, "restoreProject": {id: "project"}, "listActivity": {id: "project"},
+	"listMembers": {id: "project"}, "addMember": {id: "project", body: `{"email":"bob@example.com","role":"viewer"}`},
+	"updateMember": {id: "project", body: `{"role":"viewer"}`}, "removeMember": {id: "project"},
 
 	"uploadDataset": {body: "upload"}, "listDatasets": {list: true}, "getDataset": {id: "ds_ready"}, "previewDataset": {id: "ds_ready"},
 	"addSampleDataset": {about: aboutCaller}, "processDataset": {id: "ds_ready", body: `{}`}, "deleteDataset": {id: "ds_ready"}, "deleteModel": {id: tunedModel}, "deleteJob": {id: "job_1"}, "deleteEvaluation": {id: "eval_1"}, "deletePipeline": {id: "pipe_1"},
@@ -127,7 +129,7 @@ func (x *tenants) ask(op operation, e entry, as ...with) answer {
 	if known, ok := x.ids[id]; ok {
 		id = known
 	}
-	path := strings.NewReplacer("{id}", id, "{name}", "signup").Replace(op.path + query[op.id])
+	path := strings.NewReplacer("{id}", id, "{name}", "signup", "{user_id}", x.ids["ada"]).Replace(op.path + query[op.id])
 	changes := append([]with{header("If-Match", "*")}, as...)
 	if e.body == "upload" {
 		body, contentType := form(x.t, field{"project_id", "", store.DefaultProject}, field{"file", "q.jsonl", "{}\n"})

@@ -21,6 +21,7 @@ type operation struct {
 	id, method, path string
 	public           bool
 	access           string // what it asks of its caller
+	role             string // and in the project that it is about
 }
 
 // operations lists them all, so that a new one is tested as soon as it is written down.
@@ -34,6 +35,13 @@ func (c *conformance) operations() []operation {
 			}
 			if said, ok := op.Extensions["x-access"].(string); ok {
 				o.access = said
+			}
+			o.role = "viewer"
+			if o.access == "write" || (o.access == "person" && method != http.MethodGet) {
+				o.role = "editor"
+			}
+			if said, ok := op.Extensions["x-role"].(string); ok {
+				o.role = said
 			}
 			ops = append(ops, o)
 		}

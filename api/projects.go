@@ -15,13 +15,17 @@ import (
 	"github.com/vibeflow/vibeflow/internal/store"
 )
 
-// ListProjects lists the caller's projects; an owner's are everybody's.
+// ListProjects lists the projects in which the caller has a part; an owner's are everybody's.
 func (s *Server) ListProjects(c *echo.Context, p apigen.ListProjectsParams) error {
 	page, err := s.Store.ListProjects(c.Request().Context(), store.ProjectFilter{Status: string(p.Status), Text: p.Q, Limit: p.Limit, Cursor: p.Cursor})
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, apigen.ProjectPage{Items: mapped(page.Items, viewProject), NextCursor: page.Next})
+	views, err := s.viewProjects(c.Request().Context(), page.Items)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, apigen.ProjectPage{Items: views, NextCursor: page.Next})
 }
 
 // CreateProject makes a project of the caller's.
@@ -66,7 +70,11 @@ func (s *Server) showProject(c *echo.Context, status int, id string) error {
 		return err
 	}
 	about(c, project.ID, project.ID, project.Name)
-	view := viewProject(*project)
+	views, err := s.viewProjects(ctx, []store.Project{*project})
+	if err != nil {
+		return err
+	}
+	view := views[0]
 	view.Contents = apigen.ProjectContents{Datasets: held.Datasets, Models: held.Models, Jobs: held.Jobs, Evaluations: held.Evaluations, Deployments: held.Deployments,
 		Exports: held.Exports, Pipelines: held.Pipelines, Keys: held.Keys, Bytes: held.Bytes, Active: held.Active}
 	c.Response().Header().Set("ETag", projectTag(project))

@@ -197,6 +197,27 @@ func (e ModelKind) Valid() bool {
 	}
 }
 
+// Defines values for ProjectRole.
+const (
+	ProjectRoleEditor ProjectRole = "editor"
+	ProjectRoleOwner  ProjectRole = "owner"
+	ProjectRoleViewer ProjectRole = "viewer"
+)
+
+// Valid indicates whether the value is a known member of the ProjectRole enum.
+func (e ProjectRole) Valid() bool {
+	switch e {
+	case ProjectRoleEditor:
+		return true
+	case ProjectRoleOwner:
+		return true
+	case ProjectRoleViewer:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ProjectStatus.
 const (
 	Active   ProjectStatus = "active"
@@ -761,6 +782,15 @@ type ActivityPage struct {
 
 	// NextCursor Absent on the last page.
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
+}
+
+// AddMember defines model for AddMember.
+type AddMember struct {
+	// Email Of an account that there is.
+	Email string `json:"email"`
+
+	// Role A viewer sees what is there and asks its models, an editor also starts and changes things, an owner also changes the project and decides who has a part in it.
+	Role ProjectRole `json:"role"`
 }
 
 // AddModel defines model for AddModel.
@@ -1400,6 +1430,25 @@ type Me struct {
 // MeBy What the caller signed in with. Without an account (`user` is absent) it is the machine's owner.
 type MeBy string
 
+// Member defines model for Member.
+type Member struct {
+	AddedAt time.Time `json:"added_at"`
+
+	// Disabled The account cannot be used now.
+	Disabled bool   `json:"disabled,omitempty,omitzero"`
+	Email    string `json:"email"`
+	Name     string `json:"name"`
+
+	// Role A viewer sees what is there and asks its models, an editor also starts and changes things, an owner also changes the project and decides who has a part in it.
+	Role   ProjectRole `json:"role"`
+	UserID string      `json:"user_id"`
+}
+
+// MemberList defines model for MemberList.
+type MemberList struct {
+	Items []Member `json:"items"`
+}
+
 // MetricPoint defines model for MetricPoint.
 type MetricPoint struct {
 	Epoch           float64 `json:"epoch,omitempty,omitzero"`
@@ -1565,7 +1614,10 @@ type Project struct {
 	Name        string          `json:"name"`
 
 	// PurgeAt When a deleted project goes for good.
-	PurgeAt   time.Time     `json:"purge_at,omitempty,omitzero"`
+	PurgeAt time.Time `json:"purge_at,omitempty,omitzero"`
+
+	// Role A viewer sees what is there and asks its models, an editor also starts and changes things, an owner also changes the project and decides who has a part in it.
+	Role      ProjectRole   `json:"role,omitempty,omitzero"`
 	Status    ProjectStatus `json:"status"`
 	UpdatedAt time.Time     `json:"updated_at"`
 
@@ -1604,6 +1656,9 @@ type ProjectPage struct {
 	// NextCursor Absent on the last page.
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
+
+// ProjectRole A viewer sees what is there and asks its models, an editor also starts and changes things, an owner also changes the project and decides who has a part in it.
+type ProjectRole string
 
 // ProjectStatus defines model for ProjectStatus.
 type ProjectStatus string
@@ -1848,6 +1903,12 @@ type UpdateMe struct {
 	Name            *string `json:"name,omitempty"`
 }
 
+// UpdateMember defines model for UpdateMember.
+type UpdateMember struct {
+	// Role A viewer sees what is there and asks its models, an editor also starts and changes things, an owner also changes the project and decides who has a part in it.
+	Role ProjectRole `json:"role"`
+}
+
 // UpdateUser defines model for UpdateUser.
 type UpdateUser struct {
 	Disabled *bool `json:"disabled,omitempty"`
@@ -1975,6 +2036,9 @@ type SortKeys string
 
 // StatusFilter defines model for StatusFilter.
 type StatusFilter = []Status
+
+// UserID defines model for UserId.
+type UserID = string
 
 // ListAuditParams defines parameters for ListAudit.
 type ListAuditParams struct {
@@ -2529,6 +2593,12 @@ type CreateProjectJSONRequestBody = ProjectInput
 // UpdateProjectJSONRequestBody defines body for UpdateProject for application/json ContentType.
 type UpdateProjectJSONRequestBody = ProjectInput
 
+// AddMemberJSONRequestBody defines body for AddMember for application/json ContentType.
+type AddMemberJSONRequestBody = AddMember
+
+// UpdateMemberJSONRequestBody defines body for UpdateMember for application/json ContentType.
+type UpdateMemberJSONRequestBody = UpdateMember
+
 // PutSettingJSONRequestBody defines body for PutSetting for application/json ContentType.
 type PutSettingJSONRequestBody = PutSetting
 
@@ -2738,6 +2808,18 @@ type ServerInterface interface {
 	// ArchiveProject Archive a project
 	// (POST /api/projects/{id}/archive)
 	ArchiveProject(ctx *echo.Context, id ID) error
+	// ListMembers Who has a part in a project
+	// (GET /api/projects/{id}/members)
+	ListMembers(ctx *echo.Context, id ID) error
+	// AddMember Share a project with somebody who has an account
+	// (POST /api/projects/{id}/members)
+	AddMember(ctx *echo.Context, id ID) error
+	// RemoveMember Take somebody out of a project, or leave it
+	// (DELETE /api/projects/{id}/members/{user_id})
+	RemoveMember(ctx *echo.Context, id ID, userID UserID) error
+	// UpdateMember Change what a member may do
+	// (PATCH /api/projects/{id}/members/{user_id})
+	UpdateMember(ctx *echo.Context, id ID, userID UserID) error
 	// RestoreProject Undo the deletion of a project
 	// (POST /api/projects/{id}/restore)
 	RestoreProject(ctx *echo.Context, id ID) error
@@ -4348,6 +4430,86 @@ func (w *ServerInterfaceWrapper) ArchiveProject(ctx *echo.Context) error {
 	return err
 }
 
+// ListMembers converts echo context to params.
+func (w *ServerInterfaceWrapper) ListMembers(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.ListMembers(ctx, id)
+	return err
+}
+
+// AddMember converts echo context to params.
+func (w *ServerInterfaceWrapper) AddMember(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.AddMember(ctx, id)
+	return err
+}
+
+// RemoveMember converts echo context to params.
+func (w *ServerInterfaceWrapper) RemoveMember(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.RemoveMember(ctx, id, userID)
+	return err
+}
+
+// UpdateMember converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateMember(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// ------------- Path parameter "user_id" -------------
+	var userID UserID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "user_id", ctx.Param("user_id"), &userID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter user_id: %s", err))
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateMember(ctx, id, userID)
+	return err
+}
+
 // RestoreProject converts echo context to params.
 func (w *ServerInterfaceWrapper) RestoreProject(ctx *echo.Context) error {
 	var err error
@@ -5028,6 +5190,10 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/projects/:id/archive", wrapper.ArchiveProject, options.OperationMiddlewares["archiveProject"]...)
 	router.POST(options.BaseURL+"/api/projects/:id/unarchive", wrapper.UnarchiveProject, options.OperationMiddlewares["unarchiveProject"]...)
 	router.POST(options.BaseURL+"/api/projects/:id/restore", wrapper.RestoreProject, options.OperationMiddlewares["restoreProject"]...)
+	router.GET(options.BaseURL+"/api/projects/:id/members", wrapper.ListMembers, options.OperationMiddlewares["listMembers"]...)
+	router.POST(options.BaseURL+"/api/projects/:id/members", wrapper.AddMember, options.OperationMiddlewares["addMember"]...)
+	router.DELETE(options.BaseURL+"/api/projects/:id/members/:user_id", wrapper.RemoveMember, options.OperationMiddlewares["removeMember"]...)
+	router.PATCH(options.BaseURL+"/api/projects/:id/members/:user_id", wrapper.UpdateMember, options.OperationMiddlewares["updateMember"]...)
 	router.GET(options.BaseURL+"/api/projects/:id/activity", wrapper.ListActivity, options.OperationMiddlewares["listActivity"]...)
 	router.GET(options.BaseURL+"/api/settings", wrapper.ListSettings, options.OperationMiddlewares["listSettings"]...)
 	router.DELETE(options.BaseURL+"/api/settings/:name", wrapper.DeleteSetting, options.OperationMiddlewares["deleteSetting"]...)

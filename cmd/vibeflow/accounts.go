@@ -235,7 +235,7 @@ func (a *app) changeUser(use, short string, change func(*apigen.UpdateUser)) *co
 
 func (a *app) projectsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "projects", Short: "Projects: what everything else belongs to"}
-	cmd.AddCommand(a.projectsList(), a.projectsCreate(), a.projectsEdit(), a.projectsDelete(), a.projectsActivity(),
+	cmd.AddCommand(a.projectsList(), a.projectsCreate(), a.projectsEdit(), a.projectsDelete(), a.projectsActivity(), a.projectsMembers(), a.projectsShare(), a.projectsUnshare(), a.projectsLeave(),
 		a.projectCommand("get PROJECT", "Show one, and what it holds", "", printProject),
 		a.projectCommand("archive PROJECT", "Nothing new starts in it", "archive", printProject),
 		a.projectCommand("unarchive PROJECT", "Take it out of the archive", "unarchive", printProject),

@@ -73,7 +73,11 @@ func (a *Accounts) KeyHolder(ctx context.Context, hash string) (auth.Principal, 
 		return auth.Principal{}, contract.Errorf(contract.CodeUnauthenticated, "this API key is unknown, revoked or expired").Mend("make another one")
 	}
 	key := known.key
-	return auth.Principal{By: auth.ByKey, KeyID: key.ID, UserID: key.UserID, ProjectID: key.ProjectID, Name: key.Name, Scopes: key.Grants(), Until: key.ExpiresAt}, nil
+	role := ""
+	if known.maker != nil {
+		role = known.maker.Role
+	}
+	return auth.Principal{By: auth.ByKey, Role: role, KeyID: key.ID, UserID: key.UserID, ProjectID: key.ProjectID, Name: key.Name, Scopes: key.Grants(), Until: key.ExpiresAt}, nil
 }
 
 type signedSession struct {

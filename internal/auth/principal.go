@@ -22,7 +22,7 @@ const (
 // Principal says who asks. The zero value is nobody.
 type Principal struct {
 	By   Means
-	Role string // contract.RoleOwner or RoleMember; empty for keys
+	Role string // contract.RoleOwner or RoleMember; of a key, its maker's, empty if that is the machine's owner
 	// UserID is empty for the machine's owner without an account.
 	UserID string
 	Name   string // e-mail address or key's name, for the audit log

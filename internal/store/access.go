@@ -1,9 +1,8 @@
 package store
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
-	"errors"
 	"reflect"
 
 	"github.com/uptrace/bun"
@@ -20,8 +19,11 @@ import (
 type Access struct {
 	// Everything reaches the projects of all users.
 	Everything bool
-	// UserID reaches this user's projects.
+	// UserID reaches this user's projects, and those that are shared with them.
 	UserID string
+	// Role is what a request asks for in a project; empty means contract.ProjectViewer. What its caller reaches, but with
+	// less, is forbidden rather than not found.
+	Role string
 	// ProjectID narrows to one project; alone, it reaches that project.
 	ProjectID string
 	// Actor is who asks, as events remember it.
@@ -65,7 +67,10 @@ func (a Access) limit(q *bun.SelectQuery, id string) *bun.SelectQuery {
 	switch {
 	case a.Everything:
 	case a.UserID != "":
-		q = q.Where("user_id = ?", a.UserID)
+		q = q.WhereGroup(" AND ", func(q *bun.SelectQuery) *bun.SelectQuery {
+			shared := q.NewSelect().Table("project_members").Column("project_id").Where("user_id = ?", a.UserID).Where("role IN (?)", bun.List(atLeast(a.Role)))
+			return q.Where("user_id = ?", a.UserID).WhereOr("id IN (?)", shared)
+		})
 	case a.ProjectID == "":
 		return q.Where("FALSE")
 	}
@@ -73,6 +78,38 @@ func (a Access) limit(q *bun.SelectQuery, id string) *bun.SelectQuery {
 		q = q.Where("? = ?", bun.Ident(id), a.ProjectID)
 	}
 	return q
+}
+
+// unreached says of what a query did not find whether there is none for the caller, or whether their role is not enough;
+// found repeats the query.
+func unreached(ctx context.Context, missing error, found func(context.Context) (bool, error)) error {
+	access, limited := AccessOf(ctx)
+	if !limited || len(atLeast(access.Role)) == len(atLeast(contract.ProjectViewer)) {
+		return missing
+	}
+	access.Role = contract.ProjectViewer
+	there, err := found(WithAccess(ctx, access))
+	if err != nil || !there {
+		return cmp.Or(err, missing)
+	}
+	return lacksRole(ctx)
+}
+
+func lacksRole(ctx context.Context) error {
+	if access, _ := AccessOf(ctx); access.Role == contract.ProjectOwner {
+		return contract.Errorf(contract.CodeForbidden, "only an owner of the project can do this").Mend("ask one: GET /api/projects/{id}/members lists them")
+	}
+	return contract.Errorf(contract.CodeForbidden, "you may look at this project, and not change it").Mend("ask an owner of it to make you an editor")
+}
+
+// InRole is ctx for a part of a request that asks for another role in a project.
+func InRole(ctx context.Context, role string) context.Context {
+	access, limited := AccessOf(ctx)
+	if !limited {
+		return ctx
+	}
+	access.Role = role
+	return WithAccess(ctx, access)
 }
 
 // shared marks rows that may belong to no project, and are then everybody's.
@@ -115,14 +152,16 @@ func reaches(ctx context.Context, db bun.IDB, kind contract.Kind, id string) err
 	if !ok {
 		return notFound(kind, id)
 	}
-	q := db.NewSelect().Table(table).Column("project_id").Where("id = ?", id)
-	if access, limited := AccessOf(ctx); limited {
-		q = access.rows(db, q)
+	found := func(ctx context.Context) (bool, error) {
+		q := db.NewSelect().Table(table).Column("project_id").Where("id = ?", id)
+		if access, limited := AccessOf(ctx); limited {
+			q = access.rows(db, q)
+		}
+		return q.Exists(ctx)
 	}
-	var project string
-	err := q.Scan(ctx, &project)
-	if errors.Is(err, sql.ErrNoRows) {
-		return notFound(kind, id)
+	there, err := found(ctx)
+	if err != nil || there {
+		return err
 	}
-	return err
+	return unreached(ctx, notFound(kind, id), found)
 }

@@ -156,11 +156,13 @@ func (s *Store) ProjectTakingNew(ctx context.Context, id string) (*Project, erro
 	return p, err
 }
 
-// OldestProject returns the oldest active project within reach, or not_found: where a caller's things go that name no
-// project.
+// OldestProject returns the oldest active project within reach, the caller's own before those that others share, or
+// not_found: where a caller's things go that name no project.
 func (s *Store) OldestProject(ctx context.Context) (*Project, error) {
 	var p Project
-	q := s.reader.NewSelect().Model(&p).Where("status = ?", ProjectActive).Where("deleted_at IS NULL").Order("created_at", "id").Limit(1)
+	access, _ := AccessOf(ctx)
+	q := s.reader.NewSelect().Model(&p).Where("status = ?", ProjectActive).Where("deleted_at IS NULL").
+		OrderExpr("user_id IS ? DESC, created_at, id", access.UserID).Limit(1)
 	err := within[Project](ctx, s.reader, q).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, contract.Errorf(contract.CodeNotFound, "there is no active project").On("project_id").Mend("make one: POST /api/projects")

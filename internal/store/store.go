@@ -220,9 +220,12 @@ func findByID[R any](ctx context.Context, db database, kind contract.Kind, id st
 	if strings.ContainsRune(id, 0) { // which SQL cannot say, and no id has
 		return nil, notFound(kind, id)
 	}
-	err := within[R](ctx, db, db.NewSelect().Model(row).Where("id = ?", id)).Scan(ctx)
+	byID := func(ctx context.Context) *bun.SelectQuery {
+		return within[R](ctx, db, db.NewSelect().Model(row).Where("id = ?", id))
+	}
+	err := byID(ctx).Scan(ctx)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, notFound(kind, id)
+		return nil, unreached(ctx, notFound(kind, id), func(ctx context.Context) (bool, error) { return byID(ctx).Exists(ctx) })
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s %s: %w", kind, id, err)

@@ -84,8 +84,10 @@ func (t *txn) adoptOwnerless(ctx context.Context, owner string) error {
 			return err
 		}
 	}
-	_, err := t.ExecContext(ctx, `UPDATE sessions SET revoked_at = ? WHERE user_id IS NULL AND revoked_at IS NULL`, t.now)
-	return err
+	if _, err := t.ExecContext(ctx, `UPDATE sessions SET revoked_at = ? WHERE user_id IS NULL AND revoked_at IS NULL`, t.now); err != nil {
+		return err
+	}
+	return t.dropDoubles(ctx)
 }
 
 // GetUser returns an account, or not_found.
@@ -171,7 +173,8 @@ func (t *txn) keepsAnOwner(ctx context.Context, before User) error {
 }
 
 // DeleteUser erases an account: its sessions, codes and settings go with it, its keys are revoked, the audit log forgets
-// its address, and its projects become heir's (empty: the machine's owner's).
+// its address, and its projects become those of the owners with whom they are shared, else heir's (empty: the machine's
+// owner's).
 func (s *Store) DeleteUser(ctx context.Context, id, heir string) error {
 	return s.write(ctx, func(ctx context.Context, tx *txn) error {
 		tx.identity = true
@@ -183,7 +186,7 @@ func (s *Store) DeleteUser(ctx context.Context, id, heir string) error {
 			statement string
 			args      []any
 		}{
-			{`UPDATE projects SET user_id = NULLIF(?, ''), version = version + 1 WHERE user_id = ?`, []any{heir, id}},
+			{`UPDATE projects SET version = version + 1, user_id = COALESCE((SELECT m.user_id FROM (` + firstOwner + `) AS m WHERE m.project_id = projects.id), NULLIF(?, '')) WHERE user_id = ?`, []any{heir, id}},
 			{`UPDATE api_keys SET user_id = NULL, revoked_at = COALESCE(revoked_at, ?) WHERE user_id = ?`, []any{tx.now, id}},
 			{`UPDATE audit_events SET actor = '', address = '' WHERE actor_id = ?`, []any{id}},
 			{`UPDATE audit_events SET resource = '' WHERE resource = ?`, []any{u.Email}},
@@ -194,6 +197,9 @@ func (s *Store) DeleteUser(ctx context.Context, id, heir string) error {
 			if _, err := tx.ExecContext(ctx, step.statement, step.args...); err != nil {
 				return err
 			}
+		}
+		if err := tx.dropDoubles(ctx); err != nil {
+			return err
 		}
 		return tx.keepsAnOwner(ctx, *u)
 	})
