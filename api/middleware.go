@@ -62,6 +62,9 @@ func secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 		header.Set("X-Content-Type-Options", "nosniff")
 		header.Set("X-Frame-Options", "DENY")
 		header.Set("Referrer-Policy", "no-referrer")
+		if c.Request().TLS != nil {
+			header.Set("Strict-Transport-Security", "max-age=31536000")
+		}
 		if !strings.HasPrefix(c.Request().URL.Path, "/temporal") {
 			header.Set("Cache-Control", "no-store")
 			header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'")

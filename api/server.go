@@ -153,16 +153,18 @@ func (s *Server) routes(doc *openapi3.T) error {
 // Handler is the whole surface, for tests.
 func (s *Server) Handler() http.Handler { return s.echo }
 
-// Serve answers on the listener until ctx ends. Streams of events end with it, so that watchers go on with the next
+// Serve answers on the listeners until ctx ends. Streams of events end with it, so that watchers go on with the next
 // process; other requests under way have 5 s to finish.
-func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	if err := s.meter.settle(ctx); err != nil {
 		return err
 	}
 	server := &http.Server{Handler: s.echo, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(s.Logger.Handler(), slog.LevelWarn)}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
+	failed := make(chan error, len(listeners))
+	for _, listener := range listeners {
+		go func() { failed <- server.Serve(listener) }()
+	}
 	go s.meter.run(ctx)
 	go s.housekeeping(ctx)
 	select {

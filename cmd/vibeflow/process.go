@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"syscall"
 
@@ -29,11 +31,17 @@ import (
 	"github.com/vibeflow/vibeflow/internal/store"
 	"github.com/vibeflow/vibeflow/internal/supervise"
 	"github.com/vibeflow/vibeflow/internal/temporalclient"
+	"github.com/vibeflow/vibeflow/internal/tlsfiles"
 	"github.com/vibeflow/vibeflow/ui"
 	"github.com/vibeflow/vibeflow/workers"
 )
 
-const defaultListen = "127.0.0.1:8400"
+// The addresses of a server that is not told others; defaultLocal is for its own machine where TLS has the usual port.
+const (
+	defaultListen = "127.0.0.1:" + defaultPort
+	defaultPort   = "8400"
+	defaultLocal  = "127.0.0.1:8401"
+)
 
 // processContext ends on SIGTERM, SIGINT, or when the `up` that started this process is gone.
 func processContext(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -102,11 +110,13 @@ const besideWorker = "beside-worker"
 
 // serverFlags are the flags of the server; `up` has them too.
 type serverFlags struct {
-	listen                  string
+	listen, local           string
+	tlsCert, tlsKey         string
 	hosts, origins, proxies []string
 	exposed                 bool
 	rate                    int
 	trusted                 []netip.Prefix
+	pair                    *tlsfiles.Pair
 }
 
 const defaultRate = 50
@@ -114,7 +124,10 @@ const defaultRate = 50
 func (f *serverFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.listen, "listen", defaultListen, "address of the server")
 	cmd.Flags().StringSliceVar(&f.hosts, "host", nil, "name under which others may call the server")
-	cmd.Flags().BoolVar(&f.exposed, "insecure-expose", false, "allow an address beyond loopback without TLS (put a TLS proxy before it)")
+	cmd.Flags().StringVar(&f.tlsCert, "tls-cert", "", "PEM file with the TLS certificate and its chain; a renewed one is taken without a restart")
+	cmd.Flags().StringVar(&f.tlsKey, "tls-key", "", "PEM file with the certificate's key")
+	cmd.Flags().StringVar(&f.local, "local-listen", "", "with TLS: the loopback address of this machine's own processes (default 127.0.0.1:8400, or 8401 if --listen has that port)")
+	cmd.Flags().BoolVar(&f.exposed, "insecure-expose", false, "allow an address beyond loopback in plain HTTP (put a TLS proxy before it)")
 	cmd.Flags().StringSliceVar(&f.origins, "cors-origin", nil, "origin (https://host) of another site whose pages may call the API")
 	cmd.Flags().StringSliceVar(&f.proxies, "trusted-proxy", nil, "address or network (CIDR) of a proxy whose X-Forwarded-For is believed")
 	cmd.Flags().IntVar(&f.rate, "rate-limit", defaultRate, "requests a second that a user or a key may send for long (0: any number)")
@@ -122,7 +135,10 @@ func (f *serverFlags) add(cmd *cobra.Command) {
 
 // check refuses flags that cannot be meant.
 func (f *serverFlags) check() error {
-	if err := checkExposure(f.listen, f.exposed); err != nil {
+	if err := f.checkTLS(); err != nil {
+		return err
+	}
+	if err := checkExposure(f.listen, f.exposed || f.pair != nil); err != nil {
 		return err
 	}
 	for _, origin := range f.origins {
@@ -147,6 +163,35 @@ func (f *serverFlags) check() error {
 	return nil
 }
 
+// checkTLS reads the certificate, and finds the loopback address that goes with it.
+func (f *serverFlags) checkTLS() (err error) {
+	if f.tlsCert == "" && f.tlsKey == "" {
+		if f.local != "" {
+			return contract.Errorf(contract.CodeInvalid, "without TLS there is one address").On("local-listen").Mend("name it with --listen")
+		}
+		return nil
+	}
+	if f.tlsCert == "" || f.tlsKey == "" {
+		return contract.Errorf(contract.CodeInvalid, "a certificate and its key go together").On("tls-cert").Mend("give both --tls-cert and --tls-key")
+	}
+	if f.exposed {
+		return contract.Errorf(contract.CodeInvalid, "--insecure-expose is for plain HTTP, and this server is to speak TLS").On("insecure-expose").Mend("leave one of them out")
+	}
+	if f.pair, err = tlsfiles.Load(f.tlsCert, f.tlsKey); err != nil {
+		return err
+	}
+	if f.local == "" {
+		f.local = defaultListen
+		if _, port, err := net.SplitHostPort(f.listen); err == nil && port == defaultPort {
+			f.local = defaultLocal
+		}
+	}
+	if _, _, err := net.SplitHostPort(f.local); err != nil || !onLoopback(f.local) {
+		return contract.Errorf(contract.CodeInvalid, "%q is no address of loopback", f.local).On("local-listen").Mend("for example 127.0.0.1:8401")
+	}
+	return nil
+}
+
 // args are the flags as `up` hands them on, less the address.
 func (f *serverFlags) args() []string {
 	args := []string{"--rate-limit", strconv.Itoa(f.rate)}
@@ -158,7 +203,18 @@ func (f *serverFlags) args() []string {
 	if f.exposed {
 		args = append(args, "--insecure-expose")
 	}
+	if f.pair != nil {
+		args = append(args, "--tls-cert", f.tlsCert, "--tls-key", f.tlsKey, "--local-listen", f.local)
+	}
 	return args
+}
+
+// names are those under which others may call: the given ones, and those that the certificate is for.
+func (f *serverFlags) names() []string {
+	if f.pair == nil {
+		return f.hosts
+	}
+	return append(slices.Clone(f.hosts), f.pair.Names()...)
 }
 
 // limits are the defaults, in proportion to the rate.
@@ -174,16 +230,16 @@ func (f *serverFlags) limits() api.Limits {
 	return limits
 }
 
-// checkExposure keeps tokens off the wire: plain HTTP is for loopback, unless the operator says otherwise.
-func checkExposure(listen string, exposed bool) error {
+// checkExposure keeps tokens off the wire: plain HTTP is for loopback, unless the operator says otherwise (allowed).
+func checkExposure(listen string, allowed bool) error {
 	if _, _, err := net.SplitHostPort(listen); err != nil {
 		return contract.Errorf(contract.CodeInvalid, "%q is not host:port", listen).On("listen")
 	}
-	if onLoopback(listen) || exposed {
+	if onLoopback(listen) || allowed {
 		return nil
 	}
-	return contract.Errorf(contract.CodeInvalid, "%s is reachable by others, and this server does not speak TLS", listen).On("listen").
-		Mend("listen on 127.0.0.1 behind a TLS proxy, or add --insecure-expose")
+	return contract.Errorf(contract.CodeInvalid, "%s is reachable by others, who must not be spoken to in plain HTTP", listen).On("listen").
+		Mend("give --tls-cert and --tls-key; or, behind a TLS proxy, listen on 127.0.0.1 or add --insecure-expose")
 }
 
 func onLoopback(listen string) bool {
@@ -208,17 +264,66 @@ func (p *serverProcess) run(ctx context.Context) error {
 		return err
 	}
 	defer lock.Release()
-	listener, err := net.Listen("tcp", p.flags.listen)
+	doors, err := p.flags.openDoors()
 	if err != nil {
-		return contract.Errorf(contract.CodeInUse, "cannot listen on %s: %w", p.flags.listen, err).
-			Mend("stop what uses the port, or choose another with --listen")
+		return err
 	}
-	defer func() { _ = listener.Close() }()
+	defer doors.close()
 	if err := p.open(ctx); err != nil {
 		return err
 	}
 	defer func() { _ = errors.Join(p.blobs.Close(), p.store.Close()) }()
-	return p.serve(ctx, listener)
+	return p.serve(ctx, doors)
+}
+
+// doors are where the server listens. local is for this machine's own processes; public, if it is another, speaks TLS.
+type doors struct{ local, public net.Listener }
+
+func (f *serverFlags) openDoors() (d doors, err error) {
+	if f.pair == nil {
+		d.local, err = listen(f.listen, "listen")
+		return d, err
+	}
+	if d.local, err = listen(f.local, "local-listen"); err != nil {
+		return d, err
+	}
+	public, err := listen(f.listen, "listen")
+	if err != nil {
+		d.close()
+		return d, err
+	}
+	d.public = tls.NewListener(public, f.pair.Config())
+	return d, nil
+}
+
+func listen(address, flag string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, contract.Errorf(contract.CodeInUse, "cannot listen on %s: %w", address, err).On(flag).
+			Mend("stop what uses the port, or choose another with --%s", flag)
+	}
+	return listener, nil
+}
+
+func (d doors) close() {
+	for _, listener := range d.all() {
+		_ = listener.Close()
+	}
+}
+
+func (d doors) all() []net.Listener {
+	if d.public == nil {
+		return []net.Listener{d.local}
+	}
+	return []net.Listener{d.local, d.public}
+}
+
+func (d doors) endpoints() datadir.Endpoints {
+	at := datadir.Endpoints{Server: "http://" + d.local.Addr().String()}
+	if d.public != nil {
+		at.Public = "https://" + d.public.Addr().String()
+	}
+	return at
 }
 
 func (p *serverProcess) open(ctx context.Context) (err error) {
@@ -238,7 +343,7 @@ func (p *serverProcess) open(ctx context.Context) (err error) {
 }
 
 // serve answers HTTP at once; the control worker joins when Temporal is there.
-func (p *serverProcess) serve(ctx context.Context, listener net.Listener) error {
+func (p *serverProcess) serve(ctx context.Context, doors doors) error {
 	control := activities.NewControl(p.store, p.blobs, p.log)
 	temporal := newTemporalLink(p.dir, p.log)
 	server, err := p.api(control, temporal)
@@ -246,7 +351,7 @@ func (p *serverProcess) serve(ctx context.Context, listener net.Listener) error 
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return server.Serve(ctx, listener) })
+	group.Go(func() error { return server.Serve(ctx, doors.all()...) })
 	group.Go(func() error {
 		c, err := temporal.dial(ctx)
 		if err != nil {
@@ -255,12 +360,12 @@ func (p *serverProcess) serve(ctx context.Context, listener net.Listener) error 
 		defer c.Close()
 		return workers.RunControl(ctx, workers.ControlConfig{Client: c, Outbox: p.store, Activities: control, Logger: p.log, Ready: temporal.markReady})
 	})
-	at := datadir.Endpoints{Server: "http://" + listener.Addr().String()}
+	at := doors.endpoints()
 	if err := p.dir.Publish(datadir.ProcessServer, at); err != nil {
 		return err
 	}
 	defer func() { _ = p.dir.Unpublish(datadir.ProcessServer) }()
-	p.log.Info("server is up", "url", at.Server)
+	p.log.Info("server is up", "url", at.Server, "public", at.Public)
 	err = group.Wait()
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
@@ -296,9 +401,9 @@ func (p *serverProcess) api(control *activities.Control, temporal *temporalLink)
 	return api.New(api.Options{
 		Store: p.store, Artifacts: p.blobs, Gateway: door, CLIToken: cliToken, SigningKey: signing,
 		Advise: control.Recommend, Draft: control.Draft, Host: p.host(), TemporalUI: temporal.ui, TemporalToken: temporalToken, TemporalReady: temporal.ready,
-		DataRoot: p.dir.Root(), CacheRoot: cache, Version: version(), App: ui.Files(), Hosts: p.flags.hosts, Logger: p.log,
+		DataRoot: p.dir.Root(), CacheRoot: cache, Version: version(), App: ui.Files(), Hosts: p.flags.names(), Logger: p.log,
 		Origins: p.flags.origins, TrustedProxies: p.flags.trusted, Limits: p.flags.limits(),
-		Exposed: !onLoopback(p.flags.listen) || len(p.flags.hosts) > 0,
+		Exposed: !onLoopback(p.flags.listen) || len(p.flags.names()) > 0,
 	})
 }
 

@@ -25,7 +25,8 @@ const (
 
 // Endpoints says where a data folder's processes listen. A field is empty while its process is not ready.
 type Endpoints struct {
-	Server          string `json:"server,omitempty"`           // http://127.0.0.1:8400
+	Server          string `json:"server,omitempty"`           // http://127.0.0.1:8400, for this machine's own processes
+	Public          string `json:"public,omitempty"`           // https://0.0.0.0:443, where the server speaks TLS to others
 	TemporalAddress string `json:"temporal_address,omitempty"` // 127.0.0.1:7233
 	TemporalUI      string `json:"temporal_ui,omitempty"`      // http://127.0.0.1:8233/temporal, wants the Temporal token
 }
@@ -77,7 +78,7 @@ func (d *Dir) Endpoints() (Endpoints, error) {
 	if !serverOK && !temporalOK {
 		return all, d.NotRunning()
 	}
-	all.Server = server.Server
+	all.Server, all.Public = server.Server, server.Public
 	all.TemporalAddress, all.TemporalUI = temporal.TemporalAddress, temporal.TemporalUI
 	return all, nil
 }

@@ -12,6 +12,7 @@
 package supervise
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -196,7 +197,7 @@ func (s *supervisor) announce(ctx context.Context, began time.Time) {
 		return // it died in this very moment, and is being restarted
 	}
 	s.output.Lock()
-	_, _ = fmt.Fprintf(s.Out, "VibeFlow is ready: %s (%.1f s)\n", at.Server, time.Since(began).Seconds())
+	_, _ = fmt.Fprintf(s.Out, "VibeFlow is ready: %s (%.1f s)\n", cmp.Or(at.Public, at.Server), time.Since(began).Seconds())
 	s.output.Unlock()
 	if s.Ready != nil {
 		s.Ready(at)
