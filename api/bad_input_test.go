@@ -120,7 +120,7 @@ func TestMethodsAndPathsThatAreNotThere(t *testing.T) {
 	w.get("/nothing").problem(http.StatusNotFound)
 	a := w.call(http.MethodPut, "/api/datasets/x", "{}")
 	a.problem(http.StatusMethodNotAllowed)
-	require.Equal(t, "GET, DELETE", a.header.Get("Allow"))
+	require.Equal(t, "GET, PATCH, DELETE", a.header.Get("Allow"))
 	w.get("/api/datasets/a%3Ab").problem(http.StatusNotFound) // an id that is escaped is an id
 	w.call("BREW", "/api/datasets", nil).problem(http.StatusMethodNotAllowed)
 	w.call(http.MethodDelete, "/healthz", nil).problem(http.StatusMethodNotAllowed)

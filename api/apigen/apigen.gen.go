@@ -1054,7 +1054,7 @@ type CreatedKey struct {
 	Secret string `json:"secret"`
 }
 
-// Dataset Example: {"columns":["messages"],"created_at":"2026-11-24T09:12:31.204Z","dropped":{"duplicate":2},"eval_rows":100,"file_name":"support.jsonl","format":"messages","id":"ds_5f0c3a9be1d24c7786ab01ef","name":"support","options":{"deduplicate":true,"seed":42},"project_id":"proj_default","rows":436,"size":148202,"status":"ready","train_rows":336,"updated_at":"2026-11-24T09:12:31.871Z"}
+// Dataset Example: {"columns":["messages"],"created_at":"2026-11-24T09:12:31.204Z","dropped":{"duplicate":2},"eval_rows":100,"file_name":"support.jsonl","format":"messages","id":"ds_5f0c3a9be1d24c7786ab01ef","name":"support","notes":"Exported from the help desk in November.","options":{"deduplicate":true,"seed":42},"project_id":"proj_default","rows":436,"size":148202,"status":"ready","tags":["support"],"train_rows":336,"updated_at":"2026-11-24T09:12:31.871Z"}
 type Dataset struct {
 	Columns   []string  `json:"columns,omitempty,omitzero"`
 	CreatedAt time.Time `json:"created_at"`
@@ -1069,6 +1069,7 @@ type Dataset struct {
 	Format string `json:"format,omitempty,omitzero"`
 	ID     string `json:"id"`
 	Name   string `json:"name"`
+	Notes  string `json:"notes,omitempty,omitzero"`
 
 	// Options How rows become training and held-out rows. What is absent stays as the dataset has it; at first, rows that repeat another are dropped, and the split is the default one.
 	//
@@ -1086,11 +1087,12 @@ type Dataset struct {
 
 	// Status Where the resource stands; docs/state-machine.md draws the transitions.
 	Status    Status    `json:"status"`
+	Tags      []string  `json:"tags,omitempty,omitzero"`
 	TrainRows int64     `json:"train_rows,omitempty,omitzero"`
 	UpdatedAt time.Time `json:"updated_at,omitempty,omitzero"`
 }
 
-// DatasetPage Example: {"items":[{"columns":["messages"],"created_at":"2026-11-24T09:12:31.204Z","dropped":{"duplicate":2},"eval_rows":100,"file_name":"support.jsonl","format":"messages","id":"ds_5f0c3a9be1d24c7786ab01ef","name":"support","options":{"deduplicate":true,"seed":42},"project_id":"proj_default","rows":436,"size":148202,"status":"ready","train_rows":336,"updated_at":"2026-11-24T09:12:31.871Z"}],"next_cursor":"eyJmIjoiWl9TNTY3c0w0YVE3IiwiaSI6ImRzXzVmMGMifQ"}
+// DatasetPage Example: {"items":[{"columns":["messages"],"created_at":"2026-11-24T09:12:31.204Z","dropped":{"duplicate":2},"eval_rows":100,"file_name":"support.jsonl","format":"messages","id":"ds_5f0c3a9be1d24c7786ab01ef","name":"support","notes":"Exported from the help desk in November.","options":{"deduplicate":true,"seed":42},"project_id":"proj_default","rows":436,"size":148202,"status":"ready","tags":["support"],"train_rows":336,"updated_at":"2026-11-24T09:12:31.871Z"}],"next_cursor":"eyJmIjoiWl9TNTY3c0w0YVE3IiwiaSI6ImRzXzVmMGMifQ"}
 type DatasetPage struct {
 	Items []Dataset `json:"items"`
 
@@ -1216,6 +1218,17 @@ type DiskVolume struct {
 	TotalBytes int64  `json:"total_bytes"`
 }
 
+// Edit What is absent stays as it is.
+//
+// Example: {"notes":"The rate was too high; see the second try.","tags":["support","keep"]}
+type Edit struct {
+	Name  *string `json:"name,omitempty"`
+	Notes *string `json:"notes,omitempty"`
+
+	// Tags All of them; an empty list takes them away.
+	Tags *[]string `json:"tags,omitempty"`
+}
+
 // Evaluation Example: {"completed_at":"2026-11-24T09:18:40.733Z","created_at":"2026-11-24T09:18:03.011Z","dataset_id":"ds_5f0c3a9be1d24c7786ab01ef","id":"eval_91b0c7d2e3f4450a8d6c5b4a","model_id":"model_2b9e6c1f0a7d4e5c8b3f6a10","project_id":"proj_default","queue":"cpu","result":{"exact_match_base":0,"exact_match_tuned":0,"generations":8,"loss_base":5.161,"loss_delta":-3.811,"loss_delta_ci":[-3.928,-3.691],"loss_tuned":1.35,"perplexity_base":174.3,"perplexity_tuned":3.86,"precision":"bf16","rouge_l_base":0.11,"rouge_l_tuned":0.34,"rows":100,"rows_improved":100,"seconds":37,"tokens":4211,"verdict":"better","verdict_text":"The tuned model is better, with its loss on 100 held-out rows 3.811 nats a token lower."},"started_at":"2026-11-24T09:18:03.412Z","status":"completed","training_job_id":"job_7c41d0e2f9a84b6d9e013c55"}
 type Evaluation struct {
 	CompletedAt time.Time        `json:"completed_at,omitempty,omitzero"`
@@ -1302,7 +1315,7 @@ type Invitation struct {
 	User User `json:"user"`
 }
 
-// Job Example: {"checkpoint":"step-00000060","checkpoint_step":60,"config":{"batch_size":4,"checkpoint":{"every_seconds":60,"every_steps":0},"completion_only":true,"epochs":2,"gradient_accumulation_steps":1,"gradient_checkpointing":false,"learning_rate":0.002,"lora":{"alpha":16,"dropout":0,"r":16,"rslora":false,"target_modules":"all-linear"},"max_grad_norm":1,"max_length":256,"max_steps":0,"method":"lora","precision":"auto","scheduler":"cosine","seed":42,"warmup_ratio":0.03,"weight_decay":0},"created_at":"2026-11-24T09:14:10.118Z","dataset_id":"ds_5f0c3a9be1d24c7786ab01ef","device":"cpu","epoch":1,"eta_high_seconds":92,"eta_low_seconds":71,"eta_seconds":78,"grad_norm":0.84,"id":"job_7c41d0e2f9a84b6d9e013c55","last_seq":131,"learning_rate":0.00107,"loss":1.2021,"loss_path":"labelled","memory_bytes":1509949440,"model_id":"smollm2-135m-instruct","name":"support, two epochs","precision":"bf16","project_id":"proj_default","queue":"cpu","queued_at":"2026-11-24T09:14:10.118Z","started_at":"2026-11-24T09:14:12.940Z","status":"running","step":84,"tokens_per_second":239.4,"total_steps":168,"worker":"workbench/main/3f1a"}
+// Job Example: {"checkpoint":"step-00000060","checkpoint_step":60,"config":{"batch_size":4,"checkpoint":{"every_seconds":60,"every_steps":0},"completion_only":true,"epochs":2,"gradient_accumulation_steps":1,"gradient_checkpointing":false,"learning_rate":0.002,"lora":{"alpha":16,"dropout":0,"r":16,"rslora":false,"target_modules":"all-linear"},"max_grad_norm":1,"max_length":256,"max_steps":0,"method":"lora","precision":"auto","scheduler":"cosine","seed":42,"warmup_ratio":0.03,"weight_decay":0},"created_at":"2026-11-24T09:14:10.118Z","dataset_id":"ds_5f0c3a9be1d24c7786ab01ef","device":"cpu","epoch":1,"eta_high_seconds":92,"eta_low_seconds":71,"eta_seconds":78,"grad_norm":0.84,"id":"job_7c41d0e2f9a84b6d9e013c55","last_seq":131,"learning_rate":0.00107,"loss":1.2021,"loss_path":"labelled","memory_bytes":1509949440,"model_id":"smollm2-135m-instruct","name":"support, two epochs","precision":"bf16","project_id":"proj_default","queue":"cpu","queued_at":"2026-11-24T09:14:10.118Z","started_at":"2026-11-24T09:14:12.940Z","status":"running","step":84,"tags":["support","keep"],"tokens_per_second":239.4,"total_steps":168,"worker":"workbench/main/3f1a"}
 type Job struct {
 	BestEvalLoss   float64   `json:"best_eval_loss,omitempty,omitzero"`
 	Checkpoint     string    `json:"checkpoint,omitempty,omitzero"`
@@ -1345,6 +1358,7 @@ type Job struct {
 	// ModelID The base.
 	ModelID    string `json:"model_id"`
 	Name       string `json:"name,omitempty,omitzero"`
+	Notes      string `json:"notes,omitempty,omitzero"`
 	PipelineID string `json:"pipeline_id,omitempty,omitzero"`
 	Precision  string `json:"precision,omitempty,omitzero"`
 
@@ -1359,10 +1373,11 @@ type Job struct {
 	StartedAt     time.Time `json:"started_at,omitempty,omitzero"`
 
 	// Status Where the resource stands; docs/state-machine.md draws the transitions.
-	Status          Status  `json:"status"`
-	Step            int     `json:"step"`
-	TokensPerSecond float64 `json:"tokens_per_second,omitempty,omitzero"`
-	TotalSteps      int     `json:"total_steps"`
+	Status          Status   `json:"status"`
+	Step            int      `json:"step"`
+	Tags            []string `json:"tags,omitempty,omitzero"`
+	TokensPerSecond float64  `json:"tokens_per_second,omitempty,omitzero"`
+	TotalSteps      int      `json:"total_steps"`
 
 	// TunedModelID What came of it.
 	TunedModelID string `json:"tuned_model_id,omitempty,omitzero"`
@@ -1379,7 +1394,7 @@ type JobComparison struct {
 	Same []SharedSetting `json:"same"`
 }
 
-// JobPage Example: {"items":[{"checkpoint":"step-00000060","checkpoint_step":60,"config":{"batch_size":4,"checkpoint":{"every_seconds":60,"every_steps":0},"completion_only":true,"epochs":2,"gradient_accumulation_steps":1,"gradient_checkpointing":false,"learning_rate":0.002,"lora":{"alpha":16,"dropout":0,"r":16,"rslora":false,"target_modules":"all-linear"},"max_grad_norm":1,"max_length":256,"max_steps":0,"method":"lora","precision":"auto","scheduler":"cosine","seed":42,"warmup_ratio":0.03,"weight_decay":0},"created_at":"2026-11-24T09:14:10.118Z","dataset_id":"ds_5f0c3a9be1d24c7786ab01ef","device":"cpu","epoch":1,"eta_high_seconds":92,"eta_low_seconds":71,"eta_seconds":78,"grad_norm":0.84,"id":"job_7c41d0e2f9a84b6d9e013c55","last_seq":131,"learning_rate":0.00107,"loss":1.2021,"loss_path":"labelled","memory_bytes":1509949440,"model_id":"smollm2-135m-instruct","name":"support, two epochs","precision":"bf16","project_id":"proj_default","queue":"cpu","queued_at":"2026-11-24T09:14:10.118Z","started_at":"2026-11-24T09:14:12.940Z","status":"running","step":84,"tokens_per_second":239.4,"total_steps":168,"worker":"workbench/main/3f1a"}]}
+// JobPage Example: {"items":[{"checkpoint":"step-00000060","checkpoint_step":60,"config":{"batch_size":4,"checkpoint":{"every_seconds":60,"every_steps":0},"completion_only":true,"epochs":2,"gradient_accumulation_steps":1,"gradient_checkpointing":false,"learning_rate":0.002,"lora":{"alpha":16,"dropout":0,"r":16,"rslora":false,"target_modules":"all-linear"},"max_grad_norm":1,"max_length":256,"max_steps":0,"method":"lora","precision":"auto","scheduler":"cosine","seed":42,"warmup_ratio":0.03,"weight_decay":0},"created_at":"2026-11-24T09:14:10.118Z","dataset_id":"ds_5f0c3a9be1d24c7786ab01ef","device":"cpu","epoch":1,"eta_high_seconds":92,"eta_low_seconds":71,"eta_seconds":78,"grad_norm":0.84,"id":"job_7c41d0e2f9a84b6d9e013c55","last_seq":131,"learning_rate":0.00107,"loss":1.2021,"loss_path":"labelled","memory_bytes":1509949440,"model_id":"smollm2-135m-instruct","name":"support, two epochs","precision":"bf16","project_id":"proj_default","queue":"cpu","queued_at":"2026-11-24T09:14:10.118Z","started_at":"2026-11-24T09:14:12.940Z","status":"running","step":84,"tags":["support","keep"],"tokens_per_second":239.4,"total_steps":168,"worker":"workbench/main/3f1a"}]}
 type JobPage struct {
 	Items []Job `json:"items"`
 
@@ -1511,7 +1526,7 @@ type Metrics struct {
 	Points []MetricPoint `json:"points"`
 }
 
-// Model Example: {"base_model_id":"smollm2-135m-instruct","created_at":"2026-11-24T09:18:02.630Z","description":"","files":[{"path":"adapter_model.safetensors","sha256":"9f2c7a4b1d0e8f6a5c3b2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a","size":19571744}],"id":"model_2b9e6c1f0a7d4e5c8b3f6a10","job_id":"job_7c41d0e2f9a84b6d9e013c55","kind":"tuned","method":"lora","name":"support on SmolLM2 135M Instruct","size":19571744,"source":"job","task_types":["text-generation"]}
+// Model Example: {"base_model_id":"smollm2-135m-instruct","created_at":"2026-11-24T09:18:02.630Z","description":"","files":[{"path":"adapter_model.safetensors","sha256":"9f2c7a4b1d0e8f6a5c3b2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a","size":19571744}],"id":"model_2b9e6c1f0a7d4e5c8b3f6a10","job_id":"job_7c41d0e2f9a84b6d9e013c55","kind":"tuned","method":"lora","name":"support on SmolLM2 135M Instruct","size":19571744,"source":"job","tags":["support"],"task_types":["text-generation"]}
 type Model struct {
 	BaseModelID   string    `json:"base_model_id,omitempty,omitzero"`
 	ContextLength int       `json:"context_length,omitempty,omitzero"`
@@ -1534,6 +1549,7 @@ type Model struct {
 
 	// Note What is not known of the model yet, and when it will be.
 	Note       string `json:"note,omitempty,omitzero"`
+	Notes      string `json:"notes,omitempty,omitzero"`
 	Parameters int64  `json:"parameters,omitempty,omitzero"`
 
 	// Requirements Dimensions that the memory estimator needs.
@@ -1545,13 +1561,14 @@ type Model struct {
 
 	// Source bundled:…, hub:owner/name, path:/… or tiny:…; a tuned model's base.
 	Source    string   `json:"source,omitempty,omitzero"`
+	Tags      []string `json:"tags,omitempty,omitzero"`
 	TaskTypes []string `json:"task_types,omitempty,omitzero"`
 }
 
 // ModelKind base or tuned.
 type ModelKind string
 
-// ModelPage Example: {"items":[{"base_model_id":"smollm2-135m-instruct","created_at":"2026-11-24T09:18:02.630Z","description":"","files":[{"path":"adapter_model.safetensors","sha256":"9f2c7a4b1d0e8f6a5c3b2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a","size":19571744}],"id":"model_2b9e6c1f0a7d4e5c8b3f6a10","job_id":"job_7c41d0e2f9a84b6d9e013c55","kind":"tuned","method":"lora","name":"support on SmolLM2 135M Instruct","size":19571744,"source":"job","task_types":["text-generation"]}]}
+// ModelPage Example: {"items":[{"base_model_id":"smollm2-135m-instruct","created_at":"2026-11-24T09:18:02.630Z","description":"","files":[{"path":"adapter_model.safetensors","sha256":"9f2c7a4b1d0e8f6a5c3b2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a","size":19571744}],"id":"model_2b9e6c1f0a7d4e5c8b3f6a10","job_id":"job_7c41d0e2f9a84b6d9e013c55","kind":"tuned","method":"lora","name":"support on SmolLM2 135M Instruct","size":19571744,"source":"job","tags":["support"],"task_types":["text-generation"]}]}
 type ModelPage struct {
 	Items []Model `json:"items"`
 
@@ -2129,6 +2146,9 @@ type SortKeys string
 // StatusFilter defines model for StatusFilter.
 type StatusFilter = []Status
 
+// Tag defines model for Tag.
+type Tag = []string
+
 // UserID defines model for UserId.
 type UserID = string
 
@@ -2248,6 +2268,9 @@ type ListDatasetsParams struct {
 	// Q A part of the name, in any case.
 	Q Search `form:"q,omitempty" json:"q,omitempty,omitzero"`
 
+	// Tag Only what has this tag; repeated: all of these.
+	Tag Tag `form:"tag,omitempty" json:"tag,omitempty,omitzero"`
+
 	// Sort The order; when it was made, when it last changed, or its name. `-` goes from the last to the first.
 	Sort ListDatasetsParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
 
@@ -2286,6 +2309,15 @@ type UploadDatasetParams struct {
 type DeleteDatasetParams struct {
 	// Preview Only say what would go.
 	Preview DryRun `form:"preview,omitempty" json:"preview,omitempty,omitzero"`
+
+	// IfMatch The ETag of the version that the change is meant for; `*` for any.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// UpdateDatasetParams defines parameters for UpdateDataset.
+type UpdateDatasetParams struct {
+	// IfMatch The ETag of the version that the change is meant for; `*` for any.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
 // StreamDatasetEventsParams defines parameters for StreamDatasetEvents.
@@ -2491,6 +2523,9 @@ type ListModelsParams struct {
 	// Q A part of the name, in any case.
 	Q Search `form:"q,omitempty" json:"q,omitempty,omitzero"`
 
+	// Tag Only what has this tag; repeated: all of these.
+	Tag Tag `form:"tag,omitempty" json:"tag,omitempty,omitzero"`
+
 	// Sort The order; when it was made, when it last changed, or its name. `-` goes from the last to the first.
 	Sort ListModelsParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
 
@@ -2511,6 +2546,15 @@ type ListModelsParamsKind string
 type DeleteModelParams struct {
 	// Preview Only say what would go.
 	Preview DryRun `form:"preview,omitempty" json:"preview,omitempty,omitzero"`
+
+	// IfMatch The ETag of the version that the change is meant for; `*` for any.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// UpdateModelParams defines parameters for UpdateModel.
+type UpdateModelParams struct {
+	// IfMatch The ETag of the version that the change is meant for; `*` for any.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
 // ListPipelinesParams defines parameters for ListPipelines.
@@ -2577,6 +2621,9 @@ type DeleteProjectParams struct {
 
 	// Confirm The project's name, typed by whoever deletes it permanently.
 	Confirm string `form:"confirm,omitempty" json:"confirm,omitempty,omitzero"`
+
+	// IfMatch The ETag of the version that the change is meant for; `*` for any.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
 // UpdateProjectParams defines parameters for UpdateProject.
@@ -2626,6 +2673,9 @@ type ListJobsParams struct {
 	// Q A part of the name, in any case.
 	Q Search `form:"q,omitempty" json:"q,omitempty,omitzero"`
 
+	// Tag Only what has this tag; repeated: all of these.
+	Tag Tag `form:"tag,omitempty" json:"tag,omitempty,omitzero"`
+
 	// Sort The order; when it was made, when it last changed, or its name. `-` goes from the last to the first.
 	Sort ListJobsParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
 
@@ -2661,6 +2711,15 @@ type StartTrainingParams struct {
 type DeleteJobParams struct {
 	// Preview Only say what would go.
 	Preview DryRun `form:"preview,omitempty" json:"preview,omitempty,omitzero"`
+
+	// IfMatch The ETag of the version that the change is meant for; `*` for any.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// UpdateJobParams defines parameters for UpdateJob.
+type UpdateJobParams struct {
+	// IfMatch The ETag of the version that the change is meant for; `*` for any.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
 // StreamJobEventsParams defines parameters for StreamJobEvents.
@@ -2726,6 +2785,9 @@ type ResetPasswordJSONRequestBody = ResetPassword
 // UploadDatasetMultipartRequestBody defines body for UploadDataset for multipart/form-data ContentType.
 type UploadDatasetMultipartRequestBody UploadDatasetMultipartBody
 
+// UpdateDatasetJSONRequestBody defines body for UpdateDataset for application/json ContentType.
+type UpdateDatasetJSONRequestBody = Edit
+
 // ProcessDatasetJSONRequestBody defines body for ProcessDataset for application/json ContentType.
 type ProcessDatasetJSONRequestBody = ProcessOptions
 
@@ -2746,6 +2808,9 @@ type UpdateMeJSONRequestBody = UpdateMe
 
 // AddModelJSONRequestBody defines body for AddModel for application/json ContentType.
 type AddModelJSONRequestBody = AddModel
+
+// UpdateModelJSONRequestBody defines body for UpdateModel for application/json ContentType.
+type UpdateModelJSONRequestBody = Edit
 
 // StartPipelineJSONRequestBody defines body for StartPipeline for application/json ContentType.
 type StartPipelineJSONRequestBody = StartPipeline
@@ -2776,6 +2841,9 @@ type RecommendTrainingJSONRequestBody = RecommendRequest
 
 // StartTrainingJSONRequestBody defines body for StartTraining for application/json ContentType.
 type StartTrainingJSONRequestBody = StartTraining
+
+// UpdateJobJSONRequestBody defines body for UpdateJob for application/json ContentType.
+type UpdateJobJSONRequestBody = Edit
 
 // CancelJobJSONRequestBody defines body for CancelJob for application/json ContentType.
 type CancelJobJSONRequestBody = CancelTraining
@@ -2833,6 +2901,9 @@ type ServerInterface interface {
 	// GetDataset A dataset with its profile
 	// (GET /api/datasets/{id})
 	GetDataset(ctx *echo.Context, id ID) error
+	// UpdateDataset Change the name, the notes and the tags of a dataset
+	// (PATCH /api/datasets/{id})
+	UpdateDataset(ctx *echo.Context, id ID, params UpdateDatasetParams) error
 	// StreamDatasetEvents Live events (SSE)
 	// (GET /api/datasets/{id}/events)
 	StreamDatasetEvents(ctx *echo.Context, id ID, params StreamDatasetEventsParams) error
@@ -2929,6 +3000,9 @@ type ServerInterface interface {
 	// GetModel A model
 	// (GET /api/models/{id})
 	GetModel(ctx *echo.Context, id ModelID) error
+	// UpdateModel Change the name, the notes and the tags of a model
+	// (PATCH /api/models/{id})
+	UpdateModel(ctx *echo.Context, id ModelID, params UpdateModelParams) error
 	// ListPipelines Pipelines, newest first
 	// (GET /api/pipelines)
 	ListPipelines(ctx *echo.Context, params ListPipelinesParams) error
@@ -3031,6 +3105,9 @@ type ServerInterface interface {
 	// GetJob A training job
 	// (GET /api/training/{id})
 	GetJob(ctx *echo.Context, id ID) error
+	// UpdateJob Change the name, the notes and the tags of a training job
+	// (PATCH /api/training/{id})
+	UpdateJob(ctx *echo.Context, id ID, params UpdateJobParams) error
 	// CancelJob Cancel, or stop and keep
 	// (POST /api/training/{id}/cancel)
 	CancelJob(ctx *echo.Context, id ID) error
@@ -3268,6 +3345,13 @@ func (w *ServerInterfaceWrapper) ListDatasets(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
 	}
 
+	// ------------- Optional query parameter "tag" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tag", ctx.QueryParams(), &params.Tag, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tag: %s", err))
+	}
+
 	// ------------- Optional query parameter "sort" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", ctx.QueryParams(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -3354,6 +3438,23 @@ func (w *ServerInterfaceWrapper) DeleteDataset(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter preview: %s", err))
 	}
 
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.DeleteDataset(ctx, id, params)
 	return err
@@ -3372,6 +3473,42 @@ func (w *ServerInterfaceWrapper) GetDataset(ctx *echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetDataset(ctx, id)
+	return err
+}
+
+// UpdateDataset converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateDataset(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateDatasetParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateDataset(ctx, id, params)
 	return err
 }
 
@@ -4144,6 +4281,13 @@ func (w *ServerInterfaceWrapper) ListModels(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
 	}
 
+	// ------------- Optional query parameter "tag" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tag", ctx.QueryParams(), &params.Tag, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tag: %s", err))
+	}
+
 	// ------------- Optional query parameter "sort" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", ctx.QueryParams(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -4199,6 +4343,23 @@ func (w *ServerInterfaceWrapper) DeleteModel(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter preview: %s", err))
 	}
 
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.DeleteModel(ctx, id, params)
 	return err
@@ -4217,6 +4378,42 @@ func (w *ServerInterfaceWrapper) GetModel(ctx *echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetModel(ctx, id)
+	return err
+}
+
+// UpdateModel converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateModel(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ModelID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateModelParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateModel(ctx, id, params)
 	return err
 }
 
@@ -4489,6 +4686,23 @@ func (w *ServerInterfaceWrapper) DeleteProject(ctx *echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "confirm", ctx.QueryParams(), &params.Confirm, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter confirm: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -4837,6 +5051,13 @@ func (w *ServerInterfaceWrapper) ListJobs(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
 	}
 
+	// ------------- Optional query parameter "tag" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tag", ctx.QueryParams(), &params.Tag, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tag: %s", err))
+	}
+
 	// ------------- Optional query parameter "sort" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", ctx.QueryParams(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -4962,6 +5183,23 @@ func (w *ServerInterfaceWrapper) DeleteJob(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter preview: %s", err))
 	}
 
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.DeleteJob(ctx, id, params)
 	return err
@@ -4980,6 +5218,42 @@ func (w *ServerInterfaceWrapper) GetJob(ctx *echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetJob(ctx, id)
+	return err
+}
+
+// UpdateJob converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateJob(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateJobParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateJob(ctx, id, params)
 	return err
 }
 
@@ -5370,6 +5644,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/datasets", wrapper.ListDatasets, options.OperationMiddlewares["listDatasets"]...)
 	router.DELETE(options.BaseURL+"/api/datasets/:id", wrapper.DeleteDataset, options.OperationMiddlewares["deleteDataset"]...)
 	router.GET(options.BaseURL+"/api/datasets/:id", wrapper.GetDataset, options.OperationMiddlewares["getDataset"]...)
+	router.PATCH(options.BaseURL+"/api/datasets/:id", wrapper.UpdateDataset, options.OperationMiddlewares["updateDataset"]...)
 	router.GET(options.BaseURL+"/api/datasets/:id/preview", wrapper.PreviewDataset, options.OperationMiddlewares["previewDataset"]...)
 	router.POST(options.BaseURL+"/api/datasets/:id/process", wrapper.ProcessDataset, options.OperationMiddlewares["processDataset"]...)
 	router.GET(options.BaseURL+"/api/datasets/:id/events", wrapper.StreamDatasetEvents, options.OperationMiddlewares["streamDatasetEvents"]...)
@@ -5377,6 +5652,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/models", wrapper.AddModel, options.OperationMiddlewares["addModel"]...)
 	router.DELETE(options.BaseURL+"/api/models/:id", wrapper.DeleteModel, options.OperationMiddlewares["deleteModel"]...)
 	router.GET(options.BaseURL+"/api/models/:id", wrapper.GetModel, options.OperationMiddlewares["getModel"]...)
+	router.PATCH(options.BaseURL+"/api/models/:id", wrapper.UpdateModel, options.OperationMiddlewares["updateModel"]...)
 	router.GET(options.BaseURL+"/api/training/compare", wrapper.CompareJobs, options.OperationMiddlewares["compareJobs"]...)
 	router.POST(options.BaseURL+"/api/training/check", wrapper.CheckTraining, options.OperationMiddlewares["checkTraining"]...)
 	router.POST(options.BaseURL+"/api/training/recommend", wrapper.RecommendTraining, options.OperationMiddlewares["recommendTraining"]...)
@@ -5384,6 +5660,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/training", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)
 	router.DELETE(options.BaseURL+"/api/training/:id", wrapper.DeleteJob, options.OperationMiddlewares["deleteJob"]...)
 	router.GET(options.BaseURL+"/api/training/:id", wrapper.GetJob, options.OperationMiddlewares["getJob"]...)
+	router.PATCH(options.BaseURL+"/api/training/:id", wrapper.UpdateJob, options.OperationMiddlewares["updateJob"]...)
 	router.POST(options.BaseURL+"/api/training/:id/pause", wrapper.PauseJob, options.OperationMiddlewares["pauseJob"]...)
 	router.POST(options.BaseURL+"/api/training/:id/resume", wrapper.ResumeJob, options.OperationMiddlewares["resumeJob"]...)
 	router.POST(options.BaseURL+"/api/training/:id/cancel", wrapper.CancelJob, options.OperationMiddlewares["cancelJob"]...)
