@@ -18,7 +18,7 @@ import (
 
 // ListDatasets lists datasets.
 func (s *Server) ListDatasets(c *echo.Context, p apigen.ListDatasetsParams) error {
-	page, err := s.Store.ListDatasets(c.Request().Context(), store.Filter{Text: p.Q, Sort: store.Sort(p.Sort), Status: statuses(p.Status), Tags: p.Tag, Limit: p.Limit, Cursor: p.Cursor})
+	page, err := s.Store.ListDatasets(c.Request().Context(), store.Filter{Text: p.Q, Sort: store.Sort(p.Sort), Status: statuses(p.Status), Limit: p.Limit, Cursor: p.Cursor})
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,6 @@ func (s *Server) showDataset(c *echo.Context, status int, id string) error {
 	if err != nil {
 		return err
 	}
-	c.Response().Header().Set("ETag", etagOf(d.Version))
 	return c.JSON(status, viewDataset(*d))
 }
 
@@ -86,7 +85,7 @@ func (s *Server) PreviewDataset(c *echo.Context, id string, p apigen.PreviewData
 	if ref == nil {
 		return contract.Errorf(contract.CodeConflict, "the dataset is not processed yet").On("split").Mend("wait until its status is ready")
 	}
-	preview, err := s.splitPreview(ctx, *ref, p)
+	preview, err := s.splitPreview(ctx, *ref, apigen.Preview{Offset: p.Offset, Split: string(p.Split)}, limitOf(p.Limit))
 	if err != nil {
 		return err
 	}
@@ -103,8 +102,9 @@ func rawPreview(d *store.Dataset, offset int64, limit int) apigen.Preview {
 	return apigen.Preview{Rows: orEmpty(rows[:min(limitOf(limit), len(rows))]), Offset: offset, Split: "raw"}
 }
 
-func (s *Server) splitPreview(ctx ctx, ref contract.ObjectRef, p apigen.PreviewDatasetParams) (apigen.Preview, error) {
-	preview := apigen.Preview{Rows: []map[string]any{}, Offset: p.Offset, Split: string(p.Split)}
+// splitPreview fills a preview with rows of a split from its offset on.
+func (s *Server) splitPreview(ctx ctx, ref contract.ObjectRef, preview apigen.Preview, limit int) (apigen.Preview, error) {
+	preview.Rows = []map[string]any{}
 	reader, err := s.Artifacts.Open(ctx, ref.ObjectID, 0)
 	if err != nil {
 		return preview, err
@@ -113,8 +113,8 @@ func (s *Server) splitPreview(ctx ctx, ref contract.ObjectRef, p apigen.PreviewD
 	lines := bufio.NewReaderSize(reader, 256<<10)
 	for n := int64(0); ; n++ {
 		line, err := lines.ReadBytes('\n')
-		if len(bytes.TrimSpace(line)) > 0 && n >= p.Offset {
-			if len(preview.Rows) == limitOf(p.Limit) {
+		if len(bytes.TrimSpace(line)) > 0 && n >= preview.Offset {
+			if len(preview.Rows) == limit {
 				preview.NextOffset = n
 				return preview, nil
 			}

@@ -71,7 +71,7 @@ func newWorldAt(t testing.TB, dir string, changes ...func(*api.Options)) *world 
 	w.artifacts, err = artifact.Open(t.Context(), artifact.Options{BucketURL: "file://" + w.dir + "/blobs",
 		MasterKey: signingKey, Index: w.store, SpoolDir: filepath.Join(w.dir, "spool"), Logger: quiet})
 	require.NoError(t, err)
-	w.options = api.Options{Store: w.store, Artifacts: w.artifacts, CLIToken: ownerToken, SigningKey: signingKey, Advise: w.advise, Draft: w.draft,
+	w.options = api.Options{Store: w.store, Artifacts: w.artifacts, CLIToken: ownerToken, SigningKey: signingKey, Advise: w.advise, Draft: w.draft, ShowTokens: showTokens,
 		DataRoot: w.dir, Version: "test", MaxUploadBytes: maxUpload, Logger: quiet, BcryptCost: bcrypt.MinCost}
 	for _, change := range changes {
 		change(&w.options)
@@ -113,6 +113,15 @@ func (w *world) url(path string) string { return "http://" + w.address + path }
 
 func (w *world) client() *apiclient.Client {
 	return &apiclient.Client{Base: w.url(""), Token: ownerToken}
+}
+
+// showTokens is the worker's part: a row is one token.
+func showTokens(_ context.Context, _, _ string, asked contract.TokensQuestion) ([]contract.TokensRow, error) {
+	rows := []contract.TokensRow{}
+	for i, row := range asked.Rows {
+		rows = append(rows, contract.TokensRow{Row: i, Tokens: []contract.Token{{ID: i, Text: string(row), Trained: asked.CompletionOnly}}})
+	}
+	return rows, nil
 }
 
 // advise is the recommender's part: it knows one base model, wants a profile, and refuses preference pairs and nonsense.

@@ -5,6 +5,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -39,6 +40,8 @@ type Options struct {
 	Advise func(context.Context, contract.RecommendInput) (contract.Recommendation, error)
 	// Draft is Advise before there is data: the choices of the input are checked, and a plain configuration stands for none.
 	Draft func(context.Context, contract.RecommendInput) (contract.Training, error)
+	// ShowTokens has a worker of a queue say what a model's tokenizer makes of rows, with the project's Hub token.
+	ShowTokens func(ctx context.Context, projectID, queue string, asked contract.TokensQuestion) ([]contract.TokensRow, error)
 	// Host is this machine's name where workers that run on it see the files that this process sees; empty: they may not.
 	Host string
 	// TemporalUI is the UI's loopback URL, asked for at each request since Temporal may come up later; nil: none.
@@ -141,7 +144,7 @@ func (s *Server) routes(doc *openapi3.T) error {
 	if err := s.webApp(validate); err != nil {
 		return err
 	}
-	s.openAI(validate)
+	s.openAI()
 	if s.Gateway != nil {
 		s.Gateway.Register(s.echo.Group("/internal", showAll))
 	}
@@ -157,6 +160,12 @@ func (s *Server) Handler() http.Handler { return s.echo }
 // process; other requests under way have 5 s to finish.
 func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	if err := s.meter.settle(ctx); err != nil {
+		for _, listener := range listeners {
+			err = errors.Join(err, listener.Close())
+		}
+		if ctx.Err() != nil { // stopped before it began
+			return nil
+		}
 		return err
 	}
 	server := &http.Server{Handler: s.echo, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout,

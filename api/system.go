@@ -131,7 +131,7 @@ func (s *Server) queueOr(ctx context.Context, named string) (string, error) {
 	}
 	best := ""
 	for _, w := range workers {
-		if time.Since(w.LastSeenAt) < workerSilence && (best == "" || best == contract.QueueCPU) {
+		if alive(w) && (best == "" || best == contract.QueueCPU) {
 			best = w.Queue
 		}
 	}
@@ -141,6 +141,8 @@ func (s *Server) queueOr(ctx context.Context, named string) (string, error) {
 	}
 	return best, nil
 }
+
+func alive(w store.Worker) bool { return time.Since(w.LastSeenAt) < workerSilence }
 
 // stateCollector counts resources by status when Prometheus asks.
 type stateCollector struct {

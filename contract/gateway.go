@@ -20,6 +20,8 @@ import "encoding/json"
 //	GET  /internal/deployments/{id}                    → DeploymentSpec            worker token
 //	GET  /internal/deployments/{id}/blobs/{sha256}     → bytes (Range)             worker token
 //	PUT  /internal/deployments/{id}/serving            Serving → 204               worker token
+//	GET  /internal/tokens/{id}                         → TokensQuestion            worker token
+//	PUT  /internal/tokens/{id}                         TokensAnswer → 204          worker token
 //
 // Errors are problem documents whose "code" is a Code; epoch_superseded (409) tells a worker to stop its runner.
 
@@ -43,6 +45,34 @@ const (
 	WorkerPreparing = "preparing" // builds the runner's environment, takes no work yet
 	WorkerReady     = "ready"
 )
+
+// TokensQuestion asks what a model's tokenizer makes of some rows. Rows and tokens pass through the gateway alone: they are
+// users' content, which no workflow's history may hold.
+type TokensQuestion struct {
+	Model          ModelRef          `json:"model"`
+	Format         string            `json:"format"` // of DatasetRef
+	CompletionOnly bool              `json:"completion_only"`
+	Rows           []json.RawMessage `json:"rows"` // canonical ones
+}
+
+// TokensAnswer has as many rows as the question, or Error.
+type TokensAnswer struct {
+	Rows  []TokensRow `json:"rows"`
+	Error *Error      `json:"error,omitempty"`
+}
+
+// TokensRow is a row as the runner's `inspect` prints it; Row counts from 0 in the question.
+type TokensRow struct {
+	Row    int     `json:"row"`
+	Tokens []Token `json:"tokens"`
+}
+
+// Token is one token: what it adds to the text, and whether training learns it.
+type Token struct {
+	ID      int    `json:"id"`
+	Text    string `json:"text"`
+	Trained bool   `json:"trained"`
+}
 
 // RunState is what the gateway knows of a run.
 type RunState struct {

@@ -24,6 +24,7 @@ const (
 	WorkflowDeploy   = "Deploy"
 	WorkflowExport   = "Export"
 	WorkflowPipeline = "Pipeline"
+	WorkflowTokens   = "Tokens" // shows some rows as a model's tokens; leaves nothing behind
 )
 
 // Activities of the control queue.
@@ -44,6 +45,7 @@ const (
 	ActivityEvaluate = "RunEvaluation"
 	ActivityExport   = "RunExport"
 	ActivityServe    = "Serve"
+	ActivityTokens   = "ShowTokens"
 )
 
 // Signals.

@@ -136,6 +136,11 @@ type (
 		Goal      string    `json:"goal,omitempty"`
 		Config    *Training `json:"config,omitempty"`
 	}
+	// TokensInput names a question that the gateway holds for a worker.
+	TokensInput struct {
+		QuestionID string `json:"question_id"`
+		Queue      string `json:"queue"` // the slot queue whose worker is asked
+	}
 	// RegisterModelInput makes a model of what a finished (or stopped-and-kept) job left with the gateway.
 	RegisterModelInput struct {
 		JobID string `json:"job_id"`

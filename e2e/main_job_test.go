@@ -50,6 +50,23 @@ func TestMainJob(t *testing.T) {
 		require.NoError(t, err)
 		require.NotEmpty(t, comparison.Samples)
 	})
+	t.Run("the rows that it was trained on show what is learned", func(t *testing.T) {
+		stdout, stderr, code := p.cli("datasets", "tokens", done.DatasetID, "--model", "tiny-llama", "--limit", "2")
+		require.Zero(t, code, stderr)
+		require.Equal(t, 2, strings.Count(stdout, "⟦"), stdout)
+	})
+	t.Run("training goes on from it", func(t *testing.T) {
+		stdout, stderr, code := p.cli("run", done.DatasetID, "--model", done.ModelID, "--config", short, "--json")
+		require.Zero(t, code, stderr)
+		var on apigen.Pipeline
+		require.NoError(t, json.Unmarshal([]byte(stdout), &on))
+		first := func(job string) float64 {
+			metrics, err := apiclient.Get[apigen.Metrics](t.Context(), p.Client, "/api/training/"+job+"/metrics", nil)
+			require.NoError(t, err)
+			return metrics.Points[0].Loss
+		}
+		require.Less(t, first(on.JobID), first(done.JobID), "it begins where the other left off")
+	})
 	t.Run("the model answers, also after everything was killed", func(t *testing.T) {
 		answer := func() string {
 			stdout, stderr, code := p.cli("chat", done.ModelID, "what is 3 plus 8?", "--max-tokens", "8", "--json")

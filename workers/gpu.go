@@ -240,7 +240,8 @@ func (h *gpuHost) work(life context.Context, env *pyenv.Env) error {
 	h.beside(func() { engines.Keep(life) })
 	h.takeOver(life, supervisor)
 
-	if err := h.poll(life, &gpu.Activities{Runner: supervisor, Engines: engines, SaveOnStop: h.save.Load}); err != nil {
+	tokenizer := &runner.Tokenizer{Python: python, Scratch: h.scratch, Gateway: h.gateway}
+	if err := h.poll(life, &gpu.Activities{Runner: supervisor, Engines: engines, Tokenizer: tokenizer, SaveOnStop: h.save.Load}); err != nil {
 		return err
 	}
 	if h.save.Load() {
@@ -259,6 +260,7 @@ func (h *gpuHost) poll(life context.Context, activities *gpu.Activities) error {
 	slots.RegisterActivityWithOptions(activities.RunExport, activity.RegisterOptions{Name: contract.ActivityExport})
 	serve := h.worker(contract.ServeQueue(h.Queue), serveSlots, fatal)
 	serve.RegisterActivityWithOptions(activities.Serve, activity.RegisterOptions{Name: contract.ActivityServe})
+	serve.RegisterActivityWithOptions(activities.ShowTokens, activity.RegisterOptions{Name: contract.ActivityTokens})
 
 	for _, w := range []worker.Worker{slots, serve} {
 		if err := w.Start(); err != nil {

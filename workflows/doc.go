@@ -29,6 +29,7 @@ func Register(r Registry) {
 		contract.WorkflowDeploy:   Deploy,
 		contract.WorkflowExport:   Export,
 		contract.WorkflowPipeline: Pipeline,
+		contract.WorkflowTokens:   Tokens,
 	} {
 		r.RegisterWorkflowWithOptions(fn, workflow.RegisterOptions{Name: name})
 	}

@@ -23,10 +23,11 @@ const (
 // beatEvery is how often a running activity heartbeats; the worker throttles to one a second.
 const beatEvery = time.Second
 
-// Activities are registered on a slot queue (the runs) and on its serve queue (Serve).
+// Activities are registered on a slot queue (the runs) and on its serve queue (Serve, ShowTokens).
 type Activities struct {
-	Runner  Runner
-	Engines Engines
+	Runner    Runner
+	Engines   Engines
+	Tokenizer Tokenizer
 	// SaveOnStop is asked when the worker stops: true has the runners save and leave (Ctrl-C on `up`), false leaves them
 	// running for the next worker (SIGTERM, an upgrade). Nil is false.
 	SaveOnStop func() bool
@@ -81,6 +82,14 @@ func (a *Activities) Serve(ctx context.Context, in contract.RunInput) error {
 		return end.failure(err)
 	}
 	return end.left()
+}
+
+// ShowTokens answers a question that the gateway holds.
+func (a *Activities) ShowTokens(ctx context.Context, in contract.TokensInput) error {
+	if err := a.Tokenizer.Answer(ctx, in.QuestionID); err != nil {
+		return Failure(err)
+	}
+	return nil
 }
 
 // keepBeating heartbeats on a context that outlives the activity's: a save that takes longer than the heartbeat timeout

@@ -47,3 +47,9 @@ type ServeRequest struct {
 	// Stop, when closed, takes the deployment down.
 	Stop <-chan struct{}
 }
+
+// Tokenizer shows rows as tokens: workers/runner.Tokenizer.
+type Tokenizer interface {
+	// Answer fetches a question from the gateway and gives it the answer; a row that cannot be encoded is one.
+	Answer(ctx context.Context, questionID string) error
+}

@@ -46,6 +46,7 @@ type Gateway struct {
 	workerToken [sha256.Size]byte
 	tokens      tokens
 	uploads     *uploads
+	questions   questions
 	log         *slog.Logger
 }
 
@@ -69,7 +70,7 @@ func New(d Deps) (*Gateway, error) {
 		return nil, err
 	}
 	return &Gateway{store: d.Store, artifacts: d.Artifacts, workerToken: sha256.Sum256([]byte(d.WorkerToken)),
-		tokens: tokens, uploads: up, log: d.Logger}, nil
+		tokens: tokens, uploads: up, questions: questions{open: map[string]*question{}}, log: d.Logger}, nil
 }
 
 // Register adds the gateway's routes to the group of /internal. Errors go to Echo's HTTPErrorHandler (problem.Handler).
@@ -82,6 +83,8 @@ func (g *Gateway) Register(group *echo.Group) {
 	worker.GET("/deployments/:id", g.getDeployment)
 	worker.GET("/deployments/:id/blobs/:sha", g.getDeploymentBlob)
 	worker.PUT("/deployments/:id/serving", g.putServing)
+	worker.GET("/tokens/:id", g.getTokens)
+	worker.PUT("/tokens/:id", g.putTokens)
 
 	run := group.Group("", g.asRun)
 	run.POST("/runs/:run/events", g.postEvents)

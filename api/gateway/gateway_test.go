@@ -43,6 +43,7 @@ type world struct {
 	dir       string
 	store     *store.Store
 	artifacts *artifact.Store
+	gateway   *gateway.Gateway
 	server    *httptest.Server
 }
 
@@ -76,12 +77,12 @@ func (w *world) start() {
 	w.artifacts, err = artifact.Open(w.t.Context(), artifact.Options{BucketURL: "file://" + w.dir + "/blobs",
 		MasterKey: signingKey, Index: w.store, SpoolDir: w.spool(), Logger: quiet})
 	require.NoError(w.t, err)
-	g, err := gateway.New(gateway.Deps{Store: w.store, Artifacts: w.artifacts, WorkerToken: workerToken, SigningKey: signingKey,
+	w.gateway, err = gateway.New(gateway.Deps{Store: w.store, Artifacts: w.artifacts, WorkerToken: workerToken, SigningKey: signingKey,
 		MaxFileBytes: 64 << 20, Logger: quiet})
 	require.NoError(w.t, err)
 	e := echo.New()
 	e.HTTPErrorHandler = problem.Handler(quiet)
-	g.Register(e.Group("/internal"))
+	w.gateway.Register(e.Group("/internal"))
 	w.server = httptest.NewServer(e)
 }
 

@@ -25,8 +25,7 @@ import (
 
 func (a *app) datasetsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "datasets", Short: "Upload, list and look into datasets"}
-	cmd.AddCommand(a.datasetsUpload(), a.datasetsList(), a.datasetsGet(), a.datasetsPreview(), a.datasetsProcess(), removeCommand(a, "dataset id", "/api/datasets/"),
-		editCommand(a, "dataset id", "/api/datasets/", printDataset))
+	cmd.AddCommand(a.datasetsUpload(), a.datasetsList(), a.datasetsGet(), a.datasetsPreview(), a.datasetsTokens(), a.datasetsProcess(), removeCommand(a, "dataset id", "/api/datasets/"))
 	return cmd
 }
 
@@ -192,7 +191,6 @@ func printDataset(w io.Writer, ds apigen.Dataset) {
 	if len(ds.Options.Mapping) > 0 {
 		row(t, "mapping", mappingText(ds.Options.Mapping))
 	}
-	labels(knownIn(t), ds.Notes, ds.Tags)
 	if ds.Error.Code != "" {
 		row(t, "error", ds.Error.Error())
 	}
@@ -216,7 +214,7 @@ func (a *app) datasetsList() *cobra.Command {
 			row(t, d.ID, d.Name, d.Format, d.Rows, d.Status, d.CreatedAt.Local().Format("2006-01-02 15:04"))
 		}
 		_ = t.Flush()
-	}, bySearch, byTag, byStatus, bySort)
+	}, bySearch, byStatus, bySort)
 }
 
 func (a *app) datasetsGet() *cobra.Command {
@@ -250,6 +248,54 @@ func (a *app) datasetsPreview() *cobra.Command {
 	cmd.Flags().IntVar(&offset, "offset", 0, "first row")
 	cmd.Flags().IntVar(&limit, "limit", 10, "most rows")
 	return cmd
+}
+
+func (a *app) datasetsTokens() *cobra.Command {
+	var model, split string
+	var offset, limit int
+	var learnAll bool
+	cmd := &cobra.Command{
+		Use: "tokens ID", Short: "Show rows as a model reads them, with what training learns in ⟦brackets⟧", Args: oneArg("dataset id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.client()
+			if err != nil {
+				return err
+			}
+			query := url.Values{"split": {split}, "offset": {strconv.Itoa(offset)}, "limit": {strconv.Itoa(limit)}, "learn_all": {strconv.FormatBool(learnAll)}}
+			if model != "" {
+				query.Set("model_id", model)
+			}
+			shown, err := apiclient.Get[apigen.TokenRows](cmd.Context(), c, "/api/datasets/"+url.PathEscape(args[0])+"/tokens", query)
+			if err != nil {
+				return err
+			}
+			return a.print(shown, func(w io.Writer) { printTokens(w, shown) })
+		},
+	}
+	cmd.Flags().StringVar(&model, "model", "", "model id (default: the bundled one)")
+	cmd.Flags().StringVar(&split, "split", "train", "train or eval")
+	cmd.Flags().IntVar(&offset, "offset", 0, "first row")
+	cmd.Flags().IntVar(&limit, "limit", 3, "most rows, 20 at the most")
+	cmd.Flags().BoolVar(&learnAll, "learn-all", false, "as with completion_only off")
+	return cmd
+}
+
+func printTokens(w io.Writer, shown apigen.TokenRows) {
+	for _, row := range shown.Rows {
+		_, _ = fmt.Fprintf(w, "row %d, %d tokens\n", row.Row, row.Length)
+		learned := false
+		for _, token := range row.Tokens {
+			if token.Trained != learned {
+				_, _ = io.WriteString(w, map[bool]string{true: "⟦", false: "⟧"}[token.Trained])
+				learned = token.Trained
+			}
+			_, _ = io.WriteString(w, token.Text)
+		}
+		if learned {
+			_, _ = io.WriteString(w, "⟧")
+		}
+		_, _ = io.WriteString(w, "\n\n")
+	}
 }
 
 func (a *app) datasetsProcess() *cobra.Command {
@@ -293,15 +339,6 @@ func row(t *tabwriter.Writer, cells ...any) {
 	_, _ = fmt.Fprintln(t)
 }
 
-// knownIn writes a line of a table if there is something to say.
-func knownIn(t *tabwriter.Writer) func(is bool, name, value string) {
-	return func(is bool, name, value string) {
-		if is {
-			row(t, name, value)
-		}
-	}
-}
-
 // listCommand is `list` of a kind; T is its page.
 func listCommand[T any](a *app, short, path string, text func(io.Writer, T), by ...listFlag) *cobra.Command {
 	values := make([][]string, len(by))
@@ -321,7 +358,6 @@ type listFlag struct{ name, query, help string }
 
 var (
 	bySearch  = listFlag{"search", "q", "only those with this in their name (of what has no name: in the model's)"}
-	byTag     = listFlag{"tag", "tag", "only those with this tag (several, that have all of them: again)"}
 	byStatus  = listFlag{"status", "status", "only those with this status (several: again)"}
 	byDataset = listFlag{"dataset", "dataset_id", "only those about this dataset"}
 	byModel   = listFlag{"model", "model_id", "only those about this model"}

@@ -358,7 +358,7 @@ func (p *serverProcess) serve(ctx context.Context, doors doors) error {
 			return err
 		}
 		defer c.Close()
-		return workers.RunControl(ctx, workers.ControlConfig{Client: c, Outbox: p.store, Activities: control, Logger: p.log, Ready: temporal.markReady})
+		return workers.RunControl(ctx, workers.ControlConfig{Client: c, Outbox: p.store, Activities: control, Logger: p.log, Ready: func() { temporal.markReady(c) }})
 	})
 	at := doors.endpoints()
 	if err := p.dir.Publish(datadir.ProcessServer, at); err != nil {
@@ -400,7 +400,7 @@ func (p *serverProcess) api(control *activities.Control, temporal *temporalLink)
 	}
 	return api.New(api.Options{
 		Store: p.store, Artifacts: p.blobs, Gateway: door, CLIToken: cliToken, SigningKey: signing,
-		Advise: control.Recommend, Draft: control.Draft, Host: p.host(), TemporalUI: temporal.ui, TemporalToken: temporalToken, TemporalReady: temporal.ready,
+		Advise: control.Recommend, Draft: control.Draft, ShowTokens: temporal.tokens(door), Host: p.host(), TemporalUI: temporal.ui, TemporalToken: temporalToken, TemporalReady: temporal.ready,
 		DataRoot: p.dir.Root(), CacheRoot: cache, Version: version(), App: ui.Files(), Hosts: p.flags.names(), Logger: p.log,
 		Origins: p.flags.origins, TrustedProxies: p.flags.trusted, Limits: p.flags.limits(),
 		Exposed: !onLoopback(p.flags.listen) || len(p.flags.names()) > 0,
@@ -421,9 +421,10 @@ func (p *serverProcess) host() string {
 
 // temporalLink is the server's connection to Temporal, which may come up later than the server.
 type temporalLink struct {
-	dir   *datadir.Dir
-	log   *slog.Logger
-	polls chan struct{}
+	dir    *datadir.Dir
+	log    *slog.Logger
+	polls  chan struct{}
+	client client.Client // once polls is closed
 }
 
 func newTemporalLink(dir *datadir.Dir, log *slog.Logger) *temporalLink {
@@ -451,7 +452,22 @@ func dialTemporal(ctx context.Context, dir *datadir.Dir, log *slog.Logger, ident
 	return temporalclient.Dial(ctx, temporalclient.Options{Address: address, Token: token, Identity: identity, Logger: log})
 }
 
-func (l *temporalLink) markReady() { close(l.polls) }
+func (l *temporalLink) markReady(c client.Client) {
+	l.client = c
+	close(l.polls)
+}
+
+// tokens has a worker answer a question that the gateway holds.
+func (l *temporalLink) tokens(door *gateway.Gateway) func(context.Context, string, string, contract.TokensQuestion) ([]contract.TokensRow, error) {
+	return func(ctx context.Context, projectID, queue string, asked contract.TokensQuestion) ([]contract.TokensRow, error) {
+		if err := l.ready(ctx); err != nil {
+			return nil, err
+		}
+		return door.AskTokens(ctx, projectID, asked, func(ctx context.Context, id string) error {
+			return workers.AskTokens(ctx, l.client, contract.TokensInput{QuestionID: id, Queue: queue})
+		})
+	}
+}
 
 func (l *temporalLink) ready(context.Context) error {
 	select {

@@ -103,6 +103,18 @@ func (c *Client) PutServing(ctx context.Context, id string, serving contract.Ser
 	return c.call(ctx, http.MethodPut, "/internal/deployments/"+url.PathEscape(id)+"/serving", c.token, serving, nil)
 }
 
+// TokensQuestion returns a question about tokens; CodeNotFound once nobody waits for it.
+func (c *Client) TokensQuestion(ctx context.Context, id string) (contract.TokensQuestion, error) {
+	var question contract.TokensQuestion
+	err := c.call(ctx, http.MethodGet, "/internal/tokens/"+url.PathEscape(id), c.token, nil, &question)
+	return question, err
+}
+
+// PutTokens answers a question about tokens.
+func (c *Client) PutTokens(ctx context.Context, id string, answer contract.TokensAnswer) error {
+	return c.call(ctx, http.MethodPut, "/internal/tokens/"+url.PathEscape(id), c.token, answer, nil)
+}
+
 // DeploymentBlobs is the source of a deployment's weights.
 func (c *Client) DeploymentBlobs(id string) BlobSource {
 	return func(ctx context.Context, sha256 string, offset int64) (io.ReadCloser, int64, error) {

@@ -62,6 +62,9 @@ func OpenScratch(root string) (*Scratch, error) {
 		return nil, err
 	}
 	s := &Scratch{Root: root, Boot: randomName(), lock: lock}
+	if err := s.sweepTokens(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	if s.Instance, err = nameOnce(filepath.Join(root, "instance")); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

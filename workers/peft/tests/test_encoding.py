@@ -13,6 +13,7 @@ from harness import ENVIRONMENT
 
 from vibeflow_peft.encoding import IGNORED, EncodedDataset, RowEncoder, encode_rows
 from vibeflow_peft.errors import RunnerError
+from vibeflow_peft.inspection import render_rows
 from vibeflow_peft.models import load_chat_tokenizer, load_tokenizer, resolve
 from vibeflow_peft.tokenizer import ChatTokenizer
 
@@ -224,6 +225,23 @@ def test_questions_are_what_the_answer_was_trained_on(tokenizer: ChatTokenizer) 
     question = encoder.question(0, row)
     assert question.reference == "No."
     assert list(example.input_ids[: len(question.prompt_ids)]) == question.prompt_ids
+
+
+@pytest.mark.parametrize("completion_only", [True, False])
+def test_rendered_tokens_are_the_text_and_the_labels(
+    tmp_path: Path, tokenizer: ChatTokenizer, completion_only: bool
+) -> None:
+    path = write(tmp_path, [{"messages": CHAT}, {"messages": CHAT[:2]}, {"messages": CHAT}])
+    shown = render_rows(path, "chat", tokenizer, [2, 1], completion_only)
+    assert [row["row"] for row in shown] == [1, 2]
+    for row, example in zip(shown, encode_rows(path, "chat", tokenizer, 0).examples[1:], strict=True):
+        ids = [token["id"] for token in row["tokens"]]
+        assert ids == example.input_ids.tolist()
+        assert "".join(token["text"] for token in row["tokens"]) == tokenizer.decode(ids, skip_special_tokens=False)
+        expected = (example.labels != IGNORED).tolist() if completion_only else [True] * len(ids)
+        assert [token["trained"] for token in row["tokens"]] == expected
+    with pytest.raises(RunnerError, match="no row 3"):
+        render_rows(path, "chat", tokenizer, [3], completion_only)
 
 
 def test_inspect_counts_without_importing_torch(tmp_path: Path, models: Path, tokenizer: ChatTokenizer) -> None:

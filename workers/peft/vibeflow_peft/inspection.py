@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .encoding import FORMATS, IGNORED, EncodedDataset, RowEncoder, encode_rows, read_rows
+from .encoding import FORMATS, IGNORED, EncodedDataset, Example, RowEncoder, encode_rows, read_rows
 from .errors import RunnerError
 from .models import load_chat_tokenizer, resolve
 from .spec import ModelRef
@@ -25,13 +25,13 @@ _BUCKETS = 20
 
 
 def main(argv: list[str]) -> int:
-    """Prints the profile, or with --render one row's tokens and which of them are learned."""
+    """Prints the profile, or with --render some rows' tokens and which of them are learned."""
     options = _parser().parse_args(argv)
     model = resolve(ModelRef(options.model, options.revision), options.models_dir)
     tokenizer = load_chat_tokenizer(model)
-    if options.render is not None:
-        tokens = render_row(options.file, options.format, tokenizer, options.render, not options.learn_all)
-        print(json.dumps(tokens, ensure_ascii=False) if options.json else _marked(tokenizer, tokens))
+    if options.render:
+        rows = render_rows(options.file, options.format, tokenizer, options.render, not options.learn_all)
+        print(json.dumps(rows) if options.json else "\n".join(map(_marked, rows)))
         return 0
     result = profile(options.file, options.format, tokenizer, options.max_length, not options.learn_all)
     print(json.dumps(result) if options.json else "\n".join(f"{name}: {value}" for name, value in result.items()))
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--file", type=Path, required=True, help="canonical JSONL")
     parser.add_argument("--max-length", type=int, default=0, help="tokens that training would keep of a row; 0: all")
     parser.add_argument("--learn-all", action="store_true", help="learn prompts too (completion_only off)")
-    parser.add_argument("--render", type=int, metavar="ROW", help="show this row's tokens (0-based line)")
+    parser.add_argument("--render", type=int, nargs="+", metavar="ROW", help="show these rows' tokens (0-based lines)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -91,27 +91,48 @@ def _cut(whole: EncodedDataset, max_length: int) -> dict[str, int]:
     }
 
 
-def render_row(path: Path, fmt: str, tokenizer: ChatTokenizer, row: int, completion_only: bool) -> dict[str, Any]:
-    """One row's tokens: id, text, and whether it is learned."""
-    for number, value in read_rows(path):
-        if number == row:
-            (example,) = RowEncoder(fmt, tokenizer, completion_only).encode([(number, value)])
-            tokens = [
-                {
-                    "id": int(token),
-                    "text": tokenizer.decode([int(token)], skip_special_tokens=False),
-                    "trained": bool(label != IGNORED),
-                }
-                for token, label in zip(example.input_ids, example.labels, strict=True)
-            ]
-            return {"row": row, "tokens": tokens}
-    raise RunnerError("invalid", f"the file has no row {row}", field="render", remedy="rows are counted from 0")
+def render_rows(
+    path: Path, fmt: str, tokenizer: ChatTokenizer, wanted: list[int], completion_only: bool
+) -> list[dict[str, Any]]:
+    """The rows' tokens, untruncated: {"row", "tokens": [{"id", "text", "trained"}]}, in the file's order.
+
+    Raises RunnerError: "bad_data" citing the line, "invalid" for a row that the file does not have.
+    """
+    rows = [(number, value) for number, value in read_rows(path) if number in wanted]
+    missing = set(wanted) - {number for number, _ in rows}
+    if missing:
+        raise RunnerError("invalid", f"the file has no row {min(missing)}", field="render", remedy="count from 0")
+    return [_rendered(tokenizer, example) for example in RowEncoder(fmt, tokenizer, completion_only).encode(rows)]
 
 
-def _marked(tokenizer: ChatTokenizer, rendered: dict[str, Any]) -> str:
-    """The row as text with the learned parts in brackets. Decoded run by run: a character may be several tokens."""
+def _rendered(tokenizer: ChatTokenizer, example: Example) -> dict[str, Any]:
+    ids = example.input_ids.tolist()
+    trained = (example.labels != IGNORED).tolist()
+    tokens = [
+        {"id": token, "text": text, "trained": learned}
+        for token, text, learned in zip(ids, _texts(tokenizer, ids), trained, strict=True)
+    ]
+    return {"row": example.row, "tokens": tokens}
+
+
+def _texts(tokenizer: ChatTokenizer, ids: list[int]) -> list[str]:
+    """What each token adds to the text. A character of several tokens stands with its last one."""
+    texts, begun, told = [], 0, ""
+    for end in range(1, len(ids) + 1):
+        text = tokenizer.decode(ids[begun:end], skip_special_tokens=False)
+        if text.endswith("\N{REPLACEMENT CHARACTER}") and end < len(ids):
+            texts.append("")
+            continue
+        texts.append(text[len(told) :])
+        # The next token is decoded behind this one, for some decoders drop a blank at the start.
+        begun, told = end - 1, tokenizer.decode(ids[end - 1 : end], skip_special_tokens=False)
+    return texts
+
+
+def _marked(rendered: dict[str, Any]) -> str:
+    """The row as text with the learned parts in brackets."""
     text = ""
     for trained, run in groupby(rendered["tokens"], key=lambda token: token["trained"]):
-        part = tokenizer.decode([token["id"] for token in run], skip_special_tokens=False)
+        part = "".join(token["text"] for token in run)
         text += f"⟦{part}⟧" if trained else part
     return text

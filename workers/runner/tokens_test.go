@@ -1,0 +1,65 @@
+package runner_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/workers/runner"
+)
+
+// oneQuestion is a gateway that holds one question about tokens.
+type oneQuestion struct {
+	asked  contract.TokensQuestion
+	answer contract.TokensAnswer
+}
+
+func (q *oneQuestion) TokensQuestion(context.Context, string) (contract.TokensQuestion, error) {
+	return q.asked, nil
+}
+
+func (q *oneQuestion) PutTokens(_ context.Context, _ string, answer contract.TokensAnswer) error {
+	q.answer = answer
+	return nil
+}
+
+func TestRowsAreShownAsTokens(t *testing.T) {
+	b := realBench(t)
+	q := &oneQuestion{asked: contract.TokensQuestion{Model: contract.ModelRef{Source: "tiny:llama"}, Format: "prompt_completion", CompletionOnly: true,
+		Rows: []json.RawMessage{[]byte(`{"prompt":"Two and two","completion":" is four."}`), []byte(`{"prompt":"é","completion":"🤖"}`)}}}
+	tokenizer := &runner.Tokenizer{Python: python(t), Scratch: b.scratch, Gateway: q}
+	require.NoError(t, tokenizer.Answer(t.Context(), "tokens_1"))
+	require.Nil(t, q.answer.Error)
+	require.Len(t, q.answer.Rows, 2)
+	learned := func(row contract.TokensRow) (prompt, completion string) {
+		for _, token := range row.Tokens {
+			if token.Trained {
+				completion += token.Text
+			} else {
+				prompt += token.Text
+			}
+		}
+		return prompt, completion
+	}
+	prompt, completion := learned(q.answer.Rows[0])
+	require.Equal(t, "Two and two", prompt)
+	require.True(t, strings.HasPrefix(completion, " is four."), completion)
+	_, completion = learned(q.answer.Rows[1])
+	require.True(t, strings.HasPrefix(completion, "🤖"), completion)
+
+	q.asked.Rows = append(q.asked.Rows, []byte(`{"prompt":"no completion"}`))
+	require.NoError(t, tokenizer.Answer(t.Context(), "tokens_2"), "a row that cannot be encoded is an answer")
+	require.Equal(t, contract.CodeBadData, q.answer.Error.Code)
+	require.Contains(t, q.answer.Error.Message, "line 3")
+
+	left, err := os.ReadDir(b.scratch.Root)
+	require.NoError(t, err)
+	for _, entry := range left {
+		require.NotContains(t, entry.Name(), "tokens-", "the rows stay nowhere")
+	}
+}
