@@ -51,7 +51,7 @@ var matrix = map[string]entry{
 	"updateMember": {id: "project", body: `{"role":"viewer"}`}, "removeMember": {id: "project"},
 
 	"uploadDataset": {body: "upload"}, "listDatasets": {list: true}, "getDataset": {id: "ds_ready"}, "previewDataset": {id: "ds_ready"}, "showTokens": {id: "ds_ready"},
-	"addSampleDataset": {about: aboutCaller}, "processDataset": {id: "ds_ready", body: `{}`}, "deleteDataset": {id: "ds_ready"}, "deleteModel": {id: tunedModel}, "deleteJob": {id: "job_1"}, "deleteEvaluation": {id: "eval_1"}, "deletePipeline": {id: "pipe_1"},
+	"addSampleDataset": {about: aboutCaller}, "processDataset": {id: "ds_ready", body: `{}`}, "deleteDataset": {id: "ds_ready"}, "updateDataset": {id: "ds_ready", body: `{}`}, "updateModel": {id: tunedModel, body: `{}`}, "updateJob": {id: "job_1", body: `{}`}, "deleteModel": {id: tunedModel}, "deleteJob": {id: "job_1"}, "deleteEvaluation": {id: "eval_1"}, "deletePipeline": {id: "pipe_1"},
 	"streamDatasetEvents": {id: "ds_ready"},
 	"listModels":          {list: true}, "getModel": {id: tunedModel}, "addModel": {about: aboutCaller, body: `{"source":"hub:a/b"}`},
 	"checkTraining": {about: aboutCaller, body: `{}`}, "recommendTraining": {body: `{"dataset_id":"ds_ready"}`}, "startTraining": {body: `{"dataset_id":"ds_ready","model_id":"` + baseModel + `"}`},
@@ -64,6 +64,7 @@ var matrix = map[string]entry{
 	"startExport":            {body: `{"model_id":"` + tunedModel + `"}`}, "listExports": {list: true}, "getExport": {id: "exp_1"}, "downloadExport": {id: "exp_1"}, "streamExportEvents": {id: "exp_1"},
 	"startPipeline": {body: `{"dataset_id":"ds_ready"}`}, "listPipelines": {list: true}, "getPipeline": {id: "pipe_1"}, "confirmPipeline": {id: "pipe_1"},
 	"retryPipeline": {id: "pipe_1"}, "cancelPipeline": {id: "pipe_1"}, "streamPipelineEvents": {id: "pipe_1"},
+	"listOpenAIModels": {list: true}, "getOpenAIModel": {id: tunedModel}, "createChatCompletion": {body: question},
 	"generateKey": {body: `{"name":"x","project_id":"PROJECT"}`}, "listKeys": {list: true}, "revokeKey": {id: "key"}, "getKeyAnalytics": {id: "key"},
 }
 
@@ -96,6 +97,11 @@ func newTenants(t *testing.T) *tenants {
 	w.owner()
 	x := &tenants{world: w, ada: w.signUp("ada@example.com"), bob: w.signUp("bob@example.com")}
 	everything(w)
+	engine := engine(t, func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "application/json")
+		_, _ = rw.Write([]byte(`{"id":"c","model":"dep_1","choices":[]}`))
+	})
+	w.tell(contract.KindDeployment, "dep_1", contract.EventServing, contract.Serving{Worker: "host/1/boot", URL: engine, Token: engineSecret, Name: "dep_1"})
 	_, err := w.store.ChangeProject(t.Context(), store.DefaultProject, 0, func(p *store.Project) error {
 		p.UserID = x.ada.User.ID
 		return nil
@@ -129,7 +135,7 @@ func (x *tenants) ask(op operation, e entry, as ...with) answer {
 	if known, ok := x.ids[id]; ok {
 		id = known
 	}
-	path := strings.NewReplacer("{id}", id, "{name}", "signup", "{user_id}", x.ids["ada"]).Replace(op.path + query[op.id])
+	path := strings.NewReplacer("{id}", id, "{model}", id, "{name}", "signup", "{user_id}", x.ids["ada"]).Replace(op.path + query[op.id])
 	changes := append([]with{header("If-Match", "*")}, as...)
 	if e.body == "upload" {
 		body, contentType := form(x.t, field{"project_id", "", store.DefaultProject}, field{"file", "q.jsonl", "{}\n"})
@@ -176,7 +182,8 @@ func TestNobodyReachesWhatIsNotTheirs(t *testing.T) {
 	adasOtherProject := into[apigen.Project](x.post("/api/projects", map[string]string{"name": "other"}, asAda), http.StatusCreated).ID
 	adasOtherKey := bearer(x.key(asAda, adasOtherProject, everyScope...).Secret)
 	wrongScope := map[string]with{"read": bearer(x.key(asAda, store.DefaultProject, "write", "inference").Secret),
-		"write": bearer(x.key(asAda, store.DefaultProject, "read", "inference").Secret)}
+		"write":     bearer(x.key(asAda, store.DefaultProject, "read", "inference").Secret),
+		"inference": bearer(x.key(asAda, store.DefaultProject, "read", "write").Secret)}
 
 	for _, op := range x.check.operations() {
 		e, ok := matrix[op.id]
@@ -209,8 +216,7 @@ func TestNobodyReachesWhatIsNotTheirs(t *testing.T) {
 			x.finds(op, e, asBob, "another user")
 			x.finds(op, e, otherKey, "another user's key")
 			x.finds(op, e, adasOtherKey, "a key of another project")
-			p := x.ask(op, e, wrongScope[op.access]).problem(http.StatusForbidden)
-			require.Contains(t, p.Detail, "scope", op.id)
+			require.Contains(t, x.ask(op, e, wrongScope[op.access]).refusal(op, http.StatusForbidden), "scope", op.id)
 		}
 	}
 }
@@ -223,26 +229,35 @@ func (x *tenants) finds(op operation, e entry, as with, who string) {
 	case e.list:
 		a := x.ask(op, e, as)
 		require.Equal(x.t, http.StatusOK, a.status, "%s by %s: %s", op.id, who, a.body)
-		var page struct {
-			Items []struct {
-				ID        string `json:"id"`
-				ProjectID string `json:"project_id"`
-			} `json:"items"`
+		type item struct {
+			ID        string `json:"id"`
+			ProjectID string `json:"project_id"`
+			OwnedBy   string `json:"owned_by"`
 		}
+		var page struct{ Items, Data []item }
 		require.NoError(x.t, json.Unmarshal(a.body, &page))
-		for _, item := range page.Items {
-			require.NotEqual(x.t, store.DefaultProject, item.ProjectID, "%s by %s", op.id, who)
+		for _, item := range append(page.Items, page.Data...) {
+			require.NotContains(x.t, []string{item.ProjectID, item.OwnedBy}, store.DefaultProject, "%s by %s", op.id, who)
 			require.NotContains(x.t, []string{store.DefaultProject, tunedModel}, item.ID, "%s by %s", op.id, who)
 		}
 	default:
 		a := x.ask(op, e, as)
-		p := a.problem(http.StatusNotFound)
+		said := a.refusal(op, http.StatusNotFound)
 		none := x.ask(op, entry{id: "none_such", body: strings.NewReplacer("ds_ready", "none_such", tunedModel, "none_such", "PROJECT", "none_such").Replace(e.body)}, as)
 		if e.body != "upload" { // its file names the project itself
-			require.Equal(x.t, strings.ReplaceAll(p.Detail, x.named(e), "none_such"), none.problem(http.StatusNotFound).Detail,
+			require.Equal(x.t, strings.ReplaceAll(said, x.named(e), "none_such"), none.refusal(op, http.StatusNotFound),
 				"%s tells %s that there is something", op.id, who)
 		}
 	}
+}
+
+// refusal is what an operation's refusal says: a problem's detail, or under /v1 the message of OpenAI's envelope.
+func (a answer) refusal(op operation, status int) string {
+	a.t.Helper()
+	if strings.HasPrefix(op.path, "/v1/") {
+		return a.openAIError(status).Message
+	}
+	return a.problem(status).Detail
 }
 
 // named is the id that an entry asks about.
@@ -265,7 +280,8 @@ func (x *tenants) named(e entry) string {
 func TestAdaReachesWhatIsHers(t *testing.T) {
 	x := newTenants(t)
 	asAda := bearer(x.ada.AccessToken)
-	keys := map[string]with{"read": bearer(x.key(asAda, store.DefaultProject, "read").Secret), "write": bearer(x.key(asAda, store.DefaultProject, "write").Secret)}
+	keys := map[string]with{"read": bearer(x.key(asAda, store.DefaultProject, "read").Secret), "write": bearer(x.key(asAda, store.DefaultProject, "write").Secret),
+		"inference": bearer(x.key(asAda, store.DefaultProject, "inference").Secret)}
 	refused := []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound}
 	for _, op := range x.check.operations() {
 		e, ok := matrix[op.id]
@@ -276,7 +292,7 @@ func TestAdaReachesWhatIsHers(t *testing.T) {
 		switch op.access {
 		case "owner":
 			delete(callers, "Ada")
-		case "read", "write":
+		case "read", "write", "inference":
 			callers["a key"] = keys[op.access]
 		}
 		if e.about == aboutCaller && op.access == "person" {

@@ -18,7 +18,7 @@ import (
 
 // ListDatasets lists datasets.
 func (s *Server) ListDatasets(c *echo.Context, p apigen.ListDatasetsParams) error {
-	page, err := s.Store.ListDatasets(c.Request().Context(), store.Filter{Text: p.Q, Sort: store.Sort(p.Sort), Status: statuses(p.Status), Limit: p.Limit, Cursor: p.Cursor})
+	page, err := s.Store.ListDatasets(c.Request().Context(), store.Filter{Text: p.Q, Sort: store.Sort(p.Sort), Status: statuses(p.Status), Tags: p.Tag, Limit: p.Limit, Cursor: p.Cursor})
 	if err != nil {
 		return err
 	}
@@ -35,6 +35,7 @@ func (s *Server) showDataset(c *echo.Context, status int, id string) error {
 	if err != nil {
 		return err
 	}
+	c.Response().Header().Set("ETag", etagOf(d.Version))
 	return c.JSON(status, viewDataset(*d))
 }
 

@@ -13,37 +13,37 @@ import (
 
 // DeleteDataset deletes a dataset and its files.
 func (s *Server) DeleteDataset(c *echo.Context, id string, p apigen.DeleteDatasetParams) error {
-	return s.delete(c, contract.KindDataset, id, p.Preview)
+	return s.delete(c, contract.KindDataset, id, p.IfMatch, p.Preview)
 }
 
 // DeleteModel deletes a tuned model and what is nothing without it.
 func (s *Server) DeleteModel(c *echo.Context, id string, p apigen.DeleteModelParams) error {
-	return s.delete(c, store.KindModel, id, p.Preview)
+	return s.delete(c, store.KindModel, id, p.IfMatch, p.Preview)
 }
 
 // DeleteJob deletes a training job, its log, curves and checkpoints; the model that it made stays.
 func (s *Server) DeleteJob(c *echo.Context, id string, p apigen.DeleteJobParams) error {
-	return s.delete(c, contract.KindJob, id, p.Preview)
+	return s.delete(c, contract.KindJob, id, p.IfMatch, p.Preview)
 }
 
 // DeleteEvaluation deletes an evaluation.
 func (s *Server) DeleteEvaluation(c *echo.Context, id string, p apigen.DeleteEvaluationParams) error {
-	return s.delete(c, contract.KindEvaluation, id, p.Preview)
+	return s.delete(c, contract.KindEvaluation, id, "", p.Preview)
 }
 
 // DeletePipeline deletes a pipeline; what its stages made stays.
 func (s *Server) DeletePipeline(c *echo.Context, id string, p apigen.DeletePipelineParams) error {
-	return s.delete(c, contract.KindPipeline, id, p.Preview)
+	return s.delete(c, contract.KindPipeline, id, "", p.Preview)
 }
 
 // delete answers with what goes, or went. Files that cannot be deleted now are swept at the next start.
-func (s *Server) delete(c *echo.Context, kind contract.Kind, id string, preview bool) error {
+func (s *Server) delete(c *echo.Context, kind contract.Kind, id, ifMatch string, preview bool) error {
 	ctx := c.Request().Context()
 	project, name, err := s.Store.Describe(ctx, kind, id)
 	if err != nil {
 		return err
 	}
-	d, err := s.Store.Delete(ctx, kind, id, preview)
+	d, err := s.Store.Delete(ctx, kind, id, versionMeant(ifMatch), preview)
 	if err != nil {
 		return err
 	}

@@ -118,6 +118,16 @@ func (v *validator) access(c *echo.Context) access {
 	return accessOf(c.Request().Method, found.route.Operation)
 }
 
+// wrongMethod refuses a method that a path does not take, and says those that it does.
+func (v *validator) wrongMethod(c *echo.Context) error {
+	r := c.Request()
+	if !errors.Is(v.find(c).err, routers.ErrMethodNotAllowed) {
+		return nil
+	}
+	c.Response().Header().Set("Allow", strings.Join(v.methods(r), ", "))
+	return echo.NewHTTPError(http.StatusMethodNotAllowed, fmt.Sprintf("%s cannot be asked for by %s", r.URL.Path, r.Method))
+}
+
 // methods lists those that a path can be asked for by.
 func (v *validator) methods(r *http.Request) (allowed []string) {
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
@@ -134,9 +144,8 @@ func (v *validator) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c *echo.Context) error {
 		r := c.Request()
 		found := v.find(c)
-		if errors.Is(found.err, routers.ErrMethodNotAllowed) {
-			c.Response().Header().Set("Allow", strings.Join(v.methods(r), ", "))
-			return echo.NewHTTPError(http.StatusMethodNotAllowed, fmt.Sprintf("%s cannot be asked for by %s", r.URL.Path, r.Method))
+		if err := v.wrongMethod(c); err != nil {
+			return err
 		}
 		if found.err != nil {
 			return contract.Errorf(contract.CodeNotFound, "there is no %s %s", r.Method, r.URL.Path)

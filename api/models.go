@@ -18,7 +18,7 @@ import (
 // ListModels lists base and tuned models.
 func (s *Server) ListModels(c *echo.Context, p apigen.ListModelsParams) error {
 	page, err := s.Store.ListModels(c.Request().Context(), store.Filter{Text: p.Q, Sort: store.Sort(p.Sort), Kind: string(p.Kind),
-		ModelID: p.BaseModelID, Limit: p.Limit, Cursor: p.Cursor})
+		ModelID: p.BaseModelID, Tags: p.Tag, Limit: p.Limit, Cursor: p.Cursor})
 	if err != nil {
 		return err
 	}
@@ -35,6 +35,7 @@ func (s *Server) showModel(c *echo.Context, status int, id string) error {
 	if err != nil {
 		return err
 	}
+	c.Response().Header().Set("ETag", etagOf(m.Version))
 	return c.JSON(status, viewModel(*m))
 }
 

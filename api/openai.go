@@ -11,18 +11,19 @@ import (
 
 	"github.com/labstack/echo/v5"
 
+	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
 
 // openAI serves the surface that OpenAI's SDKs know, as far as deployed models need it. A request goes to the engine
 // that serves its model; what the engine answers is passed on as it comes.
-func (s *Server) openAI() {
+func (s *Server) openAI(validate *validator) {
 	v1 := s.echo.Group("/v1", s.metered, s.limitBody, s.requires(openAIAccess), s.narrowed)
 	v1.GET("/models", s.openAIModels, s.recorded)
 	v1.GET("/models/:model", s.openAIModel, s.recorded)
 	v1.POST("/chat/completions", s.chatCompletions)
-	v1.RouteNotFound("/*", unknownURL, s.recorded)
+	v1.RouteNotFound("/*", unknownURL(validate), s.recorded)
 }
 
 // openAIAccess is what a route of /v1 asks for: a key with the scope, or a person.
@@ -38,22 +39,15 @@ func openAIAccess(c *echo.Context) access {
 	}
 }
 
-type openAIModel struct {
-	ID      string `json:"id"`
-	Object  string `json:"object"`
-	Created int64  `json:"created"`
-	OwnedBy string `json:"owned_by"`
-}
-
-func viewOpenAIModel(d store.Deployment) openAIModel {
-	return openAIModel{ID: d.ModelID, Object: "model", Created: d.CreatedAt.Unix(), OwnedBy: d.ProjectID}
+func viewOpenAIModel(d store.Deployment) apigen.OpenAIModel {
+	return apigen.OpenAIModel{ID: d.ModelID, Object: "model", Created: d.CreatedAt.Unix(), OwnedBy: d.ProjectID}
 }
 
 // openAIModels lists what can be asked now, each model once.
 func (s *Server) openAIModels(c *echo.Context) error {
 	ctx := c.Request().Context()
 	filter := store.Filter{Status: []contract.Status{contract.StatusServing}, Limit: maxPage}
-	models, seen := []openAIModel{}, map[string]bool{}
+	models, seen := []apigen.OpenAIModel{}, map[string]bool{}
 	for {
 		page, err := s.Store.ListDeployments(ctx, filter)
 		if err != nil {
@@ -66,7 +60,7 @@ func (s *Server) openAIModels(c *echo.Context) error {
 			}
 		}
 		if filter.Cursor = page.Next; filter.Cursor == "" {
-			return c.JSON(http.StatusOK, map[string]any{"object": "list", "data": models})
+			return c.JSON(http.StatusOK, apigen.OpenAIModelList{Object: "list", Data: models})
 		}
 	}
 }

@@ -82,7 +82,12 @@ func nullable(s string) any {
 }
 
 // unknownURL answers for what there is not under /v1, once the caller has shown a key.
-func unknownURL(c *echo.Context) error {
-	return contract.Errorf(contract.CodeNotFound, "unknown request URL: %s %s", c.Request().Method, c.Request().URL.Path).
-		Mend("there are GET /v1/models, GET /v1/models/{model} and POST /v1/chat/completions; is the base URL the server's with /v1?")
+func unknownURL(v *validator) echo.HandlerFunc {
+	return func(c *echo.Context) error {
+		if err := v.wrongMethod(c); err != nil {
+			return err
+		}
+		return contract.Errorf(contract.CodeNotFound, "unknown request URL: %s %s", c.Request().Method, c.Request().URL.Path).
+			Mend("there are GET /v1/models, GET /v1/models/{model} and POST /v1/chat/completions; is the base URL the server's with /v1?")
+	}
 }

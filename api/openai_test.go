@@ -237,12 +237,16 @@ func TestChatRefusesInOpenAIsEnvelope(t *testing.T) {
 		a.openAIError(a.status)
 	}
 	w.post("/v1/chat/completions", `{"model":"`+strings.Repeat("x", 5<<20)+`"}`).openAIError(http.StatusRequestEntityTooLarge)
-	for path, body := range map[string]string{"/v1/nothing": "{}", "/v1/v1/chat/completions": question, "/v1/models": "{}"} {
+	for path, body := range map[string]string{"/v1/nothing": "{}", "/v1/v1/chat/completions": question} {
 		e := w.post(path, body).openAIError(http.StatusNotFound)
 		require.Equal(t, []string{"invalid_request_error", "unknown_url", ""}, []string{e.Type, e.Code, e.Param}, path)
 		require.Contains(t, e.Message, path)
 	}
-	w.get("/v1/chat/completions").openAIError(http.StatusNotFound)
+	for path, allowed := range map[string]string{"/v1/models": "GET", "/v1/models/x": "GET", "/v1/chat/completions": "POST"} {
+		a := w.call(http.MethodPut, path, "{}")
+		a.openAIError(http.StatusMethodNotAllowed)
+		require.Equal(t, allowed, a.header.Get("Allow"))
+	}
 	w.get("/v1/models", header("Host", "evil.example")).openAIError(http.StatusForbidden)
 }
 

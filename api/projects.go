@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -77,11 +76,9 @@ func (s *Server) showProject(c *echo.Context, status int, id string) error {
 	view := views[0]
 	view.Contents = apigen.ProjectContents{Datasets: held.Datasets, Models: held.Models, Jobs: held.Jobs, Evaluations: held.Evaluations, Deployments: held.Deployments,
 		Exports: held.Exports, Pipelines: held.Pipelines, Keys: held.Keys, Bytes: held.Bytes, Active: held.Active}
-	c.Response().Header().Set("ETag", projectTag(project))
+	c.Response().Header().Set("ETag", etagOf(project.Version))
 	return c.JSON(status, view)
 }
-
-func projectTag(p *store.Project) string { return `"` + strconv.FormatInt(p.Version, 10) + `"` }
 
 func viewProject(p store.Project) apigen.Project {
 	view := apigen.Project{ID: p.ID, UserID: p.UserID, Name: p.Name, Description: p.Description, Goal: p.Goal, Status: apigen.ProjectStatus(p.Status),
@@ -102,30 +99,14 @@ func (s *Server) UpdateProject(c *echo.Context, id string, p apigen.UpdateProjec
 	if err != nil {
 		return err
 	}
-	version, err := versionOf(p.IfMatch)
-	if err != nil {
-		return err
+	if p.IfMatch == "" {
+		return contract.Errorf(contract.CodeNoPrecondition, "the request does not say which version it changes").On("If-Match").
+			Mend("send the ETag of the version that you have read as If-Match, or * for any")
 	}
-	return s.changeProject(c, id, version, func(p *store.Project) error {
+	return s.changeProject(c, id, versionMeant(p.IfMatch), func(p *store.Project) error {
 		p.Name, p.Description, p.Goal = name, request.Description, request.Goal
 		return notDeleted(p)
 	})
-}
-
-// versionOf reads If-Match; 0 means any version.
-func versionOf(ifMatch string) (int64, error) {
-	switch {
-	case ifMatch == "":
-		return 0, contract.Errorf(contract.CodeNoPrecondition, "the request does not say which version it changes").On("If-Match").
-			Mend("send the ETag of the version that you have read as If-Match, or * for any")
-	case ifMatch == "*":
-		return 0, nil
-	}
-	version, err := strconv.ParseInt(strings.Trim(ifMatch, `"`), 10, 64)
-	if err != nil || version < 1 {
-		return -1, nil // a tag of no version there is
-	}
-	return version, nil
 }
 
 func (s *Server) changeProject(c *echo.Context, id string, version int64, change func(*store.Project) error) error {
@@ -169,8 +150,9 @@ func (s *Server) RestoreProject(c *echo.Context, id string) error {
 // DeleteProject marks a project as deleted, or deletes it for good.
 func (s *Server) DeleteProject(c *echo.Context, id string, p apigen.DeleteProjectParams) error {
 	ctx := c.Request().Context()
+	version := versionMeant(p.IfMatch)
 	if !p.Permanent {
-		if err := s.Store.DeleteProject(ctx, id); err != nil {
+		if err := s.Store.DeleteProject(ctx, id, version); err != nil {
 			return err
 		}
 		return s.showProject(c, http.StatusOK, id)
@@ -183,7 +165,7 @@ func (s *Server) DeleteProject(c *echo.Context, id string, p apigen.DeleteProjec
 		return contract.Errorf(contract.CodeInvalid, "the project is called %q", project.Name).On("confirm").Mend("type its name to delete it for good")
 	}
 	// Marked first: nothing new begins in it, and what a crash leaves of it is removed by the housekeeping.
-	if err := s.Store.DeleteProject(ctx, id); err != nil {
+	if err := s.Store.DeleteProject(ctx, id, version); err != nil {
 		return err
 	}
 	if err := s.purge(context.WithoutCancel(ctx), id); err != nil {

@@ -144,7 +144,7 @@ func (s *Server) routes(doc *openapi3.T) error {
 	if err := s.webApp(validate); err != nil {
 		return err
 	}
-	s.openAI()
+	s.openAI(validate)
 	if s.Gateway != nil {
 		s.Gateway.Register(s.echo.Group("/internal", showAll))
 	}

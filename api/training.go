@@ -198,7 +198,7 @@ func named(err error, field string) error {
 func (s *Server) ListJobs(c *echo.Context, p apigen.ListJobsParams) error {
 	ctx := c.Request().Context()
 	page, err := s.Store.ListJobs(ctx, store.Filter{Text: p.Q, Sort: store.Sort(p.Sort), Status: statuses(p.Status),
-		DatasetID: p.DatasetID, ModelID: p.ModelID, Limit: p.Limit, Cursor: p.Cursor})
+		DatasetID: p.DatasetID, ModelID: p.ModelID, Tags: p.Tag, Limit: p.Limit, Cursor: p.Cursor})
 	if err != nil {
 		return err
 	}
@@ -226,6 +226,7 @@ func (s *Server) showJob(c *echo.Context, status int, id string) error {
 	if err != nil {
 		return err
 	}
+	c.Response().Header().Set("ETag", etagOf(j.Version))
 	return c.JSON(status, view)
 }
 

@@ -37,7 +37,7 @@ func viewProgress(p *contract.Progress) apigen.Progress {
 }
 
 func viewDataset(d store.Dataset) apigen.Dataset {
-	return apigen.Dataset{ID: d.ID, ProjectID: d.ProjectID, Name: d.Name, FileName: d.FileName, Format: d.Format, Size: d.Size,
+	return apigen.Dataset{ID: d.ID, ProjectID: d.ProjectID, Name: d.Name, Notes: d.Notes, Tags: d.Tags, FileName: d.FileName, Format: d.Format, Size: d.Size,
 		Rows: d.Rows, Columns: d.Columns, TrainRows: d.TrainRows, EvalRows: d.EvalRows, Status: apigen.Status(d.Status),
 		Progress: viewProgress(d.Progress), Profile: object(d.Profile), Options: value(d.Options), Dropped: d.Dropped, Error: value(d.Error), CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt}
 }
@@ -49,14 +49,14 @@ func viewModel(m store.Model) apigen.Model {
 	}
 	files := mapped(m.Files, func(f store.ModelFile) contract.FileInfo { return f.FileInfo })
 	note, gated := catalog.NoteOf(m)
-	return apigen.Model{Note: note, Gated: gated, ID: m.ID, Files: files, Name: m.Name, Kind: kind, Source: m.Source, Revision: m.Ref.Revision, BaseModelID: m.BaseModelID,
+	return apigen.Model{Note: note, Notes: m.Notes, Tags: m.Tags, Gated: gated, ID: m.ID, Files: files, Name: m.Name, Kind: kind, Source: m.Source, Revision: m.Ref.Revision, BaseModelID: m.BaseModelID,
 		JobID: m.JobID, Method: m.Method, Parameters: m.Parameters, Size: m.Size, ContextLength: m.ContextLength, License: m.License,
 		TaskTypes: m.TaskTypes, Description: m.Description, Requirements: object(m.Dims), CreatedAt: m.CreatedAt}
 }
 
 // viewJob adds a queued job's place in the line.
 func (s *Server) viewJob(ctx context.Context, j store.Job) (apigen.Job, error) {
-	view := apigen.Job{ID: j.ID, ProjectID: j.ProjectID, Name: j.Name, DatasetID: j.DatasetID, ModelID: j.ModelID,
+	view := apigen.Job{ID: j.ID, ProjectID: j.ProjectID, Name: j.Name, Notes: j.Notes, Tags: j.Tags, DatasetID: j.DatasetID, ModelID: j.ModelID,
 		TunedModelID: j.TunedModelID, PipelineID: j.PipelineID, Queue: j.Queue, Worker: j.Worker, Epoch: j.Epoch,
 		Progress: viewProgress(j.Progress), Status: apigen.Status(j.Status), Config: j.Config, Step: j.Step, TotalSteps: j.TotalSteps, Loss: value(j.Loss),
 		EvalLoss: value(j.EvalLoss), BestEvalLoss: value(j.BestEvalLoss), LearningRate: value(j.LearningRate), GradNorm: value(j.GradNorm),

@@ -49,6 +49,7 @@ const (
 	EventConfirmed       = "confirmed"        // pipeline: payload ConfirmRequest
 	EventProposed        = "proposed"         // pipeline: payload Recommendation, waits for confirm
 	EventStopRequested   = "stop_requested"   // deployment
+	EventEdited          = "edited"           // dataset, job: payload Edited
 )
 
 // EventType joins a kind and a suffix: EventType(KindJob, EventQueued) is "job.queued".
@@ -100,6 +101,13 @@ func (s Status) Final() bool {
 	default:
 		return false
 	}
+}
+
+// Edited is what somebody changes of what is said of a resource; nil stays as it is.
+type Edited struct {
+	Name  *string   `json:"name,omitempty"`
+	Notes *string   `json:"notes,omitempty"`
+	Tags  *[]string `json:"tags,omitempty"`
 }
 
 // Payloads of "<kind>.created": what the resource was asked to be.

@@ -18,9 +18,9 @@ import (
 func TestTheDocumentHolds(t *testing.T) {
 	p := newSite(t)
 	p.upload("sums", rows(40))
-	script, err := filepath.Abs("schemathesis/run.sh")
+	folder, err := filepath.Abs("schemathesis")
 	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), script, "run", p.Client.Base+"/api/openapi.yaml", "-u", p.Client.Base,
+	cmd := exec.CommandContext(t.Context(), filepath.Join(folder, "run.sh"), "--config-file", filepath.Join(folder, "schemathesis.toml"), "run", p.Client.Base+"/api/openapi.yaml", "-u", p.Client.Base,
 		"-H", "Authorization: Bearer "+p.Client.Token, "--exclude-operation-id-regex", "^stream",
 		"--phases", "coverage,fuzzing", "--max-examples", "5", "--generation-deterministic", "--request-timeout", "60", "--no-color",
 		"--checks", "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method,ignored_auth",

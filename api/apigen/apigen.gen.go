@@ -197,6 +197,36 @@ func (e ModelKind) Valid() bool {
 	}
 }
 
+// Defines values for OpenAIModelObject.
+const (
+	OpenAIModelObjectModel OpenAIModelObject = "model"
+)
+
+// Valid indicates whether the value is a known member of the OpenAIModelObject enum.
+func (e OpenAIModelObject) Valid() bool {
+	switch e {
+	case OpenAIModelObjectModel:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for OpenAIModelListObject.
+const (
+	List OpenAIModelListObject = "list"
+)
+
+// Valid indicates whether the value is a known member of the OpenAIModelListObject enum.
+func (e OpenAIModelListObject) Valid() bool {
+	switch e {
+	case List:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ProjectRole.
 const (
 	ProjectRoleEditor ProjectRole = "editor"
@@ -811,7 +841,7 @@ type AddMember struct {
 	Role ProjectRole `json:"role"`
 }
 
-// AddModel defines model for AddModel.
+// AddModel Example: {"source":"hub:Qwen/Qwen3-0.6B"}
 type AddModel struct {
 	// Name A name for people; no control characters.
 	Name Name `json:"name,omitempty,omitzero"`
@@ -858,7 +888,7 @@ type AuditEvent struct {
 	Status int `json:"status"`
 }
 
-// AuditPage defines model for AuditPage.
+// AuditPage Example: {"items":[{"action":"startTraining","actor":{"id":"user_8e5d1c7b3a294f60b1c2d3e4","kind":"session","name":"ada@example.com"},"address":"127.0.0.1","at":"2026-11-24T09:14:10.121Z","id":1841,"project_id":"proj_default","request_id":"req_1f2e3d4c5b6a49788796a5b4","status":201}]}
 type AuditPage struct {
 	Items []AuditEvent `json:"items"`
 
@@ -866,7 +896,7 @@ type AuditPage struct {
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
-// AuthStatus defines model for AuthStatus.
+// AuthStatus Example: {"needs_owner":false,"signed_in":false,"signup":"closed"}
 type AuthStatus struct {
 	// NeedsOwner Nobody has an account yet: the first-start link (`vibeflow open`) lets its holder make the owner's.
 	NeedsOwner bool `json:"needs_owner"`
@@ -879,21 +909,23 @@ type AuthStatus struct {
 // AuthStatusSignup Whether anybody may register.
 type AuthStatusSignup string
 
-// CancelTraining defines model for CancelTraining.
+// CancelTraining Example: {"keep":true}
 type CancelTraining struct {
 	// Keep Stop and keep: register a model from the last checkpoint.
 	Keep bool `json:"keep,omitempty,omitzero"`
 }
 
-// ChangePassword defines model for ChangePassword.
+// ChangePassword Example: {"current_password":"correct horse battery","new_password":"staple of eight letters"}
 type ChangePassword struct {
 	CurrentPassword string `json:"current_password"`
 	NewPassword     string `json:"new_password"`
 }
 
-// CheckTraining defines model for CheckTraining.
+// CheckTraining Example: {"config":{"epochs":2},"model_id":"smollm2-135m-instruct"}
 type CheckTraining struct {
 	// Config Fields of TrainingConfig; what is absent is the recommender's.
+	//
+	// Example: {"epochs":2,"lora":{"r":8}}
 	Config TrainingOverrides `json:"config,omitempty,omitzero"`
 
 	// ModelID A model of the catalog, or a source of one; absent: the bundled one.
@@ -901,9 +933,11 @@ type CheckTraining struct {
 }
 
 // CheckpointCommitted A checkpoint that VibeFlow holds. A killed run goes on from the newest.
+//
+// Example: {"best":true,"bytes":58720256,"name":"step-00000060","step":60}
 type CheckpointCommitted = contract.CheckpointCommitted
 
-// CheckpointList defines model for CheckpointList.
+// CheckpointList Example: {"items":[{"best":true,"bytes":58720256,"name":"step-00000060","step":60}]}
 type CheckpointList struct {
 	Items []CheckpointCommitted `json:"items"`
 }
@@ -981,7 +1015,7 @@ type ComparedJob struct {
 	Worker        string  `json:"worker,omitempty,omitzero"`
 }
 
-// Comparison defines model for Comparison.
+// Comparison Example: {"evaluation_id":"eval_91b0c7d2e3f4450a8d6c5b4a","loss_base":5.161,"loss_delta_ci":[-3.928,-3.691],"loss_tuned":1.35,"samples":[{"answer_base":"I'm sorry, but I'm unable to assist with that.","answer_tuned":"E2 means that the pump is blocked. Next step, rinse the filter.","loss_base":5.02,"loss_tuned":1.11,"prompt":"My Pipwick Garden shows E2. How do I fix it?","reference":"E2 means that the pump is blocked. Rinse the filter, then press Start.","row":17}],"verdict":"better","verdict_text":"The tuned model is better, with its loss on 100 held-out rows 3.811 nats a token lower."}
 type Comparison struct {
 	EvaluationID string    `json:"evaluation_id"`
 	LossBase     float64   `json:"loss_base,omitempty,omitzero"`
@@ -997,14 +1031,16 @@ type Comparison struct {
 // ComparisonSample defines model for ComparisonSample.
 type ComparisonSample = contract.EvaluationSample
 
-// ConfirmPipeline defines model for ConfirmPipeline.
+// ConfirmPipeline Example: {"config":{"epochs":3}}
 type ConfirmPipeline struct {
 	// Config Fields of TrainingConfig; what is absent is the recommender's.
+	//
+	// Example: {"epochs":2,"lora":{"r":8}}
 	Config  TrainingOverrides `json:"config,omitempty,omitzero"`
 	ModelID string            `json:"model_id,omitempty,omitzero"`
 }
 
-// CreateKey defines model for CreateKey.
+// CreateKey Example: {"expires_at":"2027-11-24T00:00:00Z","name":"my-laptop","scopes":["inference"]}
 type CreateKey struct {
 	ExpiresAt time.Time `json:"expires_at,omitempty,omitzero"`
 	Name      string    `json:"name"`
@@ -1016,7 +1052,7 @@ type CreateKey struct {
 	Scopes []Scope `json:"scopes,omitempty,omitzero"`
 }
 
-// CreateUser defines model for CreateUser.
+// CreateUser Example: {"email":"ada@example.com","name":"Ada","role":"member"}
 type CreateUser struct {
 	Email string `json:"email"`
 
@@ -1027,15 +1063,16 @@ type CreateUser struct {
 	Role Role `json:"role,omitempty,omitzero"`
 }
 
-// CreatedKey defines model for CreatedKey.
+// CreatedKey Example: {"key":{"created_at":"2026-11-24T09:30:00.400Z","expires_at":"2027-11-24T00:00:00Z","id":"key_3a7d9c01e2b44f5e8c6b1d20","last_used_at":"2026-11-24T10:02:11.093Z","name":"my-laptop","prefix":"vf_Q3sT","project_id":"proj_default","scopes":["inference"],"usage_count":17},"secret":"vf_Q3sT…"}
 type CreatedKey struct {
+	// Key Example: {"created_at":"2026-11-24T09:30:00.400Z","expires_at":"2027-11-24T00:00:00Z","id":"key_3a7d9c01e2b44f5e8c6b1d20","last_used_at":"2026-11-24T10:02:11.093Z","name":"my-laptop","prefix":"vf_Q3sT","project_id":"proj_default","scopes":["inference"],"usage_count":17}
 	Key Key `json:"key"`
 
 	// Secret Shown once.
 	Secret string `json:"secret"`
 }
 
-// Dataset defines model for Dataset.
+// Dataset Example: {"columns":["messages"],"created_at":"2026-11-24T09:12:31.204Z","dropped":{"duplicate":2},"eval_rows":100,"file_name":"support.jsonl","format":"messages","id":"ds_5f0c3a9be1d24c7786ab01ef","name":"support","notes":"Exported from the help desk in November.","options":{"deduplicate":true,"seed":42},"project_id":"proj_default","rows":436,"size":148202,"status":"ready","tags":["support"],"train_rows":336,"updated_at":"2026-11-24T09:12:31.871Z"}
 type Dataset struct {
 	Columns   []string  `json:"columns,omitempty,omitzero"`
 	CreatedAt time.Time `json:"created_at"`
@@ -1050,8 +1087,11 @@ type Dataset struct {
 	Format string `json:"format,omitempty,omitzero"`
 	ID     string `json:"id"`
 	Name   string `json:"name"`
+	Notes  string `json:"notes,omitempty,omitzero"`
 
 	// Options How rows become training and held-out rows. What is absent stays as the dataset has it; at first, rows that repeat another are dropped, and the split is the default one.
+	//
+	// Example: {"deduplicate":true,"eval_rows":100,"mapping":{"completion":"answer","prompt":"question"},"max_chars":8000,"seed":42}
 	Options ProcessOptions `json:"options,omitempty,omitzero"`
 
 	// Profile dataset.Profile: rows, columns, length histograms, duplicates, empties, issues.
@@ -1065,11 +1105,12 @@ type Dataset struct {
 
 	// Status Where the resource stands; docs/state-machine.md draws the transitions.
 	Status    Status    `json:"status"`
+	Tags      []string  `json:"tags,omitempty,omitzero"`
 	TrainRows int64     `json:"train_rows,omitempty,omitzero"`
 	UpdatedAt time.Time `json:"updated_at,omitempty,omitzero"`
 }
 
-// DatasetPage defines model for DatasetPage.
+// DatasetPage Example: {"items":[{"columns":["messages"],"created_at":"2026-11-24T09:12:31.204Z","dropped":{"duplicate":2},"eval_rows":100,"file_name":"support.jsonl","format":"messages","id":"ds_5f0c3a9be1d24c7786ab01ef","name":"support","notes":"Exported from the help desk in November.","options":{"deduplicate":true,"seed":42},"project_id":"proj_default","rows":436,"size":148202,"status":"ready","tags":["support"],"train_rows":336,"updated_at":"2026-11-24T09:12:31.871Z"}],"next_cursor":"eyJmIjoiWl9TNTY3c0w0YVE3IiwiaSI6ImRzXzVmMGMifQ"}
 type DatasetPage struct {
 	Items []Dataset `json:"items"`
 
@@ -1092,7 +1133,7 @@ type DeletedResource struct {
 	Kind string `json:"kind"`
 }
 
-// Deletion defines model for Deletion.
+// Deletion Example: {"also":[],"bytes":310215,"deleted":true,"files":3,"id":"ds_5f0c3a9be1d24c7786ab01ef","kind":"dataset"}
 type Deletion struct {
 	// Also What goes with it.
 	Also []DeletedResource `json:"also"`
@@ -1109,7 +1150,7 @@ type Deletion struct {
 	Kind  string `json:"kind"`
 }
 
-// Deployment defines model for Deployment.
+// Deployment Example: {"created_at":"2026-11-24T09:18:41.090Z","device":"cpu","id":"dep_4d2a6f80b1c94e3f95a7c6d8","model_id":"model_2b9e6c1f0a7d4e5c8b3f6a10","project_id":"proj_default","queue":"cpu.serve","serving_at":"2026-11-24T09:18:42.381Z","status":"serving","worker":"workbench/main/3f1a"}
 type Deployment struct {
 	CreatedAt  time.Time `json:"created_at"`
 	Device     string    `json:"device,omitempty,omitzero"`
@@ -1126,7 +1167,7 @@ type Deployment struct {
 	Worker string `json:"worker,omitempty,omitzero"`
 }
 
-// DeploymentPage defines model for DeploymentPage.
+// DeploymentPage Example: {"items":[{"created_at":"2026-11-24T09:18:41.090Z","device":"cpu","id":"dep_4d2a6f80b1c94e3f95a7c6d8","model_id":"model_2b9e6c1f0a7d4e5c8b3f6a10","project_id":"proj_default","queue":"cpu.serve","serving_at":"2026-11-24T09:18:42.381Z","status":"serving","worker":"workbench/main/3f1a"}]}
 type DeploymentPage struct {
 	Items []Deployment `json:"items"`
 
@@ -1147,7 +1188,7 @@ type Device struct {
 	LastUsedAt time.Time `json:"last_used_at"`
 }
 
-// DeviceList defines model for DeviceList.
+// DeviceList Example: {"items":[{"address":"127.0.0.1","client":"Mozilla/5.0 (X11; Linux x86_64) Firefox/146.0","created_at":"2026-11-24T08:00:00.230Z","current":true,"expires_at":"2026-12-24T10:00:00.540Z","id":"sess_77aa88bb99cc40ddaeeff001","last_used_at":"2026-11-24T10:00:00.540Z"}]}
 type DeviceList struct {
 	Items []Device `json:"items"`
 }
@@ -1195,7 +1236,18 @@ type DiskVolume struct {
 	TotalBytes int64  `json:"total_bytes"`
 }
 
-// Evaluation defines model for Evaluation.
+// Edit What is absent stays as it is.
+//
+// Example: {"notes":"The rate was too high; see the second try.","tags":["support","keep"]}
+type Edit struct {
+	Name  *string `json:"name,omitempty"`
+	Notes *string `json:"notes,omitempty"`
+
+	// Tags All of them; an empty list takes them away.
+	Tags *[]string `json:"tags,omitempty"`
+}
+
+// Evaluation Example: {"completed_at":"2026-11-24T09:18:40.733Z","created_at":"2026-11-24T09:18:03.011Z","dataset_id":"ds_5f0c3a9be1d24c7786ab01ef","id":"eval_91b0c7d2e3f4450a8d6c5b4a","model_id":"model_2b9e6c1f0a7d4e5c8b3f6a10","project_id":"proj_default","queue":"cpu","result":{"exact_match_base":0,"exact_match_tuned":0,"generations":8,"loss_base":5.161,"loss_delta":-3.811,"loss_delta_ci":[-3.928,-3.691],"loss_tuned":1.35,"perplexity_base":174.3,"perplexity_tuned":3.86,"precision":"bf16","rouge_l_base":0.11,"rouge_l_tuned":0.34,"rows":100,"rows_improved":100,"seconds":37,"tokens":4211,"verdict":"better","verdict_text":"The tuned model is better, with its loss on 100 held-out rows 3.811 nats a token lower."},"started_at":"2026-11-24T09:18:03.412Z","status":"completed","training_job_id":"job_7c41d0e2f9a84b6d9e013c55"}
 type Evaluation struct {
 	CompletedAt time.Time        `json:"completed_at,omitempty,omitzero"`
 	CreatedAt   time.Time        `json:"created_at"`
@@ -1215,7 +1267,7 @@ type Evaluation struct {
 	TrainingJobID string `json:"training_job_id,omitempty,omitzero"`
 }
 
-// EvaluationPage defines model for EvaluationPage.
+// EvaluationPage Example: {"items":[{"completed_at":"2026-11-24T09:18:40.733Z","created_at":"2026-11-24T09:18:03.011Z","dataset_id":"ds_5f0c3a9be1d24c7786ab01ef","id":"eval_91b0c7d2e3f4450a8d6c5b4a","model_id":"model_2b9e6c1f0a7d4e5c8b3f6a10","project_id":"proj_default","queue":"cpu","result":{"exact_match_base":0,"exact_match_tuned":0,"generations":8,"loss_base":5.161,"loss_delta":-3.811,"loss_delta_ci":[-3.928,-3.691],"loss_tuned":1.35,"perplexity_base":174.3,"perplexity_tuned":3.86,"precision":"bf16","rouge_l_base":0.11,"rouge_l_tuned":0.34,"rows":100,"rows_improved":100,"seconds":37,"tokens":4211,"verdict":"better","verdict_text":"The tuned model is better, with its loss on 100 held-out rows 3.811 nats a token lower."},"started_at":"2026-11-24T09:18:03.412Z","status":"completed","training_job_id":"job_7c41d0e2f9a84b6d9e013c55"}]}
 type EvaluationPage struct {
 	Items []Evaluation `json:"items"`
 
@@ -1229,7 +1281,7 @@ type EvaluationResult = contract.EvaluationResult
 // Event defines model for Event.
 type Event = contract.Event
 
-// Export defines model for Export.
+// Export Example: {"completed_at":"2026-11-24T09:20:04.559Z","created_at":"2026-11-24T09:20:00.017Z","files":[{"path":"adapter_model.safetensors","sha256":"9f2c7a4b1d0e8f6a5c3b2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a","size":19571744}],"format":"adapter","id":"exp_60e1b2c3d4f5461788a9b0c1","model_id":"model_2b9e6c1f0a7d4e5c8b3f6a10","project_id":"proj_default","queue":"cpu","status":"completed"}
 type Export struct {
 	CompletedAt time.Time    `json:"completed_at,omitempty,omitzero"`
 	CreatedAt   time.Time    `json:"created_at"`
@@ -1249,7 +1301,7 @@ type Export struct {
 // ExportFile defines model for ExportFile.
 type ExportFile = contract.FileInfo
 
-// ExportPage defines model for ExportPage.
+// ExportPage Example: {"items":[{"completed_at":"2026-11-24T09:20:04.559Z","created_at":"2026-11-24T09:20:00.017Z","files":[{"path":"adapter_model.safetensors","sha256":"9f2c7a4b1d0e8f6a5c3b2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a","size":19571744}],"format":"adapter","id":"exp_60e1b2c3d4f5461788a9b0c1","model_id":"model_2b9e6c1f0a7d4e5c8b3f6a10","project_id":"proj_default","queue":"cpu","status":"completed"}]}
 type ExportPage struct {
 	Items []Export `json:"items"`
 
@@ -1257,7 +1309,7 @@ type ExportPage struct {
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
-// Garbage defines model for Garbage.
+// Garbage Example: {"bytes":1048576,"deleted":false,"files":3}
 type Garbage struct {
 	Bytes int64 `json:"bytes"`
 
@@ -1266,28 +1318,33 @@ type Garbage struct {
 	Files   int  `json:"files"`
 }
 
-// Health defines model for Health.
+// Health Example: {"checks":{"database":"ok","temporal":"ok"},"status":"ok"}
 type Health struct {
 	Checks map[string]string `json:"checks,omitempty,omitzero"`
 	Status string            `json:"status"`
 }
 
-// Invitation defines model for Invitation.
+// Invitation Example: {"link":{"expires_at":"2026-11-24T10:10:00.312Z","url":"http://127.0.0.1:8400/signin#qX3hVJ7n2c0mE8sT5uR1wA"},"user":{"created_at":"2026-11-20T08:00:00.101Z","email":"ada@example.com","id":"user_8e5d1c7b3a294f60b1c2d3e4","last_seen_at":"2026-11-24T10:00:00.540Z","name":"Ada","role":"member","updated_at":"2026-11-20T08:00:00.101Z"}}
 type Invitation struct {
+	// Link Example: {"expires_at":"2026-11-24T10:10:00.312Z","url":"http://127.0.0.1:8400/signin#qX3hVJ7n2c0mE8sT5uR1wA"}
 	Link SignInLink `json:"link"`
-	User User       `json:"user"`
+
+	// User Example: {"created_at":"2026-11-20T08:00:00.101Z","email":"ada@example.com","id":"user_8e5d1c7b3a294f60b1c2d3e4","last_seen_at":"2026-11-24T10:00:00.540Z","name":"Ada","role":"member","updated_at":"2026-11-20T08:00:00.101Z"}
+	User User `json:"user"`
 }
 
-// Job defines model for Job.
+// Job Example: {"checkpoint":"step-00000060","checkpoint_step":60,"config":{"batch_size":4,"checkpoint":{"every_seconds":60,"every_steps":0},"completion_only":true,"epochs":2,"gradient_accumulation_steps":1,"gradient_checkpointing":false,"learning_rate":0.002,"lora":{"alpha":16,"dropout":0,"r":16,"rslora":false,"target_modules":"all-linear"},"max_grad_norm":1,"max_length":256,"max_steps":0,"method":"lora","precision":"auto","scheduler":"cosine","seed":42,"warmup_ratio":0.03,"weight_decay":0},"created_at":"2026-11-24T09:14:10.118Z","dataset_id":"ds_5f0c3a9be1d24c7786ab01ef","device":"cpu","epoch":1,"eta_high_seconds":92,"eta_low_seconds":71,"eta_seconds":78,"grad_norm":0.84,"id":"job_7c41d0e2f9a84b6d9e013c55","last_seq":131,"learning_rate":0.00107,"loss":1.2021,"loss_path":"labelled","memory_bytes":1509949440,"model_id":"smollm2-135m-instruct","name":"support, two epochs","precision":"bf16","project_id":"proj_default","queue":"cpu","queued_at":"2026-11-24T09:14:10.118Z","started_at":"2026-11-24T09:14:12.940Z","status":"running","step":84,"tags":["support","keep"],"tokens_per_second":239.4,"total_steps":168,"worker":"workbench/main/3f1a"}
 type Job struct {
-	BestEvalLoss   float64        `json:"best_eval_loss,omitempty,omitzero"`
-	Checkpoint     string         `json:"checkpoint,omitempty,omitzero"`
-	CheckpointStep int            `json:"checkpoint_step,omitempty,omitzero"`
-	CompletedAt    time.Time      `json:"completed_at,omitempty,omitzero"`
-	Config         TrainingConfig `json:"config"`
-	CreatedAt      time.Time      `json:"created_at"`
-	DatasetID      string         `json:"dataset_id"`
-	Device         string         `json:"device,omitempty,omitzero"`
+	BestEvalLoss   float64   `json:"best_eval_loss,omitempty,omitzero"`
+	Checkpoint     string    `json:"checkpoint,omitempty,omitzero"`
+	CheckpointStep int       `json:"checkpoint_step,omitempty,omitzero"`
+	CompletedAt    time.Time `json:"completed_at,omitempty,omitzero"`
+
+	// Config Example: {"batch_size":4,"checkpoint":{"every_seconds":60,"every_steps":0},"completion_only":true,"epochs":2,"gradient_accumulation_steps":1,"gradient_checkpointing":false,"learning_rate":0.002,"lora":{"alpha":16,"dropout":0,"r":16,"rslora":false,"target_modules":"all-linear"},"max_grad_norm":1,"max_length":256,"max_steps":0,"method":"lora","precision":"auto","scheduler":"cosine","seed":42,"warmup_ratio":0.03,"weight_decay":0}
+	Config    TrainingConfig `json:"config"`
+	CreatedAt time.Time      `json:"created_at"`
+	DatasetID string         `json:"dataset_id"`
+	Device    string         `json:"device,omitempty,omitzero"`
 
 	// Epoch Which launch of the runner this is.
 	Epoch          int64    `json:"epoch,omitempty,omitzero"`
@@ -1319,6 +1376,7 @@ type Job struct {
 	// ModelID The base.
 	ModelID    string `json:"model_id"`
 	Name       string `json:"name,omitempty,omitzero"`
+	Notes      string `json:"notes,omitempty,omitzero"`
 	PipelineID string `json:"pipeline_id,omitempty,omitzero"`
 	Precision  string `json:"precision,omitempty,omitzero"`
 
@@ -1333,10 +1391,11 @@ type Job struct {
 	StartedAt     time.Time `json:"started_at,omitempty,omitzero"`
 
 	// Status Where the resource stands; docs/state-machine.md draws the transitions.
-	Status          Status  `json:"status"`
-	Step            int     `json:"step"`
-	TokensPerSecond float64 `json:"tokens_per_second,omitempty,omitzero"`
-	TotalSteps      int     `json:"total_steps"`
+	Status          Status   `json:"status"`
+	Step            int      `json:"step"`
+	Tags            []string `json:"tags,omitempty,omitzero"`
+	TokensPerSecond float64  `json:"tokens_per_second,omitempty,omitzero"`
+	TotalSteps      int      `json:"total_steps"`
 
 	// TunedModelID What came of it.
 	TunedModelID string `json:"tuned_model_id,omitempty,omitzero"`
@@ -1353,7 +1412,7 @@ type JobComparison struct {
 	Same []SharedSetting `json:"same"`
 }
 
-// JobPage defines model for JobPage.
+// JobPage Example: {"items":[{"checkpoint":"step-00000060","checkpoint_step":60,"config":{"batch_size":4,"checkpoint":{"every_seconds":60,"every_steps":0},"completion_only":true,"epochs":2,"gradient_accumulation_steps":1,"gradient_checkpointing":false,"learning_rate":0.002,"lora":{"alpha":16,"dropout":0,"r":16,"rslora":false,"target_modules":"all-linear"},"max_grad_norm":1,"max_length":256,"max_steps":0,"method":"lora","precision":"auto","scheduler":"cosine","seed":42,"warmup_ratio":0.03,"weight_decay":0},"created_at":"2026-11-24T09:14:10.118Z","dataset_id":"ds_5f0c3a9be1d24c7786ab01ef","device":"cpu","epoch":1,"eta_high_seconds":92,"eta_low_seconds":71,"eta_seconds":78,"grad_norm":0.84,"id":"job_7c41d0e2f9a84b6d9e013c55","last_seq":131,"learning_rate":0.00107,"loss":1.2021,"loss_path":"labelled","memory_bytes":1509949440,"model_id":"smollm2-135m-instruct","name":"support, two epochs","precision":"bf16","project_id":"proj_default","queue":"cpu","queued_at":"2026-11-24T09:14:10.118Z","started_at":"2026-11-24T09:14:12.940Z","status":"running","step":84,"tags":["support","keep"],"tokens_per_second":239.4,"total_steps":168,"worker":"workbench/main/3f1a"}]}
 type JobPage struct {
 	Items []Job `json:"items"`
 
@@ -1361,7 +1420,7 @@ type JobPage struct {
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
-// Key defines model for Key.
+// Key Example: {"created_at":"2026-11-24T09:30:00.400Z","expires_at":"2027-11-24T00:00:00Z","id":"key_3a7d9c01e2b44f5e8c6b1d20","last_used_at":"2026-11-24T10:02:11.093Z","name":"my-laptop","prefix":"vf_Q3sT","project_id":"proj_default","scopes":["inference"],"usage_count":17}
 type Key struct {
 	CreatedAt  time.Time `json:"created_at"`
 	ExpiresAt  time.Time `json:"expires_at,omitempty,omitzero"`
@@ -1402,7 +1461,7 @@ type KeyAnalytics struct {
 	UsageCount int64 `json:"usage_count"`
 }
 
-// KeyPage defines model for KeyPage.
+// KeyPage Example: {"items":[{"created_at":"2026-11-24T09:30:00.400Z","expires_at":"2027-11-24T00:00:00Z","id":"key_3a7d9c01e2b44f5e8c6b1d20","last_used_at":"2026-11-24T10:02:11.093Z","name":"my-laptop","prefix":"vf_Q3sT","project_id":"proj_default","scopes":["inference"],"usage_count":17}]}
 type KeyPage struct {
 	Items []Key `json:"items"`
 
@@ -1418,7 +1477,7 @@ type LogLine struct {
 	Seq     int64     `json:"seq"`
 }
 
-// Login defines model for Login.
+// Login Example: {"email":"ada@example.com","password":"correct horse battery"}
 type Login struct {
 	// Cookie For browsers. The tokens are set as cookies and left out of the answer.
 	Cookie   bool   `json:"cookie,omitempty,omitzero"`
@@ -1426,13 +1485,13 @@ type Login struct {
 	Password string `json:"password"`
 }
 
-// Logs defines model for Logs.
+// Logs Example: {"lines":[{"at":"2026-11-24T09:14:15.002Z","level":"info","message":"the loss is computed on labelled positions only; it equals the model's own on the first batch","seq":12}],"next_after":12}
 type Logs struct {
 	Lines     []LogLine `json:"lines"`
 	NextAfter int64     `json:"next_after,omitempty,omitzero"`
 }
 
-// Me defines model for Me.
+// Me Example: {"by":"session","default_project_id":"proj_0b1c2d3e4f5a46978899aabb","role":"member","user":{"created_at":"2026-11-20T08:00:00.101Z","email":"ada@example.com","id":"user_8e5d1c7b3a294f60b1c2d3e4","last_seen_at":"2026-11-24T10:00:00.540Z","name":"Ada","role":"member","updated_at":"2026-11-20T08:00:00.101Z"}}
 type Me struct {
 	// By What the caller signed in with. Without an account (`user` is absent) it is the machine's owner.
 	By MeBy `json:"by"`
@@ -1442,6 +1501,8 @@ type Me struct {
 
 	// Role An owner reaches everything; a member, the projects of their own.
 	Role Role `json:"role"`
+
+	// User Example: {"created_at":"2026-11-20T08:00:00.101Z","email":"ada@example.com","id":"user_8e5d1c7b3a294f60b1c2d3e4","last_seen_at":"2026-11-24T10:00:00.540Z","name":"Ada","role":"member","updated_at":"2026-11-20T08:00:00.101Z"}
 	User User `json:"user,omitempty,omitzero"`
 }
 
@@ -1478,12 +1539,12 @@ type MetricPoint struct {
 	TokensPerSecond float64 `json:"tokens_per_second,omitempty,omitzero"`
 }
 
-// Metrics defines model for Metrics.
+// Metrics Example: {"points":[{"epoch":0.006,"grad_norm":2.9,"learning_rate":0.0004,"loss":3.412,"step":1,"tokens_per_second":231.7},{"epoch":0.5,"grad_norm":0.84,"learning_rate":0.00107,"loss":1.202,"step":84,"tokens_per_second":239.4},{"epoch":0.5,"eval_loss":1.387,"step":84}]}
 type Metrics struct {
 	Points []MetricPoint `json:"points"`
 }
 
-// Model defines model for Model.
+// Model Example: {"base_model_id":"smollm2-135m-instruct","created_at":"2026-11-24T09:18:02.630Z","description":"","files":[{"path":"adapter_model.safetensors","sha256":"9f2c7a4b1d0e8f6a5c3b2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a","size":19571744}],"id":"model_2b9e6c1f0a7d4e5c8b3f6a10","job_id":"job_7c41d0e2f9a84b6d9e013c55","kind":"tuned","method":"lora","name":"support on SmolLM2 135M Instruct","size":19571744,"source":"job","tags":["support"],"task_types":["text-generation"]}
 type Model struct {
 	BaseModelID   string    `json:"base_model_id,omitempty,omitzero"`
 	ContextLength int       `json:"context_length,omitempty,omitzero"`
@@ -1506,6 +1567,7 @@ type Model struct {
 
 	// Note What is not known of the model yet, and when it will be.
 	Note       string `json:"note,omitempty,omitzero"`
+	Notes      string `json:"notes,omitempty,omitzero"`
 	Parameters int64  `json:"parameters,omitempty,omitzero"`
 
 	// Requirements Dimensions that the memory estimator needs.
@@ -1517,13 +1579,14 @@ type Model struct {
 
 	// Source bundled:…, hub:owner/name, path:/… or tiny:…; a tuned model's base.
 	Source    string   `json:"source,omitempty,omitzero"`
+	Tags      []string `json:"tags,omitempty,omitzero"`
 	TaskTypes []string `json:"task_types,omitempty,omitzero"`
 }
 
 // ModelKind base or tuned.
 type ModelKind string
 
-// ModelPage defines model for ModelPage.
+// ModelPage Example: {"items":[{"base_model_id":"smollm2-135m-instruct","created_at":"2026-11-24T09:18:02.630Z","description":"","files":[{"path":"adapter_model.safetensors","sha256":"9f2c7a4b1d0e8f6a5c3b2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a","size":19571744}],"id":"model_2b9e6c1f0a7d4e5c8b3f6a10","job_id":"job_7c41d0e2f9a84b6d9e013c55","kind":"tuned","method":"lora","name":"support on SmolLM2 135M Instruct","size":19571744,"source":"job","tags":["support"],"task_types":["text-generation"]}]}
 type ModelPage struct {
 	Items []Model `json:"items"`
 
@@ -1543,20 +1606,52 @@ type ModelUsage struct {
 // Name A name for people; no control characters.
 type Name = string
 
-// Pipeline defines model for Pipeline.
+// OpenAIError OpenAI's envelope of an error.
+type OpenAIError struct {
+	Error struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+		Param   string `json:"param"`
+		Type    string `json:"type"`
+	} `json:"error"`
+}
+
+// OpenAIModel Example: {"created":1764000000,"id":"model_2b9e6c1f0a7d4e5c8b3f6a10","object":"model","owned_by":"proj_default"}
+type OpenAIModel struct {
+	Created int64             `json:"created"`
+	ID      string            `json:"id"`
+	Object  OpenAIModelObject `json:"object"`
+	OwnedBy string            `json:"owned_by"`
+}
+
+// OpenAIModelObject defines model for OpenAIModel.Object.
+type OpenAIModelObject string
+
+// OpenAIModelList Example: {"data":[{"created":1764000000,"id":"model_2b9e6c1f0a7d4e5c8b3f6a10","object":"model","owned_by":"proj_default"}],"object":"list"}
+type OpenAIModelList struct {
+	Data   []OpenAIModel         `json:"data"`
+	Object OpenAIModelListObject `json:"object"`
+}
+
+// OpenAIModelListObject defines model for OpenAIModelList.Object.
+type OpenAIModelListObject string
+
+// Pipeline Example: {"created_at":"2026-11-24T09:14:09.870Z","dataset_id":"ds_5f0c3a9be1d24c7786ab01ef","id":"pipe_c0ffee12d3b446a79f58e1b2","job_id":"job_7c41d0e2f9a84b6d9e013c55","last_seq":9,"name":"support","project_id":"proj_default","recommendation":{"config":{"batch_size":4,"checkpoint":{"every_seconds":60,"every_steps":0},"completion_only":true,"epochs":2,"gradient_accumulation_steps":1,"gradient_checkpointing":false,"learning_rate":0.002,"lora":{"alpha":16,"dropout":0,"r":16,"rslora":false,"target_modules":"all-linear"},"max_grad_norm":1,"max_length":256,"max_steps":0,"method":"lora","precision":"auto","scheduler":"cosine","seed":42,"warmup_ratio":0.03,"weight_decay":0},"memory":{"bytes":1610612736,"have":16777216000,"high":2147483648,"low":1288490188,"verdict":"green"},"model_id":"smollm2-135m-instruct","reasons":[{"field":"learning_rate","reason":"a small model on a small set: ten times the rate of full fine-tuning","source":"rules","value":"0.002"}],"seconds":[120,210],"steps":168},"stages":[{"seconds":0.021,"stage":"analyze","status":"completed"},{"seconds":0.034,"stage":"recommend","status":"completed"},{"id":"job_7c41d0e2f9a84b6d9e013c55","stage":"train","status":"running"}],"status":"running"}
 type Pipeline struct {
-	CompletedAt    time.Time      `json:"completed_at,omitempty,omitzero"`
-	CreatedAt      time.Time      `json:"created_at"`
-	DatasetID      string         `json:"dataset_id,omitempty,omitzero"`
-	DeploymentID   string         `json:"deployment_id,omitempty,omitzero"`
-	Error          RunError       `json:"error,omitempty,omitzero"`
-	EvaluationID   string         `json:"evaluation_id,omitempty,omitzero"`
-	ID             string         `json:"id"`
-	JobID          string         `json:"job_id,omitempty,omitzero"`
-	LastSeq        int64          `json:"last_seq,omitempty,omitzero"`
-	ModelID        string         `json:"model_id,omitempty,omitzero"`
-	Name           string         `json:"name,omitempty,omitzero"`
-	ProjectID      string         `json:"project_id,omitempty,omitzero"`
+	CompletedAt  time.Time `json:"completed_at,omitempty,omitzero"`
+	CreatedAt    time.Time `json:"created_at"`
+	DatasetID    string    `json:"dataset_id,omitempty,omitzero"`
+	DeploymentID string    `json:"deployment_id,omitempty,omitzero"`
+	Error        RunError  `json:"error,omitempty,omitzero"`
+	EvaluationID string    `json:"evaluation_id,omitempty,omitzero"`
+	ID           string    `json:"id"`
+	JobID        string    `json:"job_id,omitempty,omitzero"`
+	LastSeq      int64     `json:"last_seq,omitempty,omitzero"`
+	ModelID      string    `json:"model_id,omitempty,omitzero"`
+	Name         string    `json:"name,omitempty,omitzero"`
+	ProjectID    string    `json:"project_id,omitempty,omitzero"`
+
+	// Recommendation Example: {"config":{"batch_size":4,"checkpoint":{"every_seconds":60,"every_steps":0},"completion_only":true,"epochs":2,"gradient_accumulation_steps":1,"gradient_checkpointing":false,"learning_rate":0.002,"lora":{"alpha":16,"dropout":0,"r":16,"rslora":false,"target_modules":"all-linear"},"max_grad_norm":1,"max_length":256,"max_steps":0,"method":"lora","precision":"auto","scheduler":"cosine","seed":42,"warmup_ratio":0.03,"weight_decay":0},"memory":{"bytes":1610612736,"have":16777216000,"high":2147483648,"low":1288490188,"verdict":"green"},"model_id":"smollm2-135m-instruct","reasons":[{"field":"learning_rate","reason":"a small model on a small set: ten times the rate of full fine-tuning","source":"rules","value":"0.002"}],"seconds":[120,210],"steps":168}
 	Recommendation Recommendation `json:"recommendation,omitempty,omitzero"`
 	Stages         []Stage        `json:"stages"`
 
@@ -1564,7 +1659,7 @@ type Pipeline struct {
 	Status Status `json:"status"`
 }
 
-// PipelinePage defines model for PipelinePage.
+// PipelinePage Example: {"items":[{"created_at":"2026-11-24T09:14:09.870Z","dataset_id":"ds_5f0c3a9be1d24c7786ab01ef","id":"pipe_c0ffee12d3b446a79f58e1b2","job_id":"job_7c41d0e2f9a84b6d9e013c55","last_seq":9,"name":"support","project_id":"proj_default","recommendation":{"config":{"batch_size":4,"checkpoint":{"every_seconds":60,"every_steps":0},"completion_only":true,"epochs":2,"gradient_accumulation_steps":1,"gradient_checkpointing":false,"learning_rate":0.002,"lora":{"alpha":16,"dropout":0,"r":16,"rslora":false,"target_modules":"all-linear"},"max_grad_norm":1,"max_length":256,"max_steps":0,"method":"lora","precision":"auto","scheduler":"cosine","seed":42,"warmup_ratio":0.03,"weight_decay":0},"memory":{"bytes":1610612736,"have":16777216000,"high":2147483648,"low":1288490188,"verdict":"green"},"model_id":"smollm2-135m-instruct","reasons":[{"field":"learning_rate","reason":"a small model on a small set: ten times the rate of full fine-tuning","source":"rules","value":"0.002"}],"seconds":[120,210],"steps":168},"stages":[{"seconds":0.021,"stage":"analyze","status":"completed"},{"seconds":0.034,"stage":"recommend","status":"completed"},{"id":"job_7c41d0e2f9a84b6d9e013c55","stage":"train","status":"running"}],"status":"running"}]}
 type PipelinePage struct {
 	Items []Pipeline `json:"items"`
 
@@ -1572,7 +1667,7 @@ type PipelinePage struct {
 	NextCursor string `json:"next_cursor,omitempty,omitzero"`
 }
 
-// Preview defines model for Preview.
+// Preview Example: {"next_offset":1,"offset":0,"rows":[{"completion":"E2 means that the pump is blocked. Rinse the filter, then press Start.","prompt":"My Pipwick Garden shows E2. How do I fix it?"}],"split":"train"}
 type Preview struct {
 	// NextOffset Absent at the end.
 	NextOffset int64                    `json:"next_offset,omitempty,omitzero"`
@@ -1603,6 +1698,8 @@ type Problem struct {
 }
 
 // ProcessOptions How rows become training and held-out rows. What is absent stays as the dataset has it; at first, rows that repeat another are dropped, and the split is the default one.
+//
+// Example: {"deduplicate":true,"eval_rows":100,"mapping":{"completion":"answer","prompt":"question"},"max_chars":8000,"seed":42}
 type ProcessOptions = contract.ProcessOptions
 
 // Progress defines model for Progress.
@@ -1620,7 +1717,7 @@ type Progress struct {
 	Total      int64   `json:"total"`
 }
 
-// Project defines model for Project.
+// Project Example: {"created_at":"2026-11-20T08:05:00.004Z","description":"Everything about the Pipwick Garden","goal":"Answer support questions in our voice","id":"proj_0b1c2d3e4f5a46978899aabb","name":"Support answers","status":"active","updated_at":"2026-11-24T08:10:00.912Z","user_id":"user_8e5d1c7b3a294f60b1c2d3e4"}
 type Project struct {
 	// Contents What a project holds, and what its deletion takes along. In a single project only, not in lists.
 	Contents    ProjectContents `json:"contents,omitempty,omitzero"`
@@ -1660,14 +1757,14 @@ type ProjectContents struct {
 	Pipelines   int   `json:"pipelines"`
 }
 
-// ProjectInput defines model for ProjectInput.
+// ProjectInput Example: {"description":"Everything about the Pipwick Garden","goal":"Answer support questions in our voice","name":"Support answers"}
 type ProjectInput struct {
 	Description string `json:"description,omitempty,omitzero"`
 	Goal        string `json:"goal,omitempty,omitzero"`
 	Name        string `json:"name"`
 }
 
-// ProjectPage defines model for ProjectPage.
+// ProjectPage Example: {"items":[{"created_at":"2026-11-20T08:05:00.004Z","description":"Everything about the Pipwick Garden","goal":"Answer support questions in our voice","id":"proj_0b1c2d3e4f5a46978899aabb","name":"Support answers","status":"active","updated_at":"2026-11-24T08:10:00.912Z","user_id":"user_8e5d1c7b3a294f60b1c2d3e4"}]}
 type ProjectPage struct {
 	Items []Project `json:"items"`
 
@@ -1681,7 +1778,7 @@ type ProjectRole string
 // ProjectStatus defines model for ProjectStatus.
 type ProjectStatus string
 
-// PutSetting defines model for PutSetting.
+// PutSetting Example: {"value":"hf_…"}
 type PutSetting struct {
 	Value string `json:"value"`
 }
@@ -1689,19 +1786,21 @@ type PutSetting struct {
 // Queue A queue of slots: cpu, or gpu.<class>. Absent: that of the best machine that is connected.
 type Queue = string
 
-// RecommendRequest defines model for RecommendRequest.
+// RecommendRequest Example: {"config":{"epochs":2},"dataset_id":"ds_5f0c3a9be1d24c7786ab01ef"}
 type RecommendRequest struct {
 	// Config Fields of TrainingConfig; what is absent is the recommender's.
+	//
+	// Example: {"epochs":2,"lora":{"r":8}}
 	Config    TrainingOverrides `json:"config,omitempty,omitzero"`
 	DatasetID string            `json:"dataset_id"`
 	Goal      string            `json:"goal,omitempty,omitzero"`
 	ModelID   string            `json:"model_id,omitempty,omitzero"`
 }
 
-// Recommendation defines model for Recommendation.
+// Recommendation Example: {"config":{"batch_size":4,"checkpoint":{"every_seconds":60,"every_steps":0},"completion_only":true,"epochs":2,"gradient_accumulation_steps":1,"gradient_checkpointing":false,"learning_rate":0.002,"lora":{"alpha":16,"dropout":0,"r":16,"rslora":false,"target_modules":"all-linear"},"max_grad_norm":1,"max_length":256,"max_steps":0,"method":"lora","precision":"auto","scheduler":"cosine","seed":42,"warmup_ratio":0.03,"weight_decay":0},"memory":{"bytes":1610612736,"have":16777216000,"high":2147483648,"low":1288490188,"verdict":"green"},"model_id":"smollm2-135m-instruct","reasons":[{"field":"learning_rate","reason":"a small model on a small set: ten times the rate of full fine-tuning","source":"rules","value":"0.002"}],"seconds":[120,210],"steps":168}
 type Recommendation = contract.Recommendation
 
-// Redeem defines model for Redeem.
+// Redeem Example: {"code":"qX3hVJ7n2c0mE8sT5uR1wA"}
 type Redeem struct {
 	Code string `json:"code"`
 
@@ -1709,7 +1808,7 @@ type Redeem struct {
 	Cookie bool `json:"cookie,omitempty,omitzero"`
 }
 
-// Refresh defines model for Refresh.
+// Refresh Example: {"refresh_token":"vfr_9tG2…"}
 type Refresh struct {
 	// Cookie For browsers. The tokens are set as cookies and left out of the answer.
 	Cookie bool `json:"cookie,omitempty,omitzero"`
@@ -1718,7 +1817,7 @@ type Refresh struct {
 	RefreshToken string `json:"refresh_token,omitempty,omitzero"`
 }
 
-// Register defines model for Register.
+// Register Example: {"email":"ada@example.com","name":"Ada","password":"correct horse battery"}
 type Register struct {
 	// Cookie For browsers. The tokens are set as cookies and left out of the answer.
 	Cookie bool   `json:"cookie,omitempty,omitzero"`
@@ -1731,7 +1830,7 @@ type Register struct {
 	Password string `json:"password"`
 }
 
-// ResetPassword defines model for ResetPassword.
+// ResetPassword Example: {"code":"qX3hVJ7n2c0mE8sT5uR1wA","password":"staple of eight letters"}
 type ResetPassword struct {
 	Code string `json:"code"`
 
@@ -1750,6 +1849,8 @@ type RunError = contract.Error
 type Scope string
 
 // Session Without `cookie`, both tokens; with it, neither.
+//
+// Example: {"access_token":"eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9…","expires_at":"2026-11-24T10:15:00.540Z","expires_in":900,"refresh_token":"vfr_9tG2…","token_type":"Bearer","user":{"created_at":"2026-11-20T08:00:00.101Z","email":"ada@example.com","id":"user_8e5d1c7b3a294f60b1c2d3e4","last_seen_at":"2026-11-24T10:00:00.540Z","name":"Ada","role":"member","updated_at":"2026-11-20T08:00:00.101Z"}}
 type Session struct {
 	// AccessToken A bearer token, for `expires_in` seconds.
 	AccessToken string    `json:"access_token,omitempty,omitzero"`
@@ -1761,13 +1862,15 @@ type Session struct {
 	// RefreshToken Good once.
 	RefreshToken string           `json:"refresh_token,omitempty,omitzero"`
 	TokenType    SessionTokenType `json:"token_type"`
-	User         User             `json:"user,omitempty,omitzero"`
+
+	// User Example: {"created_at":"2026-11-20T08:00:00.101Z","email":"ada@example.com","id":"user_8e5d1c7b3a294f60b1c2d3e4","last_seen_at":"2026-11-24T10:00:00.540Z","name":"Ada","role":"member","updated_at":"2026-11-20T08:00:00.101Z"}
+	User User `json:"user,omitempty,omitzero"`
 }
 
 // SessionTokenType defines model for Session.TokenType.
 type SessionTokenType string
 
-// Setting defines model for Setting.
+// Setting Example: {"description":"Fetches gated models of the Hugging Face Hub","level":"user","name":"huggingface_token","secret":true,"set":true,"updated_at":"2026-11-24T08:20:00.077Z"}
 type Setting struct {
 	Choices     []string     `json:"choices,omitempty,omitzero"`
 	Description string       `json:"description"`
@@ -1795,7 +1898,7 @@ type SettingDifference struct {
 // SettingLevel defines model for SettingLevel.
 type SettingLevel string
 
-// SettingList defines model for SettingList.
+// SettingList Example: {"items":[{"description":"Fetches gated models of the Hugging Face Hub","level":"user","name":"huggingface_token","secret":true,"set":true,"updated_at":"2026-11-24T08:20:00.077Z"}]}
 type SettingList struct {
 	Items []Setting `json:"items"`
 }
@@ -1806,7 +1909,7 @@ type SharedSetting struct {
 	Value any    `json:"value"`
 }
 
-// SignInLink defines model for SignInLink.
+// SignInLink Example: {"expires_at":"2026-11-24T10:10:00.312Z","url":"http://127.0.0.1:8400/signin#qX3hVJ7n2c0mE8sT5uR1wA"}
 type SignInLink struct {
 	ExpiresAt time.Time `json:"expires_at"`
 
@@ -1823,7 +1926,7 @@ type Stage struct {
 	Status  string   `json:"status"`
 }
 
-// StartDeployment defines model for StartDeployment.
+// StartDeployment Example: {"model_id":"model_2b9e6c1f0a7d4e5c8b3f6a10"}
 type StartDeployment struct {
 	ModelID string `json:"model_id"`
 
@@ -1831,7 +1934,7 @@ type StartDeployment struct {
 	Queue Queue `json:"queue,omitempty,omitzero"`
 }
 
-// StartEvaluation defines model for StartEvaluation.
+// StartEvaluation Example: {"model_id":"model_2b9e6c1f0a7d4e5c8b3f6a10"}
 type StartEvaluation struct {
 	// DatasetID Absent: the one it was tuned on.
 	DatasetID      string `json:"dataset_id,omitempty,omitzero"`
@@ -1846,7 +1949,7 @@ type StartEvaluation struct {
 	Queue Queue `json:"queue,omitempty,omitzero"`
 }
 
-// StartExport defines model for StartExport.
+// StartExport Example: {"format":"merged","model_id":"model_2b9e6c1f0a7d4e5c8b3f6a10"}
 type StartExport struct {
 	Format  StartExportFormat `json:"format,omitempty,omitzero"`
 	ModelID string            `json:"model_id"`
@@ -1858,11 +1961,13 @@ type StartExport struct {
 // StartExportFormat defines model for StartExport.Format.
 type StartExportFormat string
 
-// StartPipeline defines model for StartPipeline.
+// StartPipeline Example: {"auto_confirm":true,"dataset_id":"ds_5f0c3a9be1d24c7786ab01ef","goal":"Answer support questions in our voice"}
 type StartPipeline struct {
 	AutoConfirm bool `json:"auto_confirm,omitempty,omitzero"`
 
 	// Config Fields of TrainingConfig; what is absent is the recommender's.
+	//
+	// Example: {"epochs":2,"lora":{"r":8}}
 	Config    TrainingOverrides `json:"config,omitempty,omitzero"`
 	DatasetID string            `json:"dataset_id"`
 	Goal      string            `json:"goal,omitempty,omitzero"`
@@ -1874,9 +1979,11 @@ type StartPipeline struct {
 	SkipEvaluate bool `json:"skip_evaluate,omitempty,omitzero"`
 }
 
-// StartTraining defines model for StartTraining.
+// StartTraining Example: {"config":{"epochs":2},"dataset_id":"ds_5f0c3a9be1d24c7786ab01ef","model_id":"smollm2-135m-instruct","name":"support, two epochs"}
 type StartTraining struct {
 	// Config Fields of TrainingConfig; what is absent is the recommender's.
+	//
+	// Example: {"epochs":2,"lora":{"r":8}}
 	Config TrainingOverrides `json:"config,omitempty,omitzero"`
 
 	// DatasetID Needed without `from_job`.
@@ -1898,7 +2005,7 @@ type StartTraining struct {
 // Status Where the resource stands; docs/state-machine.md draws the transitions.
 type Status string
 
-// System defines model for System.
+// System Example: {"data_dir":"/home/ada/.vibeflow","disk_free_bytes":214748364800,"temporal_ui":"/temporal/","version":"0.1.0","workers":[{"hardware":{"cpu":{"cores":8},"memory_bytes":33554432000},"id":"workbench/main","last_seen":"2026-11-24T10:00:30.001Z","online":true,"queue":"cpu","slots":1,"version":"0.1.0"}]}
 type System struct {
 	DataDir       string   `json:"data_dir,omitempty,omitzero"`
 	DiskFreeBytes int64    `json:"disk_free_bytes,omitempty,omitzero"`
@@ -1933,13 +2040,15 @@ type TokenRows struct {
 	Split      string     `json:"split"`
 }
 
-// TrainingConfig defines model for TrainingConfig.
+// TrainingConfig Example: {"batch_size":4,"checkpoint":{"every_seconds":60,"every_steps":0},"completion_only":true,"epochs":2,"gradient_accumulation_steps":1,"gradient_checkpointing":false,"learning_rate":0.002,"lora":{"alpha":16,"dropout":0,"r":16,"rslora":false,"target_modules":"all-linear"},"max_grad_norm":1,"max_length":256,"max_steps":0,"method":"lora","precision":"auto","scheduler":"cosine","seed":42,"warmup_ratio":0.03,"weight_decay":0}
 type TrainingConfig = contract.Training
 
 // TrainingOverrides Fields of TrainingConfig; what is absent is the recommender's.
+//
+// Example: {"epochs":2,"lora":{"r":8}}
 type TrainingOverrides = map[string]any
 
-// UpdateMe defines model for UpdateMe.
+// UpdateMe Example: {"name":"Ada L."}
 type UpdateMe struct {
 	// CurrentPassword To change the e-mail address.
 	CurrentPassword string  `json:"current_password,omitempty,omitzero"`
@@ -1953,7 +2062,7 @@ type UpdateMember struct {
 	Role ProjectRole `json:"role"`
 }
 
-// UpdateUser defines model for UpdateUser.
+// UpdateUser Example: {"role":"owner"}
 type UpdateUser struct {
 	Disabled *bool `json:"disabled,omitempty"`
 
@@ -1985,7 +2094,7 @@ type Usage struct {
 	Requests     int64 `json:"requests"`
 }
 
-// User defines model for User.
+// User Example: {"created_at":"2026-11-20T08:00:00.101Z","email":"ada@example.com","id":"user_8e5d1c7b3a294f60b1c2d3e4","last_seen_at":"2026-11-24T10:00:00.540Z","name":"Ada","role":"member","updated_at":"2026-11-20T08:00:00.101Z"}
 type User struct {
 	CreatedAt time.Time `json:"created_at"`
 	Disabled  bool      `json:"disabled,omitempty,omitzero"`
@@ -2002,7 +2111,7 @@ type User struct {
 	UpdatedAt time.Time `json:"updated_at,omitempty,omitzero"`
 }
 
-// UserPage defines model for UserPage.
+// UserPage Example: {"items":[{"created_at":"2026-11-20T08:00:00.101Z","email":"ada@example.com","id":"user_8e5d1c7b3a294f60b1c2d3e4","last_seen_at":"2026-11-24T10:00:00.540Z","name":"Ada","role":"member","updated_at":"2026-11-20T08:00:00.101Z"}]}
 type UserPage struct {
 	Items []User `json:"items"`
 
@@ -2081,8 +2190,83 @@ type SortKeys string
 // StatusFilter defines model for StatusFilter.
 type StatusFilter = []Status
 
+// Tag defines model for Tag.
+type Tag = []string
+
 // UserID defines model for UserId.
 type UserID = string
+
+// BadRequest RFC 9457 problem document.
+type BadRequest = Problem
+
+// Conflict RFC 9457 problem document.
+type Conflict = Problem
+
+// DiskFull RFC 9457 problem document.
+type DiskFull = Problem
+
+// Forbidden RFC 9457 problem document.
+type Forbidden = Problem
+
+// InternalError RFC 9457 problem document.
+type InternalError = Problem
+
+// NotFound RFC 9457 problem document.
+type NotFound = Problem
+
+// OpenAIBadRequest OpenAI's envelope of an error.
+type OpenAIBadRequest = OpenAIError
+
+// OpenAIForbidden OpenAI's envelope of an error.
+type OpenAIForbidden = OpenAIError
+
+// OpenAIInternalError OpenAI's envelope of an error.
+type OpenAIInternalError = OpenAIError
+
+// OpenAINotFound OpenAI's envelope of an error.
+type OpenAINotFound = OpenAIError
+
+// OpenAIRateLimited OpenAI's envelope of an error.
+type OpenAIRateLimited = OpenAIError
+
+// OpenAITooLarge OpenAI's envelope of an error.
+type OpenAITooLarge = OpenAIError
+
+// OpenAIUnauthenticated OpenAI's envelope of an error.
+type OpenAIUnauthenticated = OpenAIError
+
+// OpenAIUnavailable OpenAI's envelope of an error.
+type OpenAIUnavailable = OpenAIError
+
+// OpenAIUnprocessable OpenAI's envelope of an error.
+type OpenAIUnprocessable = OpenAIError
+
+// PreconditionFailed RFC 9457 problem document.
+type PreconditionFailed = Problem
+
+// PreconditionRequired RFC 9457 problem document.
+type PreconditionRequired = Problem
+
+// RangeNotSatisfiable RFC 9457 problem document.
+type RangeNotSatisfiable = Problem
+
+// RateLimited RFC 9457 problem document.
+type RateLimited = Problem
+
+// TooLarge RFC 9457 problem document.
+type TooLarge = Problem
+
+// Unauthenticated RFC 9457 problem document.
+type Unauthenticated = Problem
+
+// Unavailable RFC 9457 problem document.
+type Unavailable = Problem
+
+// Unprocessable RFC 9457 problem document.
+type Unprocessable = Problem
+
+// UnsupportedMediaType RFC 9457 problem document.
+type UnsupportedMediaType = Problem
 
 // ListAuditParams defines parameters for ListAudit.
 type ListAuditParams struct {
@@ -2128,6 +2312,9 @@ type ListDatasetsParams struct {
 	// Q A part of the name, in any case.
 	Q Search `form:"q,omitempty" json:"q,omitempty,omitzero"`
 
+	// Tag Only what has this tag; repeated: all of these.
+	Tag Tag `form:"tag,omitempty" json:"tag,omitempty,omitzero"`
+
 	// Sort The order; when it was made, when it last changed, or its name. `-` goes from the last to the first.
 	Sort ListDatasetsParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
 
@@ -2150,6 +2337,8 @@ type UploadDatasetMultipartBody struct {
 	Name string             `json:"name,omitempty,omitzero"`
 
 	// Options How rows become training and held-out rows. What is absent stays as the dataset has it; at first, rows that repeat another are dropped, and the split is the default one.
+	//
+	// Example: {"deduplicate":true,"eval_rows":100,"mapping":{"completion":"answer","prompt":"question"},"max_chars":8000,"seed":42}
 	Options   ProcessOptions `json:"options,omitempty,omitzero"`
 	ProjectID string         `json:"project_id,omitempty,omitzero"`
 }
@@ -2164,6 +2353,15 @@ type UploadDatasetParams struct {
 type DeleteDatasetParams struct {
 	// Preview Only say what would go.
 	Preview DryRun `form:"preview,omitempty" json:"preview,omitempty,omitzero"`
+
+	// IfMatch The ETag of the version that the change is meant for; `*` for any.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// UpdateDatasetParams defines parameters for UpdateDataset.
+type UpdateDatasetParams struct {
+	// IfMatch The ETag of the version that the change is meant for; `*` for any.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
 // StreamDatasetEventsParams defines parameters for StreamDatasetEvents.
@@ -2390,6 +2588,9 @@ type ListModelsParams struct {
 	// Q A part of the name, in any case.
 	Q Search `form:"q,omitempty" json:"q,omitempty,omitzero"`
 
+	// Tag Only what has this tag; repeated: all of these.
+	Tag Tag `form:"tag,omitempty" json:"tag,omitempty,omitzero"`
+
 	// Sort The order; when it was made, when it last changed, or its name. `-` goes from the last to the first.
 	Sort ListModelsParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
 
@@ -2410,6 +2611,15 @@ type ListModelsParamsKind string
 type DeleteModelParams struct {
 	// Preview Only say what would go.
 	Preview DryRun `form:"preview,omitempty" json:"preview,omitempty,omitzero"`
+
+	// IfMatch The ETag of the version that the change is meant for; `*` for any.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// UpdateModelParams defines parameters for UpdateModel.
+type UpdateModelParams struct {
+	// IfMatch The ETag of the version that the change is meant for; `*` for any.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
 // ListPipelinesParams defines parameters for ListPipelines.
@@ -2476,6 +2686,9 @@ type DeleteProjectParams struct {
 
 	// Confirm The project's name, typed by whoever deletes it permanently.
 	Confirm string `form:"confirm,omitempty" json:"confirm,omitempty,omitzero"`
+
+	// IfMatch The ETag of the version that the change is meant for; `*` for any.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
 // UpdateProjectParams defines parameters for UpdateProject.
@@ -2525,6 +2738,9 @@ type ListJobsParams struct {
 	// Q A part of the name, in any case.
 	Q Search `form:"q,omitempty" json:"q,omitempty,omitzero"`
 
+	// Tag Only what has this tag; repeated: all of these.
+	Tag Tag `form:"tag,omitempty" json:"tag,omitempty,omitzero"`
+
 	// Sort The order; when it was made, when it last changed, or its name. `-` goes from the last to the first.
 	Sort ListJobsParamsSort `form:"sort,omitempty" json:"sort,omitempty,omitzero"`
 
@@ -2560,6 +2776,15 @@ type StartTrainingParams struct {
 type DeleteJobParams struct {
 	// Preview Only say what would go.
 	Preview DryRun `form:"preview,omitempty" json:"preview,omitempty,omitzero"`
+
+	// IfMatch The ETag of the version that the change is meant for; `*` for any.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
+}
+
+// UpdateJobParams defines parameters for UpdateJob.
+type UpdateJobParams struct {
+	// IfMatch The ETag of the version that the change is meant for; `*` for any.
+	IfMatch IfMatch `json:"If-Match,omitempty,omitzero"`
 }
 
 // StreamJobEventsParams defines parameters for StreamJobEvents.
@@ -2625,6 +2850,9 @@ type ResetPasswordJSONRequestBody = ResetPassword
 // UploadDatasetMultipartRequestBody defines body for UploadDataset for multipart/form-data ContentType.
 type UploadDatasetMultipartRequestBody UploadDatasetMultipartBody
 
+// UpdateDatasetJSONRequestBody defines body for UpdateDataset for application/json ContentType.
+type UpdateDatasetJSONRequestBody = Edit
+
 // ProcessDatasetJSONRequestBody defines body for ProcessDataset for application/json ContentType.
 type ProcessDatasetJSONRequestBody = ProcessOptions
 
@@ -2645,6 +2873,9 @@ type UpdateMeJSONRequestBody = UpdateMe
 
 // AddModelJSONRequestBody defines body for AddModel for application/json ContentType.
 type AddModelJSONRequestBody = AddModel
+
+// UpdateModelJSONRequestBody defines body for UpdateModel for application/json ContentType.
+type UpdateModelJSONRequestBody = Edit
 
 // StartPipelineJSONRequestBody defines body for StartPipeline for application/json ContentType.
 type StartPipelineJSONRequestBody = StartPipeline
@@ -2675,6 +2906,9 @@ type RecommendTrainingJSONRequestBody = RecommendRequest
 
 // StartTrainingJSONRequestBody defines body for StartTraining for application/json ContentType.
 type StartTrainingJSONRequestBody = StartTraining
+
+// UpdateJobJSONRequestBody defines body for UpdateJob for application/json ContentType.
+type UpdateJobJSONRequestBody = Edit
 
 // CancelJobJSONRequestBody defines body for CancelJob for application/json ContentType.
 type CancelJobJSONRequestBody = CancelTraining
@@ -2732,6 +2966,9 @@ type ServerInterface interface {
 	// GetDataset A dataset with its profile
 	// (GET /api/datasets/{id})
 	GetDataset(ctx *echo.Context, id ID) error
+	// UpdateDataset Change the name, the notes and the tags of a dataset
+	// (PATCH /api/datasets/{id})
+	UpdateDataset(ctx *echo.Context, id ID, params UpdateDatasetParams) error
 	// StreamDatasetEvents Live events (SSE)
 	// (GET /api/datasets/{id}/events)
 	StreamDatasetEvents(ctx *echo.Context, id ID, params StreamDatasetEventsParams) error
@@ -2831,6 +3068,9 @@ type ServerInterface interface {
 	// GetModel A model
 	// (GET /api/models/{id})
 	GetModel(ctx *echo.Context, id ModelID) error
+	// UpdateModel Change the name, the notes and the tags of a model
+	// (PATCH /api/models/{id})
+	UpdateModel(ctx *echo.Context, id ModelID, params UpdateModelParams) error
 	// ListPipelines Pipelines, newest first
 	// (GET /api/pipelines)
 	ListPipelines(ctx *echo.Context, params ListPipelinesParams) error
@@ -2933,6 +3173,9 @@ type ServerInterface interface {
 	// GetJob A training job
 	// (GET /api/training/{id})
 	GetJob(ctx *echo.Context, id ID) error
+	// UpdateJob Change the name, the notes and the tags of a training job
+	// (PATCH /api/training/{id})
+	UpdateJob(ctx *echo.Context, id ID, params UpdateJobParams) error
 	// CancelJob Cancel, or stop and keep
 	// (POST /api/training/{id}/cancel)
 	CancelJob(ctx *echo.Context, id ID) error
@@ -3170,6 +3413,13 @@ func (w *ServerInterfaceWrapper) ListDatasets(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
 	}
 
+	// ------------- Optional query parameter "tag" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tag", ctx.QueryParams(), &params.Tag, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tag: %s", err))
+	}
+
 	// ------------- Optional query parameter "sort" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", ctx.QueryParams(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -3256,6 +3506,23 @@ func (w *ServerInterfaceWrapper) DeleteDataset(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter preview: %s", err))
 	}
 
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.DeleteDataset(ctx, id, params)
 	return err
@@ -3274,6 +3541,42 @@ func (w *ServerInterfaceWrapper) GetDataset(ctx *echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetDataset(ctx, id)
+	return err
+}
+
+// UpdateDataset converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateDataset(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateDatasetParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateDataset(ctx, id, params)
 	return err
 }
 
@@ -4099,6 +4402,13 @@ func (w *ServerInterfaceWrapper) ListModels(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
 	}
 
+	// ------------- Optional query parameter "tag" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tag", ctx.QueryParams(), &params.Tag, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tag: %s", err))
+	}
+
 	// ------------- Optional query parameter "sort" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", ctx.QueryParams(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -4154,6 +4464,23 @@ func (w *ServerInterfaceWrapper) DeleteModel(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter preview: %s", err))
 	}
 
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.DeleteModel(ctx, id, params)
 	return err
@@ -4172,6 +4499,42 @@ func (w *ServerInterfaceWrapper) GetModel(ctx *echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetModel(ctx, id)
+	return err
+}
+
+// UpdateModel converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateModel(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ModelID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateModelParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateModel(ctx, id, params)
 	return err
 }
 
@@ -4444,6 +4807,23 @@ func (w *ServerInterfaceWrapper) DeleteProject(ctx *echo.Context) error {
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "confirm", ctx.QueryParams(), &params.Confirm, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
 	if err != nil {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter confirm: %s", err))
+	}
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
 	}
 
 	// Invoke the callback with all the unmarshaled arguments
@@ -4792,6 +5172,13 @@ func (w *ServerInterfaceWrapper) ListJobs(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter q: %s", err))
 	}
 
+	// ------------- Optional query parameter "tag" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "tag", ctx.QueryParams(), &params.Tag, runtime.BindQueryParameterOptions{Type: "array", Format: ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter tag: %s", err))
+	}
+
 	// ------------- Optional query parameter "sort" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "sort", ctx.QueryParams(), &params.Sort, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -4917,6 +5304,23 @@ func (w *ServerInterfaceWrapper) DeleteJob(ctx *echo.Context) error {
 		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter preview: %s", err))
 	}
 
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.DeleteJob(ctx, id, params)
 	return err
@@ -4935,6 +5339,42 @@ func (w *ServerInterfaceWrapper) GetJob(ctx *echo.Context) error {
 
 	// Invoke the callback with all the unmarshaled arguments
 	err = w.Handler.GetJob(ctx, id)
+	return err
+}
+
+// UpdateJob converts echo context to params.
+func (w *ServerInterfaceWrapper) UpdateJob(ctx *echo.Context) error {
+	var err error
+	// ------------- Path parameter "id" -------------
+	var id ID
+
+	err = runtime.BindStyledParameterWithOptions("simple", "id", ctx.Param("id"), &id, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: ctx.Request().URL.RawPath == ""})
+	if err != nil {
+		return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter id: %s", err))
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UpdateJobParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for If-Match, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter If-Match: %s", err))
+		}
+
+		params.IfMatch = IfMatch
+	}
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UpdateJob(ctx, id, params)
 	return err
 }
 
@@ -5325,6 +5765,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/datasets", wrapper.ListDatasets, options.OperationMiddlewares["listDatasets"]...)
 	router.DELETE(options.BaseURL+"/api/datasets/:id", wrapper.DeleteDataset, options.OperationMiddlewares["deleteDataset"]...)
 	router.GET(options.BaseURL+"/api/datasets/:id", wrapper.GetDataset, options.OperationMiddlewares["getDataset"]...)
+	router.PATCH(options.BaseURL+"/api/datasets/:id", wrapper.UpdateDataset, options.OperationMiddlewares["updateDataset"]...)
 	router.GET(options.BaseURL+"/api/datasets/:id/preview", wrapper.PreviewDataset, options.OperationMiddlewares["previewDataset"]...)
 	router.GET(options.BaseURL+"/api/datasets/:id/tokens", wrapper.ShowTokens, options.OperationMiddlewares["showTokens"]...)
 	router.POST(options.BaseURL+"/api/datasets/:id/process", wrapper.ProcessDataset, options.OperationMiddlewares["processDataset"]...)
@@ -5333,6 +5774,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.POST(options.BaseURL+"/api/models", wrapper.AddModel, options.OperationMiddlewares["addModel"]...)
 	router.DELETE(options.BaseURL+"/api/models/:id", wrapper.DeleteModel, options.OperationMiddlewares["deleteModel"]...)
 	router.GET(options.BaseURL+"/api/models/:id", wrapper.GetModel, options.OperationMiddlewares["getModel"]...)
+	router.PATCH(options.BaseURL+"/api/models/:id", wrapper.UpdateModel, options.OperationMiddlewares["updateModel"]...)
 	router.GET(options.BaseURL+"/api/training/compare", wrapper.CompareJobs, options.OperationMiddlewares["compareJobs"]...)
 	router.POST(options.BaseURL+"/api/training/check", wrapper.CheckTraining, options.OperationMiddlewares["checkTraining"]...)
 	router.POST(options.BaseURL+"/api/training/recommend", wrapper.RecommendTraining, options.OperationMiddlewares["recommendTraining"]...)
@@ -5340,6 +5782,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/training", wrapper.ListJobs, options.OperationMiddlewares["listJobs"]...)
 	router.DELETE(options.BaseURL+"/api/training/:id", wrapper.DeleteJob, options.OperationMiddlewares["deleteJob"]...)
 	router.GET(options.BaseURL+"/api/training/:id", wrapper.GetJob, options.OperationMiddlewares["getJob"]...)
+	router.PATCH(options.BaseURL+"/api/training/:id", wrapper.UpdateJob, options.OperationMiddlewares["updateJob"]...)
 	router.POST(options.BaseURL+"/api/training/:id/pause", wrapper.PauseJob, options.OperationMiddlewares["pauseJob"]...)
 	router.POST(options.BaseURL+"/api/training/:id/resume", wrapper.ResumeJob, options.OperationMiddlewares["resumeJob"]...)
 	router.POST(options.BaseURL+"/api/training/:id/cancel", wrapper.CancelJob, options.OperationMiddlewares["cancelJob"]...)

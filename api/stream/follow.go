@@ -5,6 +5,7 @@ package stream
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/vibeflow/vibeflow/contract"
@@ -81,7 +82,15 @@ func endsAt(ctx context.Context, log Log, name string, seq int64, final Final) (
 		return false, nil
 	}
 	events, err := log.EventsAfter(ctx, name, seq-1, 2)
-	return len(events) == 1 && events[0].Seq == seq && final(events[0]), err
+	if err != nil || len(events) != 1 || events[0].Seq != seq {
+		return false, err
+	}
+	for last := seq; strings.HasSuffix(events[0].Type, "."+contract.EventEdited); last-- { // what people say of it is no part of its course
+		if events, err = log.EventsAfter(ctx, name, last-2, 1); err != nil || len(events) == 0 {
+			return false, err
+		}
+	}
+	return final(events[0]), nil
 }
 
 // Until ends a context at a time; a zero time is never.

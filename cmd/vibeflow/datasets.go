@@ -25,7 +25,8 @@ import (
 
 func (a *app) datasetsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "datasets", Short: "Upload, list and look into datasets"}
-	cmd.AddCommand(a.datasetsUpload(), a.datasetsList(), a.datasetsGet(), a.datasetsPreview(), a.datasetsTokens(), a.datasetsProcess(), removeCommand(a, "dataset id", "/api/datasets/"))
+	cmd.AddCommand(a.datasetsUpload(), a.datasetsList(), a.datasetsGet(), a.datasetsPreview(), a.datasetsTokens(), a.datasetsProcess(), removeCommand(a, "dataset id", "/api/datasets/"),
+		editCommand(a, "dataset id", "/api/datasets/", printDataset))
 	return cmd
 }
 
@@ -191,6 +192,7 @@ func printDataset(w io.Writer, ds apigen.Dataset) {
 	if len(ds.Options.Mapping) > 0 {
 		row(t, "mapping", mappingText(ds.Options.Mapping))
 	}
+	labels(knownIn(t), ds.Notes, ds.Tags)
 	if ds.Error.Code != "" {
 		row(t, "error", ds.Error.Error())
 	}
@@ -214,7 +216,7 @@ func (a *app) datasetsList() *cobra.Command {
 			row(t, d.ID, d.Name, d.Format, d.Rows, d.Status, d.CreatedAt.Local().Format("2006-01-02 15:04"))
 		}
 		_ = t.Flush()
-	}, bySearch, byStatus, bySort)
+	}, bySearch, byTag, byStatus, bySort)
 }
 
 func (a *app) datasetsGet() *cobra.Command {
@@ -339,6 +341,15 @@ func row(t *tabwriter.Writer, cells ...any) {
 	_, _ = fmt.Fprintln(t)
 }
 
+// knownIn writes a line of a table if there is something to say.
+func knownIn(t *tabwriter.Writer) func(is bool, name, value string) {
+	return func(is bool, name, value string) {
+		if is {
+			row(t, name, value)
+		}
+	}
+}
+
 // listCommand is `list` of a kind; T is its page.
 func listCommand[T any](a *app, short, path string, text func(io.Writer, T), by ...listFlag) *cobra.Command {
 	values := make([][]string, len(by))
@@ -358,6 +369,7 @@ type listFlag struct{ name, query, help string }
 
 var (
 	bySearch  = listFlag{"search", "q", "only those with this in their name (of what has no name: in the model's)"}
+	byTag     = listFlag{"tag", "tag", "only those with this tag (several, that have all of them: again)"}
 	byStatus  = listFlag{"status", "status", "only those with this status (several: again)"}
 	byDataset = listFlag{"dataset", "dataset_id", "only those about this dataset"}
 	byModel   = listFlag{"model", "model_id", "only those about this model"}

@@ -18,7 +18,7 @@ import (
 
 func (a *app) jobsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "jobs", Short: "Start, watch and steer training jobs"}
-	cmd.AddCommand(removeCommand(a, "job id", "/api/training/"), a.jobsRerun(), a.jobsCompare(), a.jobsStart(), a.jobsList(), getCommand(a, "job id", "/api/training/", printJob), a.jobsWatch(), a.jobsLogs(),
+	cmd.AddCommand(removeCommand(a, "job id", "/api/training/"), editCommand(a, "job id", "/api/training/", printJob), a.jobsRerun(), a.jobsCompare(), a.jobsStart(), a.jobsList(), getCommand(a, "job id", "/api/training/", printJob), a.jobsWatch(), a.jobsLogs(),
 		a.jobCommand("pause", "Save and leave the slot", contract.StatusPaused),
 		a.jobCommand("resume", "Go on from the checkpoint", contract.StatusRunning), a.jobsCancel())
 	return cmd
@@ -112,7 +112,7 @@ func (a *app) jobsList() *cobra.Command {
 			row(t, j.ID, j.Name, state, stepText(j), lossText(j), j.CreatedAt.Local().Format("2006-01-02 15:04"))
 		}
 		_ = t.Flush()
-	}, bySearch, byStatus, byDataset, byModel, bySort)
+	}, bySearch, byTag, byStatus, byDataset, byModel, bySort)
 }
 
 // stepText and lossText are empty for a job that has not trained a step.
@@ -132,12 +132,9 @@ func lossText(j apigen.Job) string {
 
 func printJob(w io.Writer, j apigen.Job) {
 	t := table(w)
-	known := func(is bool, name, value string) {
-		if is {
-			row(t, name, value)
-		}
-	}
+	known := knownIn(t)
 	row(t, "id", j.ID)
+	row(t, "name", j.Name)
 	row(t, "status", j.Status)
 	row(t, "dataset / base", j.DatasetID+" / "+j.ModelID)
 	known(j.TotalSteps > 0, "step", fmt.Sprintf("%d of %d", j.Step, j.TotalSteps))
@@ -149,6 +146,7 @@ func printJob(w io.Writer, j apigen.Job) {
 	known(j.TokensPerSecond > 0, "speed", fmt.Sprintf("%.0f tokens/s", j.TokensPerSecond))
 	known(j.Checkpoint != "", "checkpoint", j.Checkpoint)
 	known(j.TunedModelID != "", "tuned model", j.TunedModelID)
+	labels(known, j.Notes, j.Tags)
 	known(j.Error.Code != "", "error", j.Error.Error())
 	_ = t.Flush()
 }

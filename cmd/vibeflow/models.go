@@ -28,22 +28,24 @@ func (a *app) modelsCommand() *cobra.Command {
 				row(t, m.ID, m.Kind, m.Name, parameters(m.Parameters), m.License, m.Source)
 			}
 			_ = t.Flush()
-		}, bySearch, bySort),
-		getCommand(a, "model id", "/api/models/", func(w io.Writer, m apigen.Model) {
-			t := table(w)
-			row(t, "id", m.ID)
-			row(t, "name", m.Name)
-			row(t, "kind", m.Kind)
-			row(t, "source", m.Source)
-			row(t, "base", m.BaseModelID)
-			row(t, "license", m.License)
-			row(t, "context", m.ContextLength)
-			if m.Note != "" {
-				row(t, "note", m.Note)
-			}
-			_ = t.Flush()
-		}), a.modelsAdd())
+		}, bySearch, byTag, bySort),
+		getCommand(a, "model id", "/api/models/", printModel), editCommand(a, "model id", "/api/models/", printModel), a.modelsAdd())
 	return cmd
+}
+
+func printModel(w io.Writer, m apigen.Model) {
+	t := table(w)
+	known := knownIn(t)
+	row(t, "id", m.ID)
+	row(t, "name", m.Name)
+	row(t, "kind", m.Kind)
+	row(t, "source", m.Source)
+	row(t, "base", m.BaseModelID)
+	row(t, "license", m.License)
+	row(t, "context", m.ContextLength)
+	labels(known, m.Notes, m.Tags)
+	known(m.Note != "", "note", m.Note)
+	_ = t.Flush()
 }
 
 // parameters says how many weights a model has, "?" while that is not known.

@@ -127,11 +127,11 @@ func (l *Lifecycle) keep(table, id string, fields map[string]any) content {
 }
 
 func (d *Dataset) content() content {
-	return d.keep("datasets", d.ID, map[string]any{"columns": &d.Columns, "profile": &d.Profile, "options": &d.Options})
+	return d.keep("datasets", d.ID, map[string]any{"columns": &d.Columns, "profile": &d.Profile, "options": &d.Options, "notes": &d.Notes})
 }
 
 func (j *Job) content() content {
-	return j.keep("training_jobs", j.ID, map[string]any{"model": &j.Model, "metrics": &j.Metrics})
+	return j.keep("training_jobs", j.ID, map[string]any{"model": &j.Model, "metrics": &j.Metrics, "notes": &j.Notes})
 }
 
 func (v *Evaluation) content() content {
@@ -147,6 +147,10 @@ func (x *Export) content() content { return x.keep("exports", x.ID, map[string]a
 func (p *Pipeline) content() content {
 	return p.keep("pipelines", p.ID, map[string]any{"request": &p.Request, "stages": &p.Stages,
 		"recommendation": &p.Recommendation, "confirmed": &p.Confirmed})
+}
+
+func (m *Model) content() content {
+	return content{place: []string{"models", m.ID, strconv.FormatInt(m.Version, 10)}, fields: map[string]any{"notes": &m.Notes}, sealed: &m.Sealed}
 }
 
 func (r *Run) content() content {

@@ -32,10 +32,14 @@ var errPreview = errors.New("a preview")
 
 // Delete removes a dataset, model, job, evaluation or pipeline in one transaction, or with preview only says what would go.
 // What is under way, or used by what is, is refused (in_use) with what uses it. Rows go before files: a crash in between
-// leaves files that nothing names, which the next start sweeps.
-func (s *Store) Delete(ctx context.Context, kind contract.Kind, id string, preview bool) (Deletion, error) {
+// leaves files that nothing names, which the next start sweeps. With ifVersion other than 0
+// (datasets, jobs and models have versions) it fails with precondition if there is another version by now.
+func (s *Store) Delete(ctx context.Context, kind contract.Kind, id string, ifVersion int64, preview bool) (Deletion, error) {
 	var d Deletion
 	err := s.write(ctx, func(ctx context.Context, tx *txn) error {
+		if err := tx.unchanged(ctx, kind, id, ifVersion); err != nil {
+			return err
+		}
 		if err := tx.deletable(ctx, kind, id); err != nil {
 			return err
 		}

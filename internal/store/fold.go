@@ -15,8 +15,13 @@ func foldDataset(d *Dataset, e contract.Event) error {
 	case contract.EventCreated:
 		c, err := decode[contract.DatasetCreated](e)
 		d.begin(e)
+		d.Labels = newLabels()
 		d.ID, d.ProjectID, d.Name, d.FileName = idOf(e), c.ProjectID, c.Name, c.FileName
 		d.ObjectID, d.SHA256, d.Size, d.Options = c.ObjectID, c.SHA256, c.Size, c.Options
+		return err
+	case contract.EventEdited:
+		edited, err := decode[contract.Edited](e)
+		d.edit(&d.Name, edited)
 		return err
 	case contract.EventQueued: // a ready dataset, too, is processed anew
 		return d.again(e)

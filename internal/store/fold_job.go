@@ -20,8 +20,13 @@ func foldJob(j *Job, e contract.Event) error {
 	case contract.EventCreated:
 		c, err := decode[contract.JobCreated](e)
 		j.begin(e)
+		j.Labels = newLabels()
 		j.ID, j.ProjectID, j.Name, j.DatasetID, j.ModelID = idOf(e), c.ProjectID, c.Name, c.DatasetID, c.ModelID
 		j.Model, j.Queue, j.Config, j.PipelineID = c.Model, c.Queue, c.Config, c.PipelineID
+		return err
+	case contract.EventEdited:
+		edited, err := decode[contract.Edited](e)
+		j.edit(&j.Name, edited)
 		return err
 	case contract.EventQueued:
 		return j.queued(e)

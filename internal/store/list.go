@@ -18,12 +18,13 @@ import (
 type Filter struct {
 	ProjectID  string
 	Status     []contract.Status
-	DatasetID  string // jobs, evaluations
-	ModelID    string // jobs, evaluations, deployments, exports; of models: what they were tuned from
-	JobID      string // evaluations, models
-	PipelineID string // jobs, evaluations, deployments
-	Kind       string // models: ModelBase, ModelTuned
-	Text       string // a part of the name, in any case; where there is none, of the model's
+	DatasetID  string   // jobs, evaluations
+	ModelID    string   // jobs, evaluations, deployments, exports; of models: what they were tuned from
+	JobID      string   // evaluations, models
+	PipelineID string   // jobs, evaluations, deployments
+	Kind       string   // models: ModelBase, ModelTuned
+	Tags       []string // datasets, jobs, models: those that have all of these
+	Text       string   // a part of the name, in any case; where there is none, of the model's
 	Sort       Sort
 	Cursor     string `json:"-"`
 	Limit      int    `json:"-"`
@@ -65,12 +66,12 @@ const (
 
 // ListDatasets lists datasets, newest first unless the filter says otherwise, as all lists.
 func (s *Store) ListDatasets(ctx context.Context, f Filter) (Page[Dataset], error) {
-	return list(ctx, s.reader, f, columns{}, func(d Dataset) place { return place{d.ID, d.Name, d.CreatedAt, d.UpdatedAt} })
+	return list(ctx, s.reader, f, columns{tags: true}, func(d Dataset) place { return place{d.ID, d.Name, d.CreatedAt, d.UpdatedAt} })
 }
 
 // ListJobs lists training jobs.
 func (s *Store) ListJobs(ctx context.Context, f Filter) (Page[Job], error) {
-	return list(ctx, s.reader, f, columns{dataset: "dataset_id", model: "model_id", pipeline: "pipeline_id"},
+	return list(ctx, s.reader, f, columns{tags: true, dataset: "dataset_id", model: "model_id", pipeline: "pipeline_id"},
 		func(j Job) place { return place{j.ID, j.Name, j.CreatedAt, j.UpdatedAt} })
 }
 
@@ -98,7 +99,7 @@ func (s *Store) ListPipelines(ctx context.Context, f Filter) (Page[Pipeline], er
 
 // ListModels lists the catalog, models that users brought, and tuned ones.
 func (s *Store) ListModels(ctx context.Context, f Filter) (Page[Model], error) {
-	return list(ctx, s.reader, f, columns{kinds: true, model: "base_model_id", job: "job_id", noStatus: "models have no status"},
+	return list(ctx, s.reader, f, columns{kinds: true, tags: true, model: "base_model_id", job: "job_id", noStatus: "models have no status"},
 		func(m Model) place { return place{m.ID, m.Name, m.CreatedAt, m.UpdatedAt} })
 }
 
@@ -111,7 +112,7 @@ func (s *Store) ListAPIKeys(ctx context.Context, f Filter) (Page[APIKey], error)
 // columns names those columns of a table that a Filter can narrow by, beside project_id, status and name.
 type columns struct {
 	dataset, model, job, pipeline, noStatus string
-	noName, noUpdated, kinds                bool
+	noName, noUpdated, kinds, tags          bool
 }
 
 // place is where a row stands in a list.
@@ -161,6 +162,10 @@ func (f Filter) narrow(q *bun.SelectQuery, cols columns) (*bun.SelectQuery, erro
 	if len(f.Status) > 0 && cols.noStatus == "" {
 		q = q.Where("status IN (?)", bun.List(f.Status))
 	}
+	if len(f.Tags) > 0 && !cols.tags {
+		return q, contract.Errorf(contract.CodeInvalid, "this list cannot be narrowed by tag").On("tag")
+	}
+	q = tagged(q, f.Tags)
 	if cols.kinds && f.Kind != "" {
 		q = q.Where("(base_model_id <> '') = ?", f.Kind == ModelTuned)
 	}

@@ -43,6 +43,9 @@ type Model struct {
 	Size          int64              `bun:"size" json:"size"` // bytes of weights
 	CreatedAt     time.Time          `bun:"created_at" json:"created_at"`
 	UpdatedAt     time.Time          `bun:"updated_at" json:"updated_at"`
+	Labels
+
+	Sealed []byte `bun:"sealed,nullzero" json:"-"` // stands in the database for the notes; see content.go
 }
 
 // ModelFile is one stored file of a tuned model.
@@ -74,6 +77,9 @@ func (s *Store) UpsertCatalog(ctx context.Context, models []Model) error {
 }
 
 func (m *Model) fill() {
+	if m.Version == 0 {
+		m.Labels = newLabels()
+	}
 	if m.Files == nil {
 		m.Files = []ModelFile{}
 	}

@@ -339,12 +339,13 @@ func drawEvent(t *rapid.T, kind contract.Kind) contract.NewEvent {
 	num := rapid.IntRange(0, 9)
 	suffix := rapid.SampledFrom([]string{"queued", "started", "rewound", "pause_requested", "paused", "resume_requested", "cancel_requested",
 		"cancelled", "failed", "completed", "stopped", "stage", "profiled", "processed", "serving", "progress", "retry_requested", "confirmed",
-		"proposed", "stop_requested", "checkpoint_committed", "measured", "unheard_of"}).Draw(t, "suffix")
+		"proposed", "stop_requested", "checkpoint_committed", "measured", "edited", "unheard_of"}).Draw(t, "suffix")
 	payload := map[string]any{"queue": rapid.SampledFrom([]string{"", "cpu", "gpu.h200"}).Draw(t, "queue"), "priority": rapid.Bool().Draw(t, "priority"),
 		"epoch": num.Draw(t, "epoch"), "step": num.Draw(t, "step"), "to_step": num.Draw(t, "to"), "checkpoint": "c", "name": "c", "model_id": "m",
 		"keep": rapid.Bool().Draw(t, "keep"), "code": "bad_data", "message": "m", "rows": num.Draw(t, "rows"), "url": "http://h", "phase": "p",
 		"stage": rapid.SampledFrom([]string{"train", "deploy"}).Draw(t, "stage"), "bytes": num.Draw(t, "bytes"), "loss_base": rapid.Float64Range(0, 9).Draw(t, "loss"),
-		"status": rapid.SampledFrom([]string{"running", "completed", "failed"}).Draw(t, "status")}
+		"status": rapid.SampledFrom([]string{"running", "completed", "failed"}).Draw(t, "status"),
+		"notes":  rapid.SampledFrom([]string{"", "n"}).Draw(t, "notes"), "tags": []string{"t"}}
 	e := ev(contract.EventType(kind, suffix), payload)
 	e.Source, e.SourceSeq = "any", int64(rapid.IntRange(1, 60).Draw(t, "source_seq")) // some are duplicates
 	return e

@@ -105,9 +105,8 @@ func (s *Store) ChangeProject(ctx context.Context, id string, ifVersion int64, c
 		if err != nil {
 			return err
 		}
-		if ifVersion != 0 && p.Version != ifVersion {
-			return contract.Errorf(contract.CodePrecondition, "the project was changed in the meantime").On("If-Match").
-				Mend("read it again, and repeat the change")
+		if err := sameVersion("project", p.Version, ifVersion); err != nil {
+			return err
 		}
 		if err := change(p); err != nil {
 			return err
@@ -219,10 +218,14 @@ const objectsOfProject = `SELECT object_id FROM datasets WHERE project_id = ?
   UNION SELECT r.object_id FROM object_refs AS r JOIN models AS m ON r.owner = 'model/' || m.id WHERE m.project_id = ?`
 
 // DeleteProject marks a project as deleted: with all that it holds it is out of everybody's reach, until it is restored or
-// ProjectUndo has passed. A conflict while something in it is under way.
-func (s *Store) DeleteProject(ctx context.Context, id string) error {
+// ProjectUndo has passed. A conflict while something in it is under way. With
+// ifVersion other than 0 it fails with precondition if the project has another version by now.
+func (s *Store) DeleteProject(ctx context.Context, id string, ifVersion int64) error {
 	return s.write(ctx, func(ctx context.Context, tx *txn) error {
 		p, err := findByID[Project](ctx, tx, "project", id)
+		if err == nil {
+			err = sameVersion("project", p.Version, ifVersion)
+		}
 		if err != nil || !p.DeletedAt.IsZero() {
 			return err
 		}

@@ -56,6 +56,7 @@ type Dataset struct {
 	Dropped   map[string]int64    `bun:"dropped,type:json,nullzero" json:"dropped,omitempty"` // rows left out, by reason
 	// Options are those that the splits were made with, or are to be made with while there are none. Nil: not known.
 	Options *contract.ProcessOptions `bun:"-" json:"options,omitempty"`
+	Labels
 	Lifecycle
 }
 
@@ -73,6 +74,7 @@ type Job struct {
 	PipelineID   string            `bun:"pipeline_id" json:"pipeline_id,omitempty"`
 	Config       contract.Training `bun:"config,type:json" json:"config"`
 	Keep         bool              `bun:"keep" json:"keep,omitempty"` // a cancel that keeps the model was asked for
+	Labels
 	Slot
 	Lifecycle
 
