@@ -65,13 +65,15 @@ func (w workerProcess) run(parent context.Context) error {
 		}
 		defer lock.Release()
 	}
-	url, token, err := w.gateway(ctx)
+	waiting, endWaiting := until(ctx, stopping) // there is nothing to save yet
+	defer endWaiting()
+	url, token, err := w.gateway(waiting)
 	if err != nil {
-		return ended(ctx, err)
+		return ended(waiting, err)
 	}
-	temporal, err := dialTemporal(ctx, w.dir, w.log, "")
+	temporal, err := dialTemporal(waiting, w.dir, w.log, "")
 	if err != nil {
-		return ended(ctx, err)
+		return ended(waiting, err)
 	}
 	defer temporal.Close()
 	if w.instance == mainInstance {
@@ -89,6 +91,19 @@ func ended(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
+}
+
+// until ends with its parent, or when a channel is closed.
+func until(parent context.Context, closed <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(parent)
+	go func() {
+		select {
+		case <-closed:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // workerContext ends on SIGTERM or when `up` is gone: runners are left to the next worker. stopping is closed on SIGINT:
