@@ -120,7 +120,7 @@ func (c *Control) known(ctx context.Context, m *store.Model) (*store.Model, cata
 	if err != nil {
 		return nil, catalog.Entry{}, err
 	}
-	entry, err := catalog.Parse(base.Ref.Source)
+	entry, err := catalog.Of(base)
 	if err != nil {
 		return nil, catalog.Entry{}, err
 	}

@@ -53,7 +53,7 @@ var matrix = map[string]entry{
 	"uploadDataset": {body: "upload"}, "listDatasets": {list: true}, "getDataset": {id: "ds_ready"}, "previewDataset": {id: "ds_ready"}, "showTokens": {id: "ds_ready"},
 	"addSampleDataset": {about: aboutCaller}, "processDataset": {id: "ds_ready", body: `{}`}, "deleteDataset": {id: "ds_ready"}, "updateDataset": {id: "ds_ready", body: `{}`}, "updateModel": {id: tunedModel, body: `{}`}, "updateJob": {id: "job_1", body: `{}`}, "deleteModel": {id: tunedModel}, "deleteJob": {id: "job_1"}, "deleteEvaluation": {id: "eval_1"}, "deletePipeline": {id: "pipe_1"},
 	"streamDatasetEvents": {id: "ds_ready"},
-	"listModels":          {list: true}, "getModel": {id: tunedModel}, "addModel": {about: aboutCaller, body: `{"source":"hub:a/b"}`},
+	"listModels":          {list: true}, "getModel": {id: tunedModel}, "uploadModel": {body: "upload"}, "addModel": {about: aboutCaller, body: `{"source":"hub:a/b"}`},
 	"checkTraining": {about: aboutCaller, body: `{}`}, "recommendTraining": {body: `{"dataset_id":"ds_ready"}`}, "startTraining": {body: `{"dataset_id":"ds_ready","model_id":"` + baseModel + `"}`},
 	"listJobs": {list: true}, "compareJobs": {id: "job_1"}, "getJob": {id: "job_1"}, "pauseJob": {id: "job_1"}, "resumeJob": {id: "job_1"}, "cancelJob": {id: "job_1"},
 	"listJobCheckpoints": {id: "job_1"}, "getJobMetrics": {id: "job_1"}, "getJobLogs": {id: "job_1"}, "streamJobEvents": {id: "job_1"}, "streamJob": {id: "job_1"},

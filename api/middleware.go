@@ -73,7 +73,9 @@ func secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-func isUpload(r *http.Request) bool { return r.URL.Path == "/api/datasets/upload" }
+func isUpload(r *http.Request) bool {
+	return r.URL.Path == "/api/datasets/upload" || r.URL.Path == "/api/models/upload"
+}
 
 // validator checks requests against the OpenAPI document before a handler sees them.
 type validator struct{ router routers.Router }

@@ -66,6 +66,10 @@ func (s *Server) tokensOf(ctx ctx, d *store.Dataset, m *store.Model, rows []map[
 	if err != nil {
 		return nil, err
 	}
+	if len(base.Files) > 0 {
+		return nil, contract.Errorf(contract.CodeConflict, "the tokens of an uploaded model cannot be shown yet").On("model_id").
+			Mend("choose another model; a training shows in its log how many tokens its rows have")
+	}
 	asked := contract.TokensQuestion{Model: base.Ref, Format: d.Canonical, CompletionOnly: completionOnly}
 	size := 0
 	for _, row := range rows {

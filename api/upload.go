@@ -113,25 +113,31 @@ func (s *Server) readUpload(c *echo.Context) (upload, error) {
 	}
 }
 
-// takeField reads one of the form's texts; one that the form does not have is refused rather than lost.
-func (s *Server) takeField(form *upload, part *multipart.Part) (err error) {
-	text, err := io.ReadAll(io.LimitReader(part, maxFieldBytes+1))
+// readField reads one of a form's texts.
+func readField(part *multipart.Part) (field, text string, err error) {
+	field = part.FormName()
+	data, err := io.ReadAll(io.LimitReader(part, maxFieldBytes+1))
+	if err == nil && len(data) > maxFieldBytes {
+		err = contract.Errorf(contract.CodeInvalid, "the field is longer than %d bytes", maxFieldBytes).On(field)
+	}
+	return field, string(data), err
+}
+
+// takeField takes one of the form's texts; one that the form does not have is refused rather than lost.
+func (s *Server) takeField(form *upload, part *multipart.Part) error {
+	field, text, err := readField(part)
 	if err != nil {
 		return err
 	}
-	field := part.FormName()
-	if len(text) > maxFieldBytes {
-		return contract.Errorf(contract.CodeInvalid, "the field is longer than %d bytes", maxFieldBytes).On(field)
-	}
 	switch field {
 	case "name":
-		form.name = string(text)
+		form.name = text
 		return checkName("name", form.name)
 	case "project_id":
-		form.project = string(text)
+		form.project = text
 		return checkName("project_id", form.project)
 	case "options":
-		form.options, err = s.formOptions(text)
+		form.options, err = s.formOptions([]byte(text))
 		return err
 	default:
 		return contract.Errorf(contract.CodeInvalid, "an upload has no field %q", field).On(field).Mend("send name, project_id, options and file, in this order")

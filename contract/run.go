@@ -43,11 +43,14 @@ type RunSpec struct {
 }
 
 // ModelRef names a base model. Source is one of
-// "bundled:smollm2-135m-instruct", "tiny:llama", "hub:<owner>/<name>", "path:<absolute folder>".
+// "bundled:smollm2-135m-instruct", "tiny:llama", "hub:<owner>/<name>", "path:<absolute folder>", "upload:<model id>".
 type ModelRef struct {
 	Source   string `json:"source"`
 	Revision string `json:"revision,omitempty"` // hub only: pinned commit
 	Token    string `json:"token,omitempty"`    // hub only: for gated models
+	// Files of an upload, which the worker fetches by digest; Path is the folder that it has put them into.
+	Files []FileInfo `json:"files,omitempty"`
+	Path  string     `json:"path,omitempty"`
 }
 
 // Input is content that the worker fetches by digest before the launch. Path is a file, or a folder when Files is set.

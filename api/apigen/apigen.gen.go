@@ -1551,7 +1551,7 @@ type Model struct {
 	CreatedAt     time.Time `json:"created_at"`
 	Description   string    `json:"description,omitempty,omitzero"`
 
-	// Files A tuned model's files.
+	// Files A tuned or uploaded model's files.
 	Files []ExportFile `json:"files,omitempty,omitzero"`
 	Gated bool         `json:"gated,omitempty,omitzero"`
 	ID    string       `json:"id"`
@@ -1574,10 +1574,10 @@ type Model struct {
 	Requirements map[string]interface{} `json:"requirements,omitempty,omitzero"`
 	Revision     string                 `json:"revision,omitempty,omitzero"`
 
-	// Size Bytes of the tuned weights.
+	// Size Bytes of the weights.
 	Size int64 `json:"size,omitempty,omitzero"`
 
-	// Source bundled:…, hub:owner/name, path:/… or tiny:…; a tuned model's base.
+	// Source bundled:…, hub:owner/name, path:/…, tiny:… or upload, of a base; job, of a tuned model.
 	Source    string   `json:"source,omitempty,omitzero"`
 	Tags      []string `json:"tags,omitempty,omitzero"`
 	TaskTypes []string `json:"task_types,omitempty,omitzero"`
@@ -2607,6 +2607,13 @@ type ListModelsParamsSort string
 // ListModelsParamsKind defines parameters for ListModels.
 type ListModelsParamsKind string
 
+// UploadModelMultipartBody defines parameters for UploadModel.
+type UploadModelMultipartBody struct {
+	File      []openapi_types.File `json:"file"`
+	Name      string               `json:"name,omitempty,omitzero"`
+	ProjectID string               `json:"project_id,omitempty,omitzero"`
+}
+
 // DeleteModelParams defines parameters for DeleteModel.
 type DeleteModelParams struct {
 	// Preview Only say what would go.
@@ -2874,6 +2881,9 @@ type UpdateMeJSONRequestBody = UpdateMe
 // AddModelJSONRequestBody defines body for AddModel for application/json ContentType.
 type AddModelJSONRequestBody = AddModel
 
+// UploadModelMultipartRequestBody defines body for UploadModel for multipart/form-data ContentType.
+type UploadModelMultipartRequestBody UploadModelMultipartBody
+
 // UpdateModelJSONRequestBody defines body for UpdateModel for application/json ContentType.
 type UpdateModelJSONRequestBody = Edit
 
@@ -3062,7 +3072,10 @@ type ServerInterface interface {
 	// AddModel Add a base model from the Hub or a local folder
 	// (POST /api/models)
 	AddModel(ctx *echo.Context) error
-	// DeleteModel Delete a tuned model
+	// UploadModel Upload a base model
+	// (POST /api/models/upload)
+	UploadModel(ctx *echo.Context) error
+	// DeleteModel Delete a tuned or uploaded model
 	// (DELETE /api/models/{id})
 	DeleteModel(ctx *echo.Context, id ModelID, params DeleteModelParams) error
 	// GetModel A model
@@ -4444,6 +4457,15 @@ func (w *ServerInterfaceWrapper) AddModel(ctx *echo.Context) error {
 	return err
 }
 
+// UploadModel converts echo context to params.
+func (w *ServerInterfaceWrapper) UploadModel(ctx *echo.Context) error {
+	var err error
+
+	// Invoke the callback with all the unmarshaled arguments
+	err = w.Handler.UploadModel(ctx)
+	return err
+}
+
 // DeleteModel converts echo context to params.
 func (w *ServerInterfaceWrapper) DeleteModel(ctx *echo.Context) error {
 	var err error
@@ -5772,6 +5794,7 @@ func RegisterHandlersWithOptions(router EchoRouter, si ServerInterface, options 
 	router.GET(options.BaseURL+"/api/datasets/:id/events", wrapper.StreamDatasetEvents, options.OperationMiddlewares["streamDatasetEvents"]...)
 	router.GET(options.BaseURL+"/api/models", wrapper.ListModels, options.OperationMiddlewares["listModels"]...)
 	router.POST(options.BaseURL+"/api/models", wrapper.AddModel, options.OperationMiddlewares["addModel"]...)
+	router.POST(options.BaseURL+"/api/models/upload", wrapper.UploadModel, options.OperationMiddlewares["uploadModel"]...)
 	router.DELETE(options.BaseURL+"/api/models/:id", wrapper.DeleteModel, options.OperationMiddlewares["deleteModel"]...)
 	router.GET(options.BaseURL+"/api/models/:id", wrapper.GetModel, options.OperationMiddlewares["getModel"]...)
 	router.PATCH(options.BaseURL+"/api/models/:id", wrapper.UpdateModel, options.OperationMiddlewares["updateModel"]...)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v5"
@@ -71,7 +72,7 @@ func (w *steady) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// deploymentFile finds a digest among the weights of a deployment's model.
+// deploymentFile finds a digest among the weights of a deployment's model, and the files of its base.
 func (g *Gateway) deploymentFile(ctx context.Context, deploymentID, sha256 string) (contract.Object, error) {
 	d, err := g.store.GetDeployment(ctx, deploymentID)
 	if err != nil {
@@ -81,7 +82,11 @@ func (g *Gateway) deploymentFile(ctx context.Context, deploymentID, sha256 strin
 	if err != nil {
 		return contract.Object{}, err
 	}
-	for _, f := range m.Files {
+	base, err := g.store.BaseOf(ctx, m)
+	if err != nil {
+		return contract.Object{}, err
+	}
+	for _, f := range append(slices.Clone(m.Files), base.Files...) {
 		if f.SHA256 == sha256 {
 			return g.artifacts.Stat(ctx, f.ObjectID)
 		}

@@ -97,11 +97,10 @@ func (g *Gateway) addModel(ctx context.Context, p *plan, projectID, modelID stri
 	if p.spec.Model.Source == "" {
 		p.spec.Model = base.Ref
 	}
+	p.spec.Model.Files = p.files(uploaded(base))
 	if m.Tuned() {
 		p.spec.Adapter = weightsOf(m)
-		for _, f := range m.Files {
-			p.inputs = append(p.inputs, contract.ObjectRef{ObjectID: f.ObjectID, SHA256: f.SHA256, Size: f.Size})
-		}
+		p.files(m.Files)
 	}
 	return g.addHubToken(ctx, projectID, &p.spec.Model)
 }
@@ -116,10 +115,32 @@ func (g *Gateway) addHubToken(ctx context.Context, projectID string, model *cont
 	return err
 }
 
+// uploaded are the files of a base that somebody has uploaded.
+func uploaded(base *store.Model) []store.ModelFile {
+	if base.Tuned() {
+		return nil
+	}
+	return base.Files
+}
+
+// files lets a launch read stored files, and names them for it.
+func (p *plan) files(stored []store.ModelFile) []contract.FileInfo {
+	for _, f := range stored {
+		p.inputs = append(p.inputs, contract.ObjectRef{ObjectID: f.ObjectID, SHA256: f.SHA256, Size: f.Size})
+	}
+	return infosOf(stored)
+}
+
+func infosOf(stored []store.ModelFile) (infos []contract.FileInfo) {
+	for _, f := range stored {
+		infos = append(infos, f.FileInfo)
+	}
+	return infos
+}
+
 func weightsOf(m *store.Model) *contract.Input {
-	in := &contract.Input{Method: m.Method}
-	for _, f := range m.Files {
-		in.Files = append(in.Files, f.FileInfo)
+	in := &contract.Input{Method: m.Method, Files: infosOf(m.Files)}
+	for _, f := range in.Files {
 		in.Size += f.Size
 	}
 	return in
@@ -175,6 +196,7 @@ func (g *Gateway) getDeployment(c *echo.Context) error {
 		return err
 	}
 	spec := contract.DeploymentSpec{DeploymentID: d.ID, ModelID: m.ID, Base: base.Ref}
+	spec.Base.Files = infosOf(uploaded(base))
 	if m.Tuned() {
 		spec.Weights = weightsOf(m)
 	}

@@ -29,7 +29,7 @@ func (a *app) modelsCommand() *cobra.Command {
 			}
 			_ = t.Flush()
 		}, bySearch, byTag, bySort),
-		getCommand(a, "model id", "/api/models/", printModel), editCommand(a, "model id", "/api/models/", printModel), a.modelsAdd())
+		getCommand(a, "model id", "/api/models/", printModel), editCommand(a, "model id", "/api/models/", printModel), a.modelsAdd(), a.modelsUpload())
 	return cmd
 }
 

@@ -21,50 +21,58 @@ import (
 	"github.com/vibeflow/vibeflow/contract"
 )
 
-// Upload says what is to become of an uploaded file.
+// Upload says what is to become of uploaded files.
 type Upload struct {
 	Name string // empty: the file's
 	// Options are fields of apigen.ProcessOptions; what is absent is the default's.
 	Options map[string]any
 }
 
+const (
+	datasetUploads = "/api/datasets/upload"
+	modelUploads   = "/api/models/upload"
+)
+
 // UploadDataset streams a file to the server; progress is called with the bytes sent so far, and not after
 // the return.
 func (c *Client) UploadDataset(ctx context.Context, path string, as Upload, progress func(sent, total int64)) (apigen.Dataset, error) {
-	file, err := os.Open(path) //nolint:gosec // the user's own choice of file
+	file, info, err := openFile(path)
 	if err != nil {
-		return apigen.Dataset{}, CannotOpen(path, err)
+		return apigen.Dataset{}, err
 	}
 	defer func() { _ = file.Close() }()
-	info, err := file.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return apigen.Dataset{}, NoFile(path)
-	}
 	content := &meter{r: file, total: info.Size(), tell: progress}
 	defer content.end() // of an upload that is refused, the transport may still be reading
-	return c.upload(ctx, content, info.Size(), filepath.Base(path), as)
+	return upload[apigen.Dataset](ctx, c, datasetUploads, content, info.Size(), filepath.Base(path), as)
 }
 
 // UploadDatasetFrom streams content of unknown length under a file name.
 func (c *Client) UploadDatasetFrom(ctx context.Context, content io.Reader, fileName string, as Upload) (apigen.Dataset, error) {
-	return c.upload(ctx, content, -1, fileName, as)
+	return upload[apigen.Dataset](ctx, c, datasetUploads, content, -1, fileName, as)
 }
 
 // upload sends a form with one file. Its length is told where it is known, and the server is asked first (100-continue),
 // so that a refusal comes before the file is sent.
-func (c *Client) upload(ctx context.Context, content io.Reader, size int64, fileName string, as Upload) (apigen.Dataset, error) {
-	var out apigen.Dataset
+func upload[T any](ctx context.Context, c *Client, apiPath string, content io.Reader, size int64, fileName string, as Upload) (T, error) {
 	head, tail, contentType, err := formAround(fileName, as)
 	if err != nil {
-		return out, err
+		var none T
+		return none, err
 	}
-	req, err := c.request(ctx, http.MethodPost, "/api/datasets/upload", nil, io.MultiReader(bytes.NewReader(head), content, bytes.NewReader(tail)))
+	if size >= 0 {
+		size += int64(len(head)) + int64(len(tail))
+	}
+	return sendForm[T](ctx, c, apiPath, io.MultiReader(bytes.NewReader(head), content, bytes.NewReader(tail)), size, contentType)
+}
+
+// sendForm sends a form of a length that is known, or of -1.
+func sendForm[T any](ctx context.Context, c *Client, apiPath string, form io.Reader, size int64, contentType string) (T, error) {
+	var out T
+	req, err := c.request(ctx, http.MethodPost, apiPath, nil, form)
 	if err != nil {
 		return out, err
 	}
-	if req.ContentLength = -1; size >= 0 {
-		req.ContentLength = int64(len(head)) + size + int64(len(tail))
-	}
+	req.ContentLength = size
 	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("Expect", "100-continue")
 	res, err := c.do(req)

@@ -95,6 +95,7 @@ const (
 const (
 	hub          = "hub:"
 	folderScheme = "path:"
+	uploadScheme = "upload:"
 )
 
 // Folder is where the model lies on the machines that train; ok is false for one that is none of a folder.

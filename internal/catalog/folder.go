@@ -32,7 +32,10 @@ func CheckFolder(path string) error {
 	if err != nil {
 		return refused("%s cannot be read by the user who runs VibeFlow", path).Mend("change its permissions, or copy the model to a folder of that user")
 	}
-	return checkNames(path, names)
+	if err := CheckNames(path, names); err != nil {
+		return err
+	}
+	return nil
 }
 
 func refused(format, path string) *contract.Error {
@@ -52,27 +55,29 @@ func list(path string) ([]string, error) {
 	return names, err
 }
 
-func checkNames(path string, names []string) error {
+// CheckNames refuses what, by the names in it, is no model that a runner would load; what is how it is called in the refusal.
+// Nil is none.
+func CheckNames(what string, names []string) *contract.Error {
 	has := func(name string) bool { return slices.Contains(names, name) }
 	hasKind := func(kinds ...string) bool {
 		return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(kinds, strings.ToLower(filepath.Ext(name))) })
 	}
 	switch {
 	case has("snapshots") && !has("config.json"):
-		return refused("%s is a cache folder of the Hugging Face Hub, not the model itself", path).Mend("name the folder below its snapshots/")
+		return refused("%s is a cache folder of the Hugging Face Hub, not the model itself", what).Mend("name the folder below its snapshots/")
 	case has("adapter_config.json") && !has("config.json"):
-		return refused("%s holds an adapter, not a base model", path).Mend("merge it into its base first, or name the base")
+		return refused("%s holds an adapter, not a base model", what).Mend("merge it into its base first, or name the base")
 	case hasKind(".gguf") && !hasKind(".safetensors"):
-		return refused("%s holds GGUF files, which are for inference alone", path).Mend("get the model's safetensors, from which they were made")
+		return refused("%s holds GGUF files, which are for inference alone", what).Mend("get the model's safetensors, from which they were made")
 	case !has("config.json"):
-		return refused("%s has no config.json", path).Mend("give a folder in the Hugging Face layout, as save_pretrained writes it")
+		return refused("%s has no config.json", what).Mend("give a folder in the Hugging Face layout, as save_pretrained writes it")
 	case !hasKind(".safetensors") && hasKind(".bin", ".pt", ".pth", ".pkl", ".ckpt"):
-		return refused("%s holds only pickled weights, which are never loaded because they can run code", path).
+		return refused("%s holds only pickled weights, which are never loaded because they can run code", what).
 			Mend("save the model again with save_pretrained, which writes safetensors")
 	case !hasKind(".safetensors"):
-		return refused("%s holds no safetensors weights", path).Mend("save the model with save_pretrained, or fetch it again, whole")
+		return refused("%s holds no safetensors weights", what).Mend("save the model with save_pretrained, or fetch it again, whole")
 	case !has("tokenizer.json"):
-		return refused("%s has no tokenizer.json", path).Mend("save the model's fast tokenizer beside its weights (tokenizer.save_pretrained)")
+		return refused("%s has no tokenizer.json", what).Mend("save the model's fast tokenizer beside its weights (tokenizer.save_pretrained)")
 	default:
 		return nil
 	}

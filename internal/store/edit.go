@@ -47,7 +47,8 @@ func (s *Store) Edit(ctx context.Context, kind contract.Kind, id string, ifVersi
 		if err != nil {
 			return err
 		}
-		_, err = tx.append(ctx, contract.Stream(kind, id), []contract.NewEvent{{Type: contract.EventType(kind, contract.EventEdited), Payload: payload}})
+		_, err = tx.append(ctx, contract.Stream(kind, id), []contract.NewEvent{{
+			Type: contract.EventType(kind, contract.EventEdited), Payload: payload, Source: "cmd/" + contract.NewID(""), SourceSeq: 1}})
 		return err
 	})
 }

@@ -72,8 +72,11 @@ func (d *deployment) run(ctx context.Context) error {
 	}
 }
 
-// fetch brings the tuned weights to this machine.
+// fetch brings the tuned weights, and a base that was uploaded, to this machine.
 func (d *deployment) fetch(ctx context.Context) error {
+	if err := d.e.fetchBase(ctx, d.m.Gateway.DeploymentBlobs(d.id)); err != nil {
+		return err
+	}
 	if d.spec.Weights == nil {
 		return nil
 	}

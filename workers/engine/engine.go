@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/gatewayclient"
 	"github.com/vibeflow/vibeflow/workers/runner"
 )
 
@@ -29,6 +30,7 @@ const (
 	readyFile      = "ready.json"
 	tokenFile      = "token"
 	adaptersFolder = "adapters"
+	baseFolder     = "base"
 )
 
 const (
@@ -193,6 +195,30 @@ func (e *engine) adopt(ctx context.Context) (*instance, error) {
 	return found, nil
 }
 
+// fetchBase brings an uploaded base to this machine; other bases the engine finds by itself.
+func (e *engine) fetchBase(ctx context.Context, source gatewayclient.BlobSource) error {
+	if len(e.base.Files) == 0 {
+		return nil
+	}
+	if err := e.take(ctx); err != nil {
+		return err
+	}
+	defer e.give()
+	path, err := runner.FetchInput(ctx, e.log, source, contract.Input{Files: e.base.Files}, e.path(baseFolder))
+	e.base.Path = path
+	return err
+}
+
+// forget wipes what was fetched of the base, once nobody uses the engine.
+func (e *engine) forget() {
+	if len(e.base.Files) == 0 {
+		return
+	}
+	if err := os.RemoveAll(e.path(baseFolder)); err != nil {
+		e.log.Warn("the base's files are not wiped", "error", err)
+	}
+}
+
 // start starts a process and waits until it answers.
 func (e *engine) start(ctx context.Context) (*instance, error) {
 	if err := e.admit(ctx); err != nil {
@@ -235,6 +261,9 @@ func (e *engine) arguments() []string {
 	}
 	if e.base.Revision != "" {
 		args = append(args, "--revision", e.base.Revision)
+	}
+	if e.base.Path != "" {
+		args = append(args, "--model-path", e.base.Path)
 	}
 	return args
 }
@@ -385,13 +414,18 @@ func (e *engine) keep(ctx context.Context) {
 	e.mu.Unlock()
 	old, err := readRecord(e.folder)
 	if err != nil || !old.process().Alive() {
+		if unused {
+			e.forget()
+		}
 		return
 	}
 	if unused {
 		e.log.Info("nobody uses the engine, it is stopped", "pid", old.PID)
 		if err := e.end(old.process()); err != nil {
 			e.log.Warn("engine not stopped", "error", err)
+			return
 		}
+		e.forget()
 		return
 	}
 	e.live(old.Start)
@@ -439,6 +473,7 @@ func (e *engine) claimed(name string) bool {
 func (e *engine) stop() error {
 	e.turn <- struct{}{}
 	defer e.give()
+	defer e.forget()
 	old, err := readRecord(e.folder)
 	if err != nil {
 		return nil //nolint:nilerr // never started

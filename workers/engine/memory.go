@@ -24,6 +24,8 @@ func needOf(base contract.ModelRef, models string) int64 {
 		return processBytes + bundledBytes
 	case "path":
 		return processBytes + weightsUnder(name)
+	case "upload":
+		return processBytes + weightsUnder(base.Path)
 	case "hub":
 		snapshot := filepath.Join(models, "hub", "models--"+strings.ReplaceAll(name, "/", "--"), "snapshots", base.Revision)
 		return processBytes + weightsUnder(snapshot)

@@ -194,6 +194,9 @@ func sizeOf(spec *contract.RunSpec, resume *contract.Manifest) int64 {
 	if spec.Dataset != nil {
 		size += spec.Dataset.Train.Size + spec.Dataset.Eval.Size
 	}
+	for _, file := range spec.Model.Files {
+		size += file.Size
+	}
 	if spec.Adapter != nil {
 		for _, file := range spec.Adapter.Files {
 			size += file.Size
@@ -208,7 +211,7 @@ func sizeOf(spec *contract.RunSpec, resume *contract.Manifest) int64 {
 	return size
 }
 
-// fetchInputs gets datasets and weights by digest.
+// fetchInputs gets datasets, weights and an uploaded base by digest.
 func (l *launch) fetchInputs(ctx context.Context, spec *contract.RunSpec) error {
 	inputs := []*contract.Input{}
 	if spec.Dataset != nil {
@@ -224,7 +227,9 @@ func (l *launch) fetchInputs(ctx context.Context, spec *contract.RunSpec) error 
 		}
 		input.Path = path
 	}
-	return nil
+	base, err := FetchInput(ctx, l.log, l.gate.Blobs(), contract.Input{Files: spec.Model.Files}, l.folder.Data())
+	spec.Model.Path = base
+	return err
 }
 
 // FetchInput brings content into folder and returns its path: a file, or a folder of files by their names. An empty

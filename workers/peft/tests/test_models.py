@@ -156,6 +156,13 @@ def folder(tmp_path: Path, models: Path) -> Path:
     return target
 
 
+def test_an_upload_is_the_same_wherever_its_files_lie(folder: Path, tmp_path: Path) -> None:
+    model = resolve(ModelRef("upload:model_1", path=str(folder)), tmp_path)
+    assert model.path == folder
+    assert (model.source, model.sha256) == ("upload:model_1", resolve(f"path:{folder}", tmp_path).sha256)
+    assert refusal("upload:model_1", tmp_path).code == "invalid_config"
+
+
 def test_a_folder_of_the_users_is_used_where_it_is(folder: Path, tmp_path: Path) -> None:
     model = resolve(f"path:{folder}", tmp_path)
     assert model.path == folder

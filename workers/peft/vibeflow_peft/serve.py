@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vibeflow_peft serve", description="Serves a base model and its adapters.")
     parser.add_argument("--model", required=True, help='model source, such as "bundled:smollm2-135m-instruct"')
     parser.add_argument("--revision", default="", help="Hub commit")
+    parser.add_argument("--model-path", default="", help="folder that holds the files of an upload")
     parser.add_argument("--models-dir", type=Path, required=True, help="where models are kept")
     parser.add_argument("--adapters-dir", type=Path, help="refuse adapters outside of this folder")
     parser.add_argument("--host", default="127.0.0.1")
@@ -111,7 +112,7 @@ def _serve(options: argparse.Namespace) -> int:
     from .spec import ModelRef
 
     torch.set_num_threads(options.threads or devices.cores())
-    resolved = resolve(ModelRef(options.model, options.revision), options.models_dir)
+    resolved = resolve(ModelRef(options.model, options.revision, path=options.model_path), options.models_dir)
     engine = Engine.load(resolved, devices.choose_device(options.device), options.dtype)
     service = Service(engine, token, options.adapters_dir)
     _run(service, listener, options, token)

@@ -43,11 +43,16 @@ class Input:
 
 @dataclass(frozen=True)
 class ModelRef:
-    """The base model: "bundled:…", "tiny:…", "hub:<owner>/<name>" or "path:<folder>"."""
+    """The base model: "bundled:…", "tiny:…", "hub:<owner>/<name>", "path:<folder>" or "upload:<model id>".
+
+    path is the folder that holds an upload's files.
+    """
 
     source: str
     revision: str = ""
     token: str = field(default="", repr=False)
+    files: list[FileInfo] = field(default_factory=list)
+    path: str = ""
 
 
 @dataclass(frozen=True)
