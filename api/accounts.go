@@ -317,7 +317,7 @@ func (s *Server) CreateUser(c *echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusCreated, apigen.Invitation{User: viewUser(*user), Link: link(c, passwordPage, code, expires)})
+	return c.JSON(http.StatusCreated, apigen.Invitation{User: viewUser(*user), Link: s.linkForOthers(c, passwordPage, code, expires)})
 }
 
 // GetUser shows an account.
@@ -377,5 +377,5 @@ func (s *Server) ResetUser(c *echo.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, link(c, passwordPage, code, expires))
+	return c.JSON(http.StatusOK, s.linkForOthers(c, passwordPage, code, expires))
 }

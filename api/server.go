@@ -59,6 +59,8 @@ type Options struct {
 	App fs.FS
 	// Hosts are the names under which browsers may call, beside loopback ones (DNS rebinding).
 	Hosts []string
+	// PublicURL is where others reach the server (https://host[:port]), if it has an address for them; links for them lead there.
+	PublicURL string
 	// Origins are those of other sites whose pages may read answers (CORS), as scheme://host[:port]; none by default.
 	Origins []string
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For is believed; none by default.

@@ -32,9 +32,18 @@ func (s *Server) CreateSignInLink(c *echo.Context) error {
 	return c.JSON(http.StatusOK, link(c, signInPage, code, expires))
 }
 
+// link is one for whoever asks for it, who is where they ask from.
 func link(c *echo.Context, page, code string, expires time.Time) apigen.SignInLink {
 	to := url.URL{Scheme: c.Scheme(), Host: c.Request().Host, Path: page, Fragment: code}
 	return apigen.SignInLink{URL: to.String(), ExpiresAt: expires}
+}
+
+// linkForOthers is one to be sent to somebody: where the server has an address for others, it leads there.
+func (s *Server) linkForOthers(c *echo.Context, page, code string, expires time.Time) apigen.SignInLink {
+	if s.PublicURL == "" {
+		return link(c, page, code, expires)
+	}
+	return apigen.SignInLink{URL: s.PublicURL + page + "#" + code, ExpiresAt: expires}
 }
 
 //go:embed pages/signin.html

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -217,6 +218,21 @@ func (f *serverFlags) names() []string {
 	return append(slices.Clone(f.hosts), f.pair.Names()...)
 }
 
+// publicURL is where others reach a server that speaks TLS: by the first of its names, else by its address.
+func (f *serverFlags) publicURL() string {
+	if f.pair == nil {
+		return ""
+	}
+	host, port, _ := net.SplitHostPort(f.listen)
+	if names := f.names(); len(names) > 0 {
+		host = names[0]
+	}
+	if port == "443" {
+		return "https://" + strings.TrimSuffix(net.JoinHostPort(host, ""), ":")
+	}
+	return "https://" + net.JoinHostPort(host, port)
+}
+
 // limits are the defaults, in proportion to the rate.
 func (f *serverFlags) limits() api.Limits {
 	limits := api.DefaultLimits()
@@ -401,7 +417,7 @@ func (p *serverProcess) api(control *activities.Control, temporal *temporalLink)
 	return api.New(api.Options{
 		Store: p.store, Artifacts: p.blobs, Gateway: door, CLIToken: cliToken, SigningKey: signing,
 		Advise: control.Recommend, Draft: control.Draft, ShowTokens: temporal.tokens(door), Host: p.host(), TemporalUI: temporal.ui, TemporalToken: temporalToken, TemporalReady: temporal.ready,
-		DataRoot: p.dir.Root(), CacheRoot: cache, Version: version(), App: ui.Files(), Hosts: p.flags.names(), Logger: p.log,
+		DataRoot: p.dir.Root(), CacheRoot: cache, Version: version(), App: ui.Files(), Hosts: p.flags.names(), PublicURL: p.flags.publicURL(), Logger: p.log,
 		Origins: p.flags.origins, TrustedProxies: p.flags.trusted, Limits: p.flags.limits(),
 		Exposed: !onLoopback(p.flags.listen) || len(p.flags.names()) > 0,
 	})
