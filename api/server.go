@@ -95,6 +95,7 @@ type Server struct {
 	sockets  *stream.WebSocket
 	meter    *meter
 	disk     diskMeter
+	answers  answers
 	engines  *engines
 	metrics  *prometheus.Registry
 	// watching ends when streams of events have to: a watcher would else hold the server up for ever.
@@ -150,7 +151,7 @@ func (s *Server) routes(doc *openapi3.T) error {
 	if s.Gateway != nil {
 		s.Gateway.Register(s.echo.Group("/internal", showAll))
 	}
-	native := s.echo.Group("", s.limitBody, s.audited(validate), s.requires(validate.access), validate.middleware, s.narrowed, s.idempotent(validate))
+	native := s.echo.Group("", s.limitBody, s.audited(validate), s.requires(validate.access), validate.middleware, s.narrowed, s.idempotent(validate), s.remembers(validate))
 	apigen.RegisterHandlers(native, s)
 	return nil
 }

@@ -41,6 +41,7 @@ type Store struct {
 	outbox chan struct{}
 
 	identities atomic.Int64
+	versions   atomic.Int64
 }
 
 // reader is the connections that only read.
@@ -161,7 +162,14 @@ type txn struct {
 
 // write runs fn in a transaction on the only writing connection. Subscribers are woken after the commit, never before.
 func (s *Store) write(ctx context.Context, fn func(ctx context.Context, tx *txn) error) error {
-	return s.writeBy(ctx, s.writer.RunInTx, fn)
+	return s.writeBy(ctx, s.versioned, fn)
+}
+
+// versioned is a transaction that makes a new version, before anybody is told of it. One that fails makes one too: whether
+// it was written is not always known.
+func (s *Store) versioned(ctx context.Context, opts *sql.TxOptions, fn func(context.Context, bun.Tx) error) error {
+	defer s.versions.Add(1)
+	return s.writer.RunInTx(ctx, opts, fn)
 }
 
 // runInTx begins and commits a transaction.
@@ -187,6 +195,10 @@ func (s *Store) writeBy(ctx context.Context, run runInTx, fn func(ctx context.Co
 	}
 	return nil
 }
+
+// Version changes with each write, before the call that wrote returns; only the metering of API keys leaves it. What was read
+// under one version is what would be read as long as it is the version.
+func (s *Store) Version() int64 { return s.versions.Load() }
 
 // IdentityVersion changes whenever an account, a session or a key does, before the call that changed it returns: what was
 // read of them under one version holds as long as it is the version.
