@@ -38,17 +38,21 @@ func follow(ctx context.Context, log Log, name string, after int64, final Final,
 	defer cancel()
 	timer := time.NewTicker(keepAlive)
 	defer timer.Stop()
+	mayEnd := true // the watcher may have the last event already
 	for {
 		last, err := drain(ctx, log, name, after, out)
 		if err != nil {
 			return err
 		}
-		if last > 0 {
-			if ended, err := endsAt(ctx, log, name, last, final); err != nil || ended {
+		if last != nil {
+			after, mayEnd = last.Seq, final != nil && (final(*last) || said(*last))
+		}
+		if mayEnd && after > 0 {
+			if ended, err := endsAt(ctx, log, name, after, final); err != nil || ended {
 				return err
 			}
 		}
-		after = last
+		mayEnd = false
 		select {
 		case <-ctx.Done():
 			return nil
@@ -61,17 +65,20 @@ func follow(ctx context.Context, log Log, name string, after int64, final Final,
 	}
 }
 
-// drain sends all there is after `after` and returns the last seq sent.
-func drain(ctx context.Context, log Log, name string, after int64, out sink) (int64, error) {
+// drain sends all there is after `after` and returns the last event sent, nil if there was none.
+func drain(ctx context.Context, log Log, name string, after int64, out sink) (last *contract.Event, err error) {
 	for {
 		events, err := log.EventsAfter(ctx, name, after, pageEvents)
 		if err != nil || len(events) == 0 {
-			return after, err
+			return last, err
 		}
 		if err := out.send(ctx, events); err != nil {
-			return after, err
+			return last, err
 		}
-		after = events[len(events)-1].Seq
+		last = &events[len(events)-1]
+		if after = last.Seq; len(events) < pageEvents { // the end was reached: what has come since wakes
+			return last, nil
+		}
 	}
 }
 
@@ -85,13 +92,16 @@ func endsAt(ctx context.Context, log Log, name string, seq int64, final Final) (
 	if err != nil || len(events) != 1 || events[0].Seq != seq {
 		return false, err
 	}
-	for last := seq; strings.HasSuffix(events[0].Type, "."+contract.EventEdited); last-- { // what people say of it is no part of its course
+	for last := seq; said(events[0]); last-- {
 		if events, err = log.EventsAfter(ctx, name, last-2, 1); err != nil || len(events) == 0 {
 			return false, err
 		}
 	}
 	return final(events[0]), nil
 }
+
+// said tells whether an event is what people say of a resource: that is no part of its course.
+func said(e contract.Event) bool { return strings.HasSuffix(e.Type, "."+contract.EventEdited) }
 
 // Until ends a context at a time; a zero time is never.
 func Until(ctx context.Context, at time.Time) (context.Context, context.CancelFunc) {
