@@ -2,7 +2,8 @@
 
 // Command api measures requests a second and the 99th percentile of the time to answer, of the ten commonest calls, with
 // many connections and a database of many jobs; and beside them three of these calls on a FastAPI + SQLAlchemy service
-// that reads the same database file:
+// that reads the same database file. While ours is measured, a project is changed ten times a second (--writes), which is as
+// if some trainings told of their steps: what is remembered of answers is then made anew.
 //
 //	go run ./bench/api [--jobs 100000] [--connections 64,256] [--seconds 5] [--bin bin/vibeflow] [--no-rival]
 //
@@ -17,12 +18,16 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/bench/internal/benchmark"
+	"github.com/vibeflow/vibeflow/internal/apiclient"
 	"github.com/vibeflow/vibeflow/internal/datadir"
+	"github.com/vibeflow/vibeflow/internal/store"
 )
 
 const wantedRatio = 10
@@ -52,6 +57,7 @@ func run(ctx context.Context) error {
 	bin := flag.String("bin", "", "program to measure (default: $VIBEFLOW_BIN, else bin/vibeflow)")
 	jobs := flag.Int("jobs", 100_000, "training jobs in the database")
 	levels := flag.String("connections", "64,256", "connections at the same time, several with commas")
+	writes := flag.Int("writes", 10, "changes of the database a second while ours is measured; answers are kept until one (docs/adr/0017)")
 	seconds := flag.Float64("seconds", 5, "how long each call is measured")
 	noRival := flag.Bool("no-rival", false, "leave the FastAPI service out")
 	flag.Parse()
@@ -73,7 +79,10 @@ func run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if ours, err = measureAll(ctx, s.Address, token, key, connections, long, func(c call) string { return c.path }); err != nil {
+		stopWriting := write(ctx, s.Address, token, *writes)
+		ours, err = measureAll(ctx, s.Address, token, key, connections, long, func(c call) string { return c.path })
+		stopWriting()
+		if err != nil {
 			return err
 		}
 		if mib, err := s.MemoryMiB(); err == nil {
@@ -84,6 +93,31 @@ func run(ctx context.Context) error {
 		}
 		return beside(ctx, s.Dir, token, ours, connections, long)
 	})
+}
+
+// write changes a project so many times a second until it is stopped.
+func write(ctx context.Context, address, token string, perSecond int) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if perSecond <= 0 {
+			return
+		}
+		client := &apiclient.Client{Base: "http://" + address, Token: token}
+		for n := 0; ; n++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Second / time.Duration(perSecond)):
+			}
+			_, err := apiclient.Put[apigen.Project](ctx, client, "/api/projects/"+store.DefaultProject, "*", apigen.ProjectInput{Name: "default", Description: strconv.Itoa(n)})
+			if err != nil && ctx.Err() == nil {
+				fmt.Fprintln(os.Stderr, "a change failed:", err)
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
 }
 
 func numbers(text string) (out []int, err error) {
@@ -124,7 +158,7 @@ func measureAll(ctx context.Context, address, token, key string, connections []i
 
 // beside measures the rival on the same file, and prints ratios.
 func beside(ctx context.Context, dir *datadir.Dir, token string, ours map[string][]load, connections []int, long time.Duration) error {
-	address, stop, err := startRival(ctx, dir.AppDB(), token)
+	address, said, stop, err := startRival(ctx, dir.AppDB(), token)
 	if err != nil {
 		return err
 	}
@@ -132,7 +166,7 @@ func beside(ctx context.Context, dir *datadir.Dir, token string, ours map[string
 	fmt.Println("FastAPI + SQLAlchemy + SQLite:")
 	theirs, err := measureAll(ctx, address, token, "", connections, long, func(c call) string { return c.rival })
 	if err != nil {
-		return err
+		return fmt.Errorf("%w\n%s", err, said())
 	}
 	fmt.Println("requests a second, ours ÷ theirs:")
 	for _, c := range calls {
@@ -147,4 +181,3 @@ func beside(ctx context.Context, dir *datadir.Dir, token string, ours map[string
 	}
 	return nil
 }
-

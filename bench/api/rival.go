@@ -69,33 +69,33 @@ func command(ctx context.Context, name string, args ...string) error {
 }
 
 // startRival serves a database file; stop ends it.
-func startRival(ctx context.Context, database, token string) (address string, stop func(), err error) {
+func startRival(ctx context.Context, database, token string) (address string, said func() string, stop func(), err error) {
 	python, err := rivalPython(ctx)
 	if err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	folder, err := os.MkdirTemp("", "vf-rival-")
 	if err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	if err := os.WriteFile(filepath.Join(folder, "rival.py"), rivalApp, 0o600); err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	if address, err = loopback.Free(); err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
-	var said bytes.Buffer
+	var output bytes.Buffer
 	served := exec.Command(python, "-m", "uvicorn", "rival:app", "--host", host, "--port", port, "--workers", strconv.Itoa(runtime.NumCPU()),
 		"--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning")
-	served.Dir, served.Stdout, served.Stderr = folder, &said, &said
+	served.Dir, served.Stdout, served.Stderr = folder, &output, &output
 	served.Env = append(os.Environ(), "RIVAL_DATABASE="+database, "RIVAL_TOKEN="+token)
 	served.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := served.Start(); err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	stop = func() {
 		_ = syscall.Kill(-served.Process.Pid, syscall.SIGKILL) // its workers too
@@ -104,7 +104,7 @@ func startRival(ctx context.Context, database, token string) (address string, st
 	}
 	if err := benchmark.Await(ctx, rivalPatience, "http://"+address+"/healthz"); err != nil {
 		stop()
-		return "", nil, fmt.Errorf("%w\n%s", err, said.Bytes())
+		return "", nil, nil, fmt.Errorf("%w\n%s", err, output.Bytes())
 	}
-	return address, stop, nil
+	return address, output.String, stop, nil
 }

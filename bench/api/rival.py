@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 TOKEN = os.environ["RIVAL_TOKEN"]
-engine = create_engine(f"sqlite:///file:{os.environ['RIVAL_DATABASE']}?mode=ro&uri=true", pool_size=40)
+engine = create_engine(f"sqlite:///file:{os.environ['RIVAL_DATABASE']}?mode=ro&uri=true", pool_size=64, max_overflow=-1)
 Sessions = sessionmaker(engine)
 
 
