@@ -41,7 +41,8 @@ func (g *Gateway) AskTokens(
 		return nil, contract.Errorf(contract.CodeRateLimited, "%d questions about tokens wait for an answer", questionsAtOnce).Mend("ask again in a moment")
 	}
 	defer g.questions.remove(id)
-	if err := dispatch(ctx, id); err != nil {
+	// Who asked may leave, but the worker's process stays until it is done, and counts among questionsAtOnce until then.
+	if err := dispatch(context.WithoutCancel(ctx), id); err != nil {
 		return nil, err
 	}
 	select {

@@ -55,3 +55,15 @@ func TestAQuestionAboutTokensEndsWithTheReason(t *testing.T) {
 	require.Equal(t, contract.CodeRateLimited, ask(nested))
 	require.Equal(t, 4, depth)
 }
+
+func TestAQuestionWhoseAskerHasLeftStillCounts(t *testing.T) {
+	w := newWorld(t)
+	ctx, leave := context.WithCancel(t.Context())
+	_, err := w.gateway.AskTokens(ctx, "", contract.TokensQuestion{}, func(ctx context.Context, id string) error {
+		leave()
+		require.NoError(t, ctx.Err(), "the worker's process is still there")
+		require.Equal(t, http.StatusOK, w.do(workerToken, "GET", "/tokens/"+id, nil).status)
+		return nil
+	})
+	require.Equal(t, contract.CodeUnavailable, contract.CodeOf(err))
+}

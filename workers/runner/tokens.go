@@ -109,14 +109,15 @@ func (t *Tokenizer) inspect(ctx context.Context, args []string, model contract.M
 	}
 }
 
-// refusalOf is the error that `inspect` prints as its last line.
+// refusalOf is the error that `inspect` prints as its last line. What it prints else may hold rows: it is a typed error too,
+// which goes to who asked, and not to Temporal.
 func refusalOf(stderr []byte) error {
 	lines := bytes.Split(bytes.TrimSpace(stderr), []byte("\n"))
 	var said struct {
 		Error *contract.Error `json:"error"`
 	}
 	if err := json.Unmarshal(lines[len(lines)-1], &said); err != nil || said.Error == nil {
-		return fmt.Errorf("inspect failed: %s", lines[len(lines)-1])
+		return contract.Errorf(contract.CodeRunnerCrashed, "the rows could not be shown as tokens: %s", lines[len(lines)-1])
 	}
 	return said.Error
 }

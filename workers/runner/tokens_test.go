@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -62,4 +63,17 @@ func TestRowsAreShownAsTokens(t *testing.T) {
 	for _, entry := range left {
 		require.NotContains(t, entry.Name(), "tokens-", "the rows stay nowhere")
 	}
+}
+
+func TestWhatInspectDiesOfGoesToWhoAskedAlone(t *testing.T) {
+	scratch, err := runner.OpenScratch(filepath.Join(t.TempDir(), "scratch"))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, scratch.Close()) }()
+	dies := filepath.Join(t.TempDir(), "python")
+	require.NoError(t, os.WriteFile(dies, []byte("#!/bin/sh\necho \"KeyError: 'somebody's words'\" >&2\nexit 1\n"), 0o700)) //nolint:gosec // it is run
+	q := &oneQuestion{asked: contract.TokensQuestion{Model: contract.ModelRef{Source: "tiny:llama"}, Format: "text", Rows: []json.RawMessage{[]byte(`{"text":"a"}`)}}}
+	tokenizer := &runner.Tokenizer{Python: runner.Python{Path: dies}, Scratch: scratch, Gateway: q}
+	require.NoError(t, tokenizer.Answer(t.Context(), "tokens_1"), "an error would stand in Temporal's history")
+	require.Equal(t, contract.CodeRunnerCrashed, q.answer.Error.Code)
+	require.Contains(t, q.answer.Error.Message, "somebody's words")
 }

@@ -244,6 +244,16 @@ def test_rendered_tokens_are_the_text_and_the_labels(
         render_rows(path, "chat", tokenizer, [3], completion_only)
 
 
+def test_text_that_looks_like_a_broken_character_is_not_held_back(tmp_path: Path, tokenizer: ChatTokenizer) -> None:
+    path = write(tmp_path, [{"text": "\N{REPLACEMENT CHARACTER}" * 200}])
+    (row,) = render_rows(path, "text", tokenizer, [0], completion_only=False)
+    silent = longest = 0
+    for token in row["tokens"]:
+        silent = 0 if token["text"] else silent + 1
+        longest = max(longest, silent)
+    assert longest <= 4
+
+
 def test_inspect_counts_without_importing_torch(tmp_path: Path, models: Path, tokenizer: ChatTokenizer) -> None:
     path = write(tmp_path, [{"messages": CHAT}, {"messages": CHAT[:2]}])
     arguments = [

@@ -22,6 +22,9 @@ from .tokenizer import ChatTokenizer
 
 _PERCENTILES = (50, 90, 95, 99)
 _BUCKETS = 20
+# A character has at most four bytes, each perhaps a token, behind the one that was told last. Longer is text that holds
+# the replacement character itself.
+_MOST_TOKENS = 5
 
 
 def main(argv: list[str]) -> int:
@@ -120,7 +123,7 @@ def _texts(tokenizer: ChatTokenizer, ids: list[int]) -> list[str]:
     texts, begun, told = [], 0, ""
     for end in range(1, len(ids) + 1):
         text = tokenizer.decode(ids[begun:end], skip_special_tokens=False)
-        if text.endswith("\N{REPLACEMENT CHARACTER}") and end < len(ids):
+        if text.endswith("\N{REPLACEMENT CHARACTER}") and end < min(begun + _MOST_TOKENS, len(ids)):
             texts.append("")
             continue
         texts.append(text[len(told) :])
