@@ -51,7 +51,7 @@ func (s *Server) StreamJob(c *echo.Context, id string, p apigen.StreamJobParams)
 	if !websocket.IsWebSocketUpgrade(c.Request()) {
 		return contract.Errorf(contract.CodeInvalid, "this is a WebSocket").Mend("connect with a WebSocket client, or GET /api/training/%s/events", id)
 	}
-	return s.sockets.Serve(c.Response(), c.Request(), stream.Watch{Name: contract.Stream(contract.KindJob, id), After: after,
+	return s.sockets.Serve(c.Response(), s.watchedBy(c.Request(), contract.KindJob, id), stream.Watch{Name: contract.Stream(contract.KindJob, id), After: after,
 		Final: final(contract.KindJob), Until: auth.PrincipalOf(c.Request().Context()).Until})
 }
 
@@ -64,7 +64,7 @@ func (s *Server) sse(c *echo.Context, kind contract.Kind, id string, after int64
 	ctx, cancel := stream.Until(c.Request().Context(), auth.PrincipalOf(c.Request().Context()).Until)
 	defer cancel()
 	defer context.AfterFunc(s.watching, cancel)()
-	return stream.SSE(c.Response(), c.Request().WithContext(ctx), publicLog{s.Store}, contract.Stream(kind, id), after, final(kind))
+	return stream.SSE(c.Response(), s.watchedBy(c.Request().WithContext(ctx), kind, id), publicLog{s.Store}, contract.Stream(kind, id), after, final(kind))
 }
 
 // startAfter is where a watcher goes on. One that claims to have seen more than there is would wait for ever.

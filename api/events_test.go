@@ -14,6 +14,7 @@ import (
 
 	"github.com/vibeflow/vibeflow/api"
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/store"
 )
 
 func jsonInto(data []byte, v any) error { return json.Unmarshal(data, v) }
@@ -130,6 +131,75 @@ func nextEvent(t *testing.T, conn *websocket.Conn, after int64) int64 {
 	require.NoError(t, conn.ReadJSON(&e))
 	require.Equal(t, after+1, e.Seq)
 	return e.Seq
+}
+
+func TestAStreamEndsWhenItsWatcherMayNotSeeItAnyMore(t *testing.T) {
+	for name, watches := range map[string]func(x *tenants, job string, as with, began func()) int{"events": (*tenants).followEvents, "socket": (*tenants).followSocket} {
+		t.Run(name, func(t *testing.T) {
+			x := newTenants(t)
+			ada := bearer(x.ada.AccessToken)
+			key := x.key(ada, store.DefaultProject, "read")
+			for i, c := range []struct {
+				who  string
+				as   with
+				ends func()
+			}{
+				{"a member", x.share("viewer"), func() { x.call(http.MethodDelete, sharedMembers+"/"+x.bob.User.ID, nil, ada) }},
+				{"a key", bearer(key.Secret), func() { x.call(http.MethodDelete, "/api/keys/"+key.Key.ID, nil, ada) }},
+				{"who logs out", ada, func() { x.post("/api/auth/logout", map[string]string{}, ada) }},
+			} {
+				job := fmt.Sprintf("job_watched%d", i)
+				x.job(job) // created, queued
+				told := watches(x, job, c.as, func() {
+					c.ends()
+					x.append("job/"+job, contract.RunnerMetrics, map[string]int{"step": 1})
+					x.tell(contract.KindJob, job, contract.EventCompleted, contract.JobCompleted{ModelID: "m"})
+				})
+				require.Equal(t, 2, told, "%s was told of what came after", c.who)
+			}
+		})
+	}
+}
+
+// followEvents counts what a watcher is told of until the stream ends; began is called when it has been told of two events.
+func (x *tenants) followEvents(job string, as with, began func()) (told int) {
+	x.t.Helper()
+	req, err := http.NewRequestWithContext(x.t.Context(), http.MethodGet, x.url("/api/training/"+job+"/events"), nil)
+	require.NoError(x.t, err)
+	as(req)
+	res, err := http.DefaultTransport.RoundTrip(req)
+	require.NoError(x.t, err)
+	defer func() { require.NoError(x.t, res.Body.Close()) }()
+	require.Equal(x.t, http.StatusOK, res.StatusCode)
+	for scanner := bufio.NewScanner(res.Body); scanner.Scan(); {
+		require.NotEqual(x.t, "event: end", scanner.Text(), "there was more")
+		if strings.HasPrefix(scanner.Text(), "data: ") {
+			if told++; told == 2 {
+				began()
+			}
+		}
+	}
+	return told
+}
+
+// followSocket is followEvents over a WebSocket.
+func (x *tenants) followSocket(job string, as with, began func()) (told int) {
+	x.t.Helper()
+	req, err := http.NewRequestWithContext(x.t.Context(), http.MethodGet, "/", nil)
+	require.NoError(x.t, err)
+	as(req)
+	conn, res, err := websocket.DefaultDialer.DialContext(x.t.Context(), "ws://"+x.address+"/api/training/"+job+"/stream", req.Header)
+	require.NoError(x.t, err)
+	require.NoError(x.t, res.Body.Close())
+	defer func() { _ = conn.Close() }()
+	for {
+		if _, _, err := conn.ReadMessage(); err != nil {
+			return told
+		}
+		if told++; told == 2 {
+			began()
+		}
+	}
 }
 
 func TestAStreamEndsWithTheServerAndGoesOnWithTheNext(t *testing.T) {
