@@ -27,10 +27,12 @@ type Model struct {
 }
 
 const (
-	configFile  = "config.json"
-	indexFile   = "model.safetensors.index.json"
-	singleFile  = "model.safetensors"
-	uploadNamed = "the upload"
+	configFile          = "config.json"
+	tokenizerFile       = "tokenizer.json"
+	tokenizerConfigFile = "tokenizer_config.json"
+	indexFile           = "model.safetensors.index.json"
+	singleFile          = "model.safetensors"
+	uploadNamed         = "the upload"
 )
 
 // Finish finds the model in what was taken in, and checks that it is whole.
@@ -154,7 +156,7 @@ func (f *folder) model() (Model, error) {
 	var tokenizer struct {
 		Model json.RawMessage `json:"model"`
 	}
-	if err := json.Unmarshal(f.text["tokenizer.json"], &tokenizer); err != nil || len(tokenizer.Model) == 0 {
+	if err := json.Unmarshal(f.text[tokenizerFile], &tokenizer); err != nil || len(tokenizer.Model) == 0 {
 		return Model{}, refuse("tokenizer.json is not a tokenizer").Mend("save the model's fast tokenizer beside its weights (tokenizer.save_pretrained)")
 	}
 	m := Model{Context: max(0, c.Context), Chat: f.chat()}
@@ -221,5 +223,5 @@ func (f *folder) chat() bool {
 	if _, ok := f.files["chat_template.jinja"]; ok {
 		return true
 	}
-	return json.Unmarshal(f.text["tokenizer_config.json"], &c) == nil && len(c.Template) > 0 && string(c.Template) != "null"
+	return json.Unmarshal(f.text[tokenizerConfigFile], &c) == nil && len(c.Template) > 0 && string(c.Template) != "null"
 }

@@ -29,7 +29,12 @@ const (
 	maxText      = 16 << 20
 	maxTokenizer = 64 << 20
 	maxIndex     = 32 << 20
+	// maxHeld bounds what is kept of texts and headers until the upload has ended, of all its folders together.
+	maxHeld = 128 << 20
 )
+
+// held are the texts that Finish reads.
+var held = []string{configFile, indexFile, tokenizerFile, tokenizerConfigFile}
 
 // Put stores one file of at most limit bytes.
 type Put func(ctx context.Context, name string, content io.Reader, limit int64) (contract.Object, error)
@@ -40,7 +45,7 @@ type Intake struct {
 	Limit int64
 
 	entries, kept int
-	used          int64
+	used, held    int64
 	folders       map[string]*folder
 	stored        []string
 }
@@ -149,7 +154,7 @@ func Needed(name string) bool {
 func (i *Intake) addText(ctx context.Context, f *folder, name string, content io.Reader) error {
 	limit := int64(maxText)
 	switch {
-	case name == "tokenizer.json":
+	case name == tokenizerFile:
 		limit = maxTokenizer
 	case strings.HasSuffix(name, ".index.json"):
 		limit = maxIndex
@@ -165,9 +170,23 @@ func (i *Intake) addText(ctx context.Context, f *folder, name string, content io
 		if err := checkJSON(name, text); err != nil {
 			return err
 		}
+	}
+	if slices.Contains(held, name) {
+		if err := i.hold(len(text)); err != nil {
+			return err
+		}
 		f.text[name] = text
 	}
 	return i.store(ctx, f, name, bytes.NewReader(text))
+}
+
+// hold counts what stays in memory.
+func (i *Intake) hold(bytes int) error {
+	if i.held += int64(bytes); i.held > maxHeld {
+		return contract.Errorf(contract.CodeTooLarge, "the configurations, tokenizers and headers in the upload have more than %d bytes together", maxHeld).On("file").
+			Mend("upload one model's own files alone")
+	}
+	return nil
 }
 
 // checkJSON refuses what is no JSON, and models that work only with code of their own.
@@ -193,6 +212,9 @@ func (i *Intake) addWeights(ctx context.Context, f *folder, name string, content
 			return err
 		}
 		return refuse("%s is not a safetensors file: %w", name, err).Mend("fetch the file again, whole, or save the model with save_pretrained")
+	}
+	if err := i.hold(len(taken)); err != nil {
+		return err
 	}
 	if err := i.store(ctx, f, name, io.MultiReader(bytes.NewReader(taken), content)); err != nil {
 		return err

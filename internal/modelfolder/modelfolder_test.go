@@ -379,3 +379,26 @@ func FuzzArchive(f *testing.F) {
 		}
 	})
 }
+
+// TestMemoryDoesNotGrowWithAnUpload: each text is small enough, and so is the archive, which repetition shrinks.
+func TestMemoryDoesNotGrowWithAnUpload(t *testing.T) {
+	t.Parallel()
+	padded := append(bytes.Repeat([]byte(" "), 15<<20), llama...)
+	nowhere := func(_ context.Context, name string, content io.Reader, _ int64) (contract.Object, error) {
+		n, err := io.Copy(io.Discard, content)
+		return contract.Object{ID: name, Size: n}, err
+	}
+	w := modelfolder.Intake{Put: nowhere, Limit: 1 << 40}
+	var err error
+	folders := 0
+	for ; err == nil && folders < 100; folders++ {
+		err = w.Add(t.Context(), fmt.Sprintf("%d/config.json", folders), bytes.NewReader(padded))
+	}
+	require.Equal(t, contract.CodeTooLarge, contract.CodeOf(err))
+	require.Less(t, folders, 10)
+
+	w = modelfolder.Intake{Put: nowhere, Limit: 1 << 40}
+	for i := range 20 {
+		require.NoError(t, w.Add(t.Context(), fmt.Sprintf("vocabulary-%d.json", i), bytes.NewReader(padded)), "what is not looked at again is not kept")
+	}
+}
