@@ -1,24 +1,35 @@
 // Lays the export out as the Go server embeds it: ui/dist, with .br and .gz beside each file that gains from it.
 import { createHash } from "node:crypto";
 import { cp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
-import { extname, join, relative } from "node:path";
+import { createRequire } from "node:module";
+import { dirname, extname, join, relative } from "node:path";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
 
 const from = "out";
 const to = "dist";
+// Shown by the server alone, and too large to be kept by every browser.
+const reference = "reference";
 const compressible = new Set([".html", ".js", ".css", ".txt", ".json", ".svg", ".webmanifest", ".map"]);
 const smallest = 512;
 
 await empty(to);
 await cp(from, to, { recursive: true });
 await rm(from, { recursive: true });
+await addReference();
 await writeServiceWorker();
 await Promise.all((await files(to)).filter((path) => compressible.has(extname(path))).map(compress));
 
+/** Swagger UI, for the page that shows the API's document. */
+async function addReference() {
+  const library = dirname(createRequire(import.meta.url).resolve("swagger-ui-dist/package.json"));
+  for (const name of ["swagger-ui-bundle.js", "swagger-ui.css"])
+    await cp(join(library, name), join(to, reference, name));
+}
+
 /** Names the build by its content, and lists what opens without the server. */
 async function writeServiceWorker() {
-  const paths = (await files(to)).filter((path) => path !== join(to, "README.md")).sort();
+  const paths = (await files(to)).filter(opensOffline).sort();
   const sum = createHash("sha256");
   for (const path of paths) sum.update(path).update(await readFile(path));
   const listed = paths.map((path) => `/${relative(to, path)}`);
@@ -27,6 +38,10 @@ async function writeServiceWorker() {
     .replace('"BUILD"', () => JSON.stringify(sum.digest("hex").slice(0, 12)))
     .replace("FILES", () => JSON.stringify(listed));
   await writeFile(join(to, "sw.js"), filled);
+}
+
+function opensOffline(path) {
+  return path !== join(to, "README.md") && !path.startsWith(join(to, reference)) && !path.startsWith(join(to, "api"));
 }
 
 /** Removes all but the committed README. */

@@ -66,9 +66,14 @@ function MachineTab() {
               ],
               [
                 "The API",
-                <a key="a" href="/api/openapi.yaml" className="text-accent-ink hover:underline">
-                  openapi.yaml
-                </a>,
+                <span key="a" className="inline-flex gap-3">
+                  <a href="/api/docs" className="text-accent-ink hover:underline">
+                    reference
+                  </a>
+                  <a href="/api/openapi.yaml" className="text-accent-ink hover:underline">
+                    openapi.yaml
+                  </a>
+                </span>,
               ],
               [
                 "Components",
