@@ -59,10 +59,10 @@ func (p *site) kill(process datadir.Process) {
 	require.NoError(p.t, p.Kill(process))
 }
 
-// restartFromNothing kills everything, the runner of a run included, and starts anew.
-func (p *site) restartFromNothing(run string) {
+// restartFromNothing kills everything, what is detached included, and starts anew.
+func (p *site) restartFromNothing() {
 	p.t.Helper()
-	require.NoError(p.t, p.KillEverything(run))
+	require.NoError(p.t, p.KillEverything(p.t.Context()))
 	p.start()
 }
 

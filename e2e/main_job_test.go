@@ -17,7 +17,7 @@ import (
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/apiclient"
-	"github.com/vibeflow/vibeflow/internal/loopback"
+	"github.com/vibeflow/vibeflow/internal/loopback/loopbacktest"
 )
 
 const short = `{"max_steps":6,"max_length":64,"batch_size":2,"gradient_accumulation_steps":1}`
@@ -74,7 +74,7 @@ func TestMainJob(t *testing.T) {
 			return stdout
 		}
 		before := answer()
-		p.restartFromNothing(done.JobID)
+		p.restartFromNothing()
 		p.follow("/api/deployments/"+done.DeploymentID, func(contract.Event) bool {
 			d, err := apiclient.Get[apigen.Deployment](t.Context(), p.Client, "/api/deployments/"+done.DeploymentID, nil)
 			require.NoError(t, err)
@@ -271,7 +271,7 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 	t.Run("a data folder in use", func(t *testing.T) {
-		_, stderr, code := p.cli("up", "--listen", loopback.FreeAddress(t))
+		_, stderr, code := p.cli("up", "--listen", loopbacktest.Free(t))
 		require.Equal(t, 7, code, stderr)
 		require.Contains(t, stderr, "in use")
 	})

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -15,11 +14,6 @@ import (
 
 	"github.com/vibeflow/vibeflow/internal/platform"
 )
-
-func killPID(t testing.TB, pid int) {
-	t.Helper()
-	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
-}
 
 // requireNoOrphans looks for live processes that name the data folder on their command line.
 func requireNoOrphans(t *testing.T, root string) {

@@ -17,6 +17,7 @@ var layers = []string{"contract", "ui", "internal", "workflows", "activities", "
 var allowed = map[string]string{
 	"internal/apiclient -> api/apigen": "the client shares the generated types of the API",
 	"internal/login -> api/apigen":     "the client shares the generated types of the API",
+	"internal/chaos -> api/apigen":     "the proof talks to the API as clients do",
 	"internal/platform -> api/apigen":  "tests and benchmarks talk to the API as clients do",
 }
 

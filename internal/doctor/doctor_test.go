@@ -15,7 +15,7 @@ import (
 
 	"github.com/vibeflow/vibeflow/internal/datadir"
 	"github.com/vibeflow/vibeflow/internal/hardware"
-	"github.com/vibeflow/vibeflow/internal/loopback"
+	"github.com/vibeflow/vibeflow/internal/loopback/loopbacktest"
 	"github.com/vibeflow/vibeflow/internal/pyenv"
 )
 
@@ -25,7 +25,7 @@ func healthy(t *testing.T) Options {
 	dir, err := datadir.Open(filepath.Join(t.TempDir(), "data"))
 	require.NoError(t, err)
 	return Options{
-		DataDir: dir.Root(), Listen: loopback.FreeAddress(t),
+		DataDir: dir.Root(), Listen: loopbacktest.Free(t),
 		Python: pyenv.Options{Files: fstest.MapFS{"cpu.lock": {Data: []byte("none")}}, Kind: pyenv.KindCPU, CacheDir: filepath.Join(t.TempDir(), "cache")},
 		probe:  machine("16777216", "12582912", "avx2 avx512_bf16", ""),
 		disk:   func(path string) hardware.Disk { return hardware.Disk{Path: path, Total: 100 * gib, Free: 50 * gib} },

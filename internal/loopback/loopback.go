@@ -7,21 +7,10 @@ import (
 	"net"
 	"runtime"
 	"strconv"
-	"testing"
-
-	"github.com/stretchr/testify/require"
 )
 
 // Below every ephemeral range and Temporal's inner services, above what systems commonly run.
 const firstPort, ports = 10000, 10000
-
-// FreeAddress is Free for tests.
-func FreeAddress(t testing.TB) string {
-	t.Helper()
-	address, err := Free()
-	require.NoError(t, err)
-	return address
-}
 
 // Free returns a HOST:PORT on which nothing listens. A port that was listened on and given back can be taken again at once:
 // by the next process that asks for any, or by a child that this process is just forking, which holds all open sockets until

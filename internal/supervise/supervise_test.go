@@ -22,7 +22,7 @@ import (
 
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/datadir"
-	"github.com/vibeflow/vibeflow/internal/loopback"
+	"github.com/vibeflow/vibeflow/internal/loopback/loopbacktest"
 )
 
 // TestMain lets the test binary play `up`'s children, and `up` itself, as processes of their own.
@@ -163,7 +163,7 @@ func newBench(t *testing.T, behaviour map[datadir.Process]string) *bench {
 	quick := defaultTiming()
 	quick.firstBackoff, quick.longestBackoff, quick.oldChildren = 10*time.Millisecond, 80*time.Millisecond, 300*time.Millisecond
 	b.options = Options{
-		DataDir: dir, Listen: loopback.FreeAddress(t), Out: &b.out, Err: &b.err,
+		DataDir: dir, Listen: loopbacktest.Free(t), Out: &b.out, Err: &b.err,
 		Ready: func(at datadir.Endpoints) { b.ready <- at }, timing: quick,
 	}
 	return b

@@ -10,13 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vibeflow/vibeflow/contract"
-	"github.com/vibeflow/vibeflow/internal/loopback"
+	"github.com/vibeflow/vibeflow/internal/loopback/loopbacktest"
 	"github.com/vibeflow/vibeflow/internal/temporalclient"
 )
 
 func TestDialGivesUpWithTheAddressAndTheRemedy(t *testing.T) {
 	t.Parallel()
-	address := loopback.FreeAddress(t)
+	address := loopbacktest.Free(t)
 	_, err := temporalclient.Dial(t.Context(), temporalclient.Options{
 		Address: address, Logger: slog.New(slog.DiscardHandler), Patience: 300 * time.Millisecond,
 	})
@@ -30,7 +30,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	began := time.Now()
-	_, err := temporalclient.Dial(ctx, temporalclient.Options{Address: loopback.FreeAddress(t), Logger: slog.New(slog.DiscardHandler)})
+	_, err := temporalclient.Dial(ctx, temporalclient.Options{Address: loopbacktest.Free(t), Logger: slog.New(slog.DiscardHandler)})
 	require.Equal(t, contract.CodeUnavailable, contract.CodeOf(err))
 	require.Less(t, time.Since(began), 2*time.Second)
 }
@@ -41,7 +41,7 @@ func TestDialSaysWhatItWaitsFor(t *testing.T) {
 		t.Skip("takes 6 seconds")
 	}
 	var log bytes.Buffer
-	address := loopback.FreeAddress(t)
+	address := loopbacktest.Free(t)
 	_, err := temporalclient.Dial(t.Context(), temporalclient.Options{
 		Address: address, Logger: slog.New(slog.NewTextHandler(&log, nil)), Patience: 6500 * time.Millisecond,
 	})

@@ -1,0 +1,442 @@
+//go:build unix
+
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/vibeflow/vibeflow/api/apigen"
+	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/apiclient"
+)
+
+// config trains two epochs in small steps, with dropout, so that the state of randomness counts too.
+var config = apigen.TrainingOverrides{
+	"method": "lora", "epochs": 2, "max_steps": 0, "batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 64,
+	"learning_rate": 0.001, "precision": "auto", "seed": 7,
+	"lora":       map[string]any{"r": 8, "alpha": 8, "dropout": 0.05, "target_modules": "all-linear"},
+	"checkpoint": map[string]any{"every_steps": checkpointSteps, "every_seconds": 0},
+}
+
+// Rows makes n short questions and answers, each different.
+func Rows(n int) []byte {
+	var b bytes.Buffer
+	for i := range n {
+		fmt.Fprintf(&b, `{"messages":[{"role":"user","content":"what is %d plus %d?"},{"role":"assistant","content":"%d plus %d is %d."}]}`+"\n", i, i*7%13, i, i*7%13, i+i*7%13)
+	}
+	return b.Bytes()
+}
+
+// found is what one round found. differs says what is not as in the undisturbed run; nil: nothing.
+type found struct {
+	differs                   error
+	recovery                  time.Duration
+	stepsLost, missing, twice int
+}
+
+// act plays a stage up to the kill and on to its end. An error says that it did not come to its end.
+type act func(ctx context.Context, c *chaos, target Target) (found, error)
+
+var acts = map[Stage]act{
+	Ingest:     ingest,
+	Epoch1:     trainTo(checkpointSteps/2, stepsAnEpoch-checkpointSteps),
+	Epoch2:     trainTo(stepsAnEpoch+1, allSteps-checkpointSteps),
+	Checkpoint: trainUntilSaving,
+	Paused:     pause,
+	Evaluate:   evaluate,
+	Export:     export,
+	Deployed:   serve,
+}
+
+// trained starts a training, has disturb do its part beside, and compares the end with the reference. launches is how many
+// runners that may take.
+func (c *chaos) trained(ctx context.Context, launches int64, disturb func(*training) error) (found, error) {
+	t, err := c.startTraining(ctx, config)
+	if err != nil {
+		return found{}, err
+	}
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	watched := make(chan error, 1)
+	go func() { watched <- t.follow(watching, c.Client, t.path()) }()
+	if err := disturb(t); err != nil {
+		return found{}, err
+	}
+	if err := <-watched; err != nil {
+		return found{}, err
+	}
+	job, err := t.finish(ctx, c.Client)
+	if err != nil {
+		return found{}, err
+	}
+	out := found{differs: t.sameAs(c.reference), recovery: t.recovery, stepsLost: t.lost}
+	out.missing, out.twice = t.count()
+	if out.differs == nil && job.Epoch > launches {
+		out.differs = fmt.Errorf("%d runners were launched, and %d would have done", job.Epoch, launches)
+	}
+	return out, nil
+}
+
+// launchesOf is how many runners a training takes: one that lives is taken over, whatever else dies.
+func launchesOf(target Target) int64 {
+	if target == Runner || target == Everything {
+		return 2
+	}
+	return 1
+}
+
+// trainTo kills at a random moment between two steps.
+func trainTo(first, last int) act {
+	return func(ctx context.Context, c *chaos, target Target) (found, error) {
+		return c.trained(ctx, launchesOf(target), func(t *training) error {
+			chosen := first + rand.IntN(last-first)
+			if err := t.await(ctx, func() bool { return t.last >= chosen }); err != nil {
+				return err
+			}
+			if err := moment(ctx, 50*time.Millisecond); err != nil {
+				return err
+			}
+			t.mark()
+			return c.kill(ctx, target)
+		})
+	}
+}
+
+// trainUntilSaving kills while a checkpoint's folder is half made.
+func trainUntilSaving(ctx context.Context, c *chaos, target Target) (found, error) {
+	return c.trained(ctx, launchesOf(target), func(t *training) error {
+		if err := t.await(ctx, func() bool { return t.last >= 2*checkpointSteps-2 }); err != nil {
+			return err
+		}
+		half := filepath.Join(c.Dir.Root(), "worker", "main", "runs", t.id, "checkpoints", ".partial-*")
+		for {
+			if there, err := filepath.Glob(half); err != nil || len(there) > 0 {
+				t.mark()
+				return errors.Join(err, c.kill(ctx, target))
+			}
+			select {
+			case <-time.After(time.Millisecond): // a folder that appears tells nobody
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	})
+}
+
+// pause kills what there is while the job is paused, sees that the pause survived, and resumes.
+func pause(ctx context.Context, c *chaos, target Target) (found, error) {
+	var back time.Duration
+	const beforeAndAfter = 2
+	out, err := c.trained(ctx, beforeAndAfter, func(t *training) error {
+		if err := t.await(ctx, func() bool { return t.last >= checkpointSteps+5 }); err != nil {
+			return err
+		}
+		if err := c.order(ctx, t, "pause"); err != nil {
+			return err
+		}
+		if err := c.awaitStatus(ctx, t, contract.StatusPaused); err != nil {
+			return err
+		}
+		killed := time.Now()
+		if err := c.kill(ctx, target); err != nil {
+			return err
+		}
+		if err := c.awaitStatus(ctx, t, contract.StatusPaused); err != nil {
+			return fmt.Errorf("the pause did not survive: %w", err)
+		}
+		back = time.Since(killed)
+		return c.order(ctx, t, "resume")
+	})
+	out.recovery = back
+	return out, err
+}
+
+// order sends a command, as often as it takes to reach the server.
+func (c *chaos) order(ctx context.Context, t *training, verb string) error {
+	return untilAnswered(ctx, func() error {
+		_, err := apiclient.Post[apigen.Job](ctx, c.Client, t.path()+"/"+verb, nil)
+		return err
+	})
+}
+
+// awaitStatus waits through the time in which the server is away.
+func (c *chaos) awaitStatus(ctx context.Context, t *training, want contract.Status) error {
+	for {
+		var job apigen.Job
+		err := untilAnswered(ctx, func() (err error) {
+			job, err = apiclient.Get[apigen.Job](ctx, c.Client, t.path(), nil)
+			return err
+		})
+		if err != nil || contract.Status(job.Status) == want {
+			return err
+		}
+		if contract.Status(job.Status).Final() {
+			return fmt.Errorf("the job is %s", job.Status)
+		}
+		select {
+		case <-t.changed:
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// untilAnswered repeats a request that the server was not there for.
+func untilAnswered(ctx context.Context, ask func() error) error {
+	for {
+		err := ask()
+		if contract.CodeOf(err) != contract.CodeUnavailable {
+			return err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+// beside watches a resource while its target is killed at a random moment, at the latest after most.
+func (c *chaos) beside(ctx context.Context, path string, target Target, begun func(contract.Event) bool, most time.Duration) (found, error) {
+	started := false
+	s := newStream(func(e contract.Event) { started = started || begun(e) })
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	watched := make(chan error, 1)
+	go func() { watched <- s.follow(watching, c.Client, path) }()
+	if err := s.await(ctx, func() bool { return started }); err != nil {
+		return found{}, err
+	}
+	if err := moment(ctx, most); err != nil {
+		return found{}, err
+	}
+	killed := time.Now()
+	if err := c.kill(ctx, target); err != nil {
+		return found{}, err
+	}
+	err := <-watched
+	out := found{recovery: time.Since(killed)}
+	out.missing, out.twice = s.count()
+	return out, err
+}
+
+// reading is what ingesting a file comes to.
+type reading struct {
+	rows, train, eval int64
+	profile           map[string]any
+	first             []map[string]any // rows to train on
+}
+
+func (c *chaos) reading(ctx context.Context, id string) (*reading, error) {
+	d, err := apiclient.Get[apigen.Dataset](ctx, c.Client, "/api/datasets/"+id, nil)
+	if err != nil {
+		return nil, err
+	}
+	if contract.Status(d.Status) != contract.StatusReady {
+		return nil, fmt.Errorf("the dataset is %s: %s", d.Status, d.Error.Message)
+	}
+	preview, err := apiclient.Get[apigen.Preview](ctx, c.Client, "/api/datasets/"+id+"/preview", map[string][]string{"split": {"train"}})
+	return &reading{d.Rows, d.TrainRows, d.EvalRows, d.Profile, preview.Rows}, err
+}
+
+const ingestRows = 60_000
+
+func ingest(ctx context.Context, c *chaos, target Target) (found, error) {
+	file := Rows(ingestRows)
+	if c.read == nil {
+		d, err := c.Upload(ctx, "many.jsonl", file)
+		if err != nil {
+			return found{}, err
+		}
+		if c.read, err = c.reading(ctx, d.ID); err != nil {
+			return found{}, err
+		}
+	}
+	d, err := c.Client.UploadDatasetFrom(ctx, bytes.NewReader(file), "many.jsonl", apiclient.Upload{})
+	if err != nil {
+		return found{}, err
+	}
+	out, err := c.beside(ctx, "/api/datasets/"+d.ID, target, func(contract.Event) bool { return true }, 500*time.Millisecond)
+	if err != nil {
+		return out, err
+	}
+	read, err := c.reading(ctx, d.ID)
+	if err != nil {
+		return out, err
+	}
+	out.differs = same("what was read", read, c.read)
+	return out, nil
+}
+
+func evaluate(ctx context.Context, c *chaos, target Target) (found, error) {
+	if c.judged == nil {
+		e, err := c.startEvaluation(ctx)
+		if err != nil {
+			return found{}, err
+		}
+		if err := newStream(nil).follow(ctx, c.Client, "/api/evaluation/"+e.ID); err != nil {
+			return found{}, err
+		}
+		if c.judged, err = c.judgement(ctx, e.ID); err != nil {
+			return found{}, err
+		}
+	}
+	e, err := c.startEvaluation(ctx)
+	if err != nil {
+		return found{}, err
+	}
+	out, err := c.beside(ctx, "/api/evaluation/"+e.ID, target, ofRunner, time.Second)
+	if err != nil {
+		return out, err
+	}
+	judged, err := c.judgement(ctx, e.ID)
+	if err != nil {
+		return out, err
+	}
+	out.differs = same("the evaluation", judged.Result, c.judged.Result)
+	return out, nil
+}
+
+func (c *chaos) startEvaluation(ctx context.Context) (apigen.Evaluation, error) {
+	return apiclient.Start[apigen.Evaluation](ctx, c.Client, "/api/evaluation/start",
+		apigen.StartEvaluation{ModelID: c.model, MaxGenerations: 16, MaxNewTokens: 16})
+}
+
+// judgement is an evaluation's result without the time that it took.
+func (c *chaos) judgement(ctx context.Context, id string) (*apigen.Evaluation, error) {
+	e, err := apiclient.Get[apigen.Evaluation](ctx, c.Client, "/api/evaluation/"+id, nil)
+	if err == nil && contract.Status(e.Status) != contract.StatusCompleted {
+		err = fmt.Errorf("the evaluation is %s: %s", e.Status, e.Error.Message)
+	}
+	e.Result.Seconds = 0
+	return &e, err
+}
+
+// ofRunner is any event that a runner told: it lives.
+func ofRunner(e contract.Event) bool { return strings.HasPrefix(e.Type, "runner.") }
+
+func export(ctx context.Context, c *chaos, target Target) (found, error) {
+	if c.exported == nil {
+		e, err := c.startExport(ctx)
+		if err != nil {
+			return found{}, err
+		}
+		if err := newStream(nil).follow(ctx, c.Client, "/api/exports/"+e.ID); err != nil {
+			return found{}, err
+		}
+		if c.exported, err = c.archive(ctx, e.ID); err != nil {
+			return found{}, err
+		}
+	}
+	e, err := c.startExport(ctx)
+	if err != nil {
+		return found{}, err
+	}
+	out, err := c.beside(ctx, "/api/exports/"+e.ID, target, ofRunner, 300*time.Millisecond)
+	if err != nil {
+		return out, err
+	}
+	made, err := c.archive(ctx, e.ID)
+	if err != nil {
+		return out, err
+	}
+	out.differs = same("the export", made.Files, c.exported.Files)
+	return out, nil
+}
+
+func (c *chaos) startExport(ctx context.Context) (apigen.Export, error) {
+	return apiclient.Start[apigen.Export](ctx, c.Client, "/api/exports", apigen.StartExport{ModelID: c.model, Format: "merged"})
+}
+
+func (c *chaos) archive(ctx context.Context, id string) (*apigen.Export, error) {
+	e, err := apiclient.Get[apigen.Export](ctx, c.Client, "/api/exports/"+id, nil)
+	if err == nil && contract.Status(e.Status) != contract.StatusCompleted {
+		err = fmt.Errorf("the export is %s: %s", e.Status, e.Error.Message)
+	}
+	return &e, err
+}
+
+// serve asks a deployment before and after the kill.
+func serve(ctx context.Context, c *chaos, target Target) (found, error) {
+	d, err := apiclient.Start[apigen.Deployment](ctx, c.Client, "/api/deployments", apigen.StartDeployment{ModelID: c.model})
+	if err != nil {
+		return found{}, err
+	}
+	if c.answer == "" {
+		if c.answer, err = c.awaitAnswer(ctx); err != nil {
+			return found{}, err
+		}
+	}
+	if _, err := c.awaitAnswer(ctx); err != nil {
+		return found{}, err
+	}
+	if err := moment(ctx, 500*time.Millisecond); err != nil {
+		return found{}, err
+	}
+	killed := time.Now()
+	if err := c.kill(ctx, target); err != nil {
+		return found{}, err
+	}
+	answer, err := c.awaitAnswer(ctx)
+	out := found{recovery: time.Since(killed), differs: same("the answer", answer, c.answer)}
+	if err != nil {
+		return out, err
+	}
+	return out, c.stopServing(ctx, d.ID)
+}
+
+// awaitAnswer asks until the model answers.
+func (c *chaos) awaitAnswer(ctx context.Context) (string, error) {
+	request := map[string]any{"model": c.model, "temperature": 0, "max_tokens": 8, "stream": true,
+		"messages": []map[string]string{{"role": "user", "content": "what is 3 plus 8?"}}}
+	for {
+		var answer string
+		err := c.Client.Chat(ctx, request, func(chunk []byte) error {
+			var delta struct {
+				Choices []struct{ Delta struct{ Content string } }
+			}
+			if err := json.Unmarshal(chunk, &delta); err != nil {
+				return err
+			}
+			for _, choice := range delta.Choices {
+				answer += choice.Delta.Content
+			}
+			return nil
+		})
+		if err == nil {
+			return answer, nil
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return "", errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+func (c *chaos) stopServing(ctx context.Context, id string) error {
+	if err := untilAnswered(ctx, func() error {
+		_, err := apiclient.Delete[apigen.Deployment](ctx, c.Client, "/api/deployments/"+id)
+		return err
+	}); err != nil {
+		return err
+	}
+	return newStream(nil).follow(ctx, c.Client, "/api/deployments/"+id)
+}
+
+func same(what string, is, want any) error {
+	if reflect.DeepEqual(is, want) {
+		return nil
+	}
+	return fmt.Errorf("%s is %v, not %v", what, is, want)
+}
