@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -78,11 +79,23 @@ func isUpload(r *http.Request) bool {
 }
 
 // validator checks requests against the OpenAPI document before a handler sees them.
-type validator struct{ router routers.Router }
+type validator struct {
+	router routers.Router
+	// direct are the document's operations by method and echo's pattern.
+	direct map[string]*routers.Route
+}
+
+var pathParameter = regexp.MustCompile(`\{([^}]+)\}`)
 
 func newValidator(doc *openapi3.T) (*validator, error) {
 	router, err := gorillamux.NewRouter(doc)
-	return &validator{router: router}, err
+	v := &validator{router: router, direct: map[string]*routers.Route{}}
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			v.direct[method+" "+pathParameter.ReplaceAllString(path, ":$1")] = &routers.Route{Spec: doc, Server: doc.Servers[0], Path: path, PathItem: item, Method: method, Operation: op}
+		}
+	}
+	return v, err
 }
 
 // asked is the operation that a request asks for, by the document.
@@ -99,14 +112,28 @@ func (v *validator) find(c *echo.Context) asked {
 	if found, ok := c.Get(askedKey).(asked); ok {
 		return found
 	}
-	var found asked
-	found.route, found.params, found.err = v.router.FindRoute(c.Request())
+	found := v.look(c)
+	c.Set(askedKey, found)
+	return found
+}
+
+// look takes what echo has found already; the document's own router, which tries one path after the other, is for what echo
+// has not, and for escaped paths.
+func (v *validator) look(c *echo.Context) (found asked) {
+	r := c.Request()
+	if route, ok := v.direct[r.Method+" "+c.Path()]; ok && r.URL.RawPath == "" {
+		found.route, found.params = route, map[string]string{}
+		for _, p := range c.PathValues() {
+			found.params[p.Name] = p.Value
+		}
+		return found
+	}
+	found.route, found.params, found.err = v.router.FindRoute(r)
 	for name, value := range found.params { // as it was meant, not as it was escaped
 		if plain, err := url.PathUnescape(value); err == nil {
 			found.params[name] = plain
 		}
 	}
-	c.Set(askedKey, found)
 	return found
 }
 
