@@ -81,7 +81,7 @@ func (t target) connection(ctx context.Context, counted, until time.Time) (times
 		if _, err := io.Copy(io.Discard, res.Body); err != nil {
 			return times, err
 		}
-		if ended := time.Now(); began.After(counted) && ended.Before(until) {
+		if ended := time.Now(); ended.After(counted) && ended.Before(until) { // also one that takes longer than the warm-up
 			times.Add(ended.Sub(began).Microseconds())
 		}
 	}
