@@ -102,3 +102,30 @@ func TestAPageOfDeploymentsAsksAnEngineOnce(t *testing.T) {
 	}
 	require.Less(t, asked.Load(), int32(deployments/2), "one answer is enough for a page")
 }
+
+// TestAnEngineThatDiesIsTold: who watches a deployment hears that its engine is started again, and once it is back.
+func TestAnEngineThatDiesIsTold(t *testing.T) {
+	w := newWorld(t)
+	w.deployment("dep_1", tunedModel, "http://127.0.0.1:1", "dep_1")
+	require.NoError(t, w.store.LoseServing(t.Context(), "dep_1"))
+	d, err := w.store.GetDeployment(t.Context(), "dep_1")
+	require.NoError(t, err)
+	require.Equal(t, contract.StatusServing, d.Status, "a wish, which stands")
+	require.NotNil(t, d.Serving)
+
+	w.deployment("dep_2", tunedModel, "", "")
+	require.NoError(t, w.store.LoseServing(t.Context(), "dep_2"))
+	for id, told := range map[string][]string{"dep_1": {"created", "serving", "restarting"}, "dep_2": {"created"}} {
+		events, err := w.store.EventsAfter(t.Context(), contract.Stream(contract.KindDeployment, id), 0, 10)
+		require.NoError(t, err)
+		var heard []string
+		for _, e := range events {
+			heard = append(heard, e.Type)
+		}
+		for i := range told {
+			told[i] = contract.EventType(contract.KindDeployment, told[i])
+		}
+		require.Equal(t, told, heard, id)
+	}
+	require.Equal(t, contract.CodeNotFound, contract.CodeOf(w.store.LoseServing(t.Context(), "dep_none")))
+}

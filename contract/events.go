@@ -44,6 +44,7 @@ const (
 	EventStage           = "stage"            // pipeline: payload StageChanged
 	EventProfiled        = "profiled"         // dataset: payload is the profile
 	EventServing         = "serving"          // deployment: payload Serving
+	EventRestarting      = "restarting"       // deployment: its engine died, and is started again
 	EventProgress        = "progress"         // payload Progress
 	EventRetryRequested  = "retry_requested"  // pipeline
 	EventConfirmed       = "confirmed"        // pipeline: payload ConfirmRequest

@@ -20,6 +20,7 @@ import "encoding/json"
 //	GET  /internal/deployments/{id}                    → DeploymentSpec            worker token
 //	GET  /internal/deployments/{id}/blobs/{sha256}     → bytes (Range)             worker token
 //	PUT  /internal/deployments/{id}/serving            Serving → 204               worker token
+//	DELETE /internal/deployments/{id}/serving          → 204: its engine died      worker token
 //	GET  /internal/tokens/{id}                         → TokensQuestion            worker token
 //	PUT  /internal/tokens/{id}                         TokensAnswer → 204          worker token
 //

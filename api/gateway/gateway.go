@@ -83,6 +83,7 @@ func (g *Gateway) Register(group *echo.Group) {
 	worker.GET("/deployments/:id", g.getDeployment)
 	worker.GET("/deployments/:id/blobs/:sha", g.getDeploymentBlob)
 	worker.PUT("/deployments/:id/serving", g.putServing)
+	worker.DELETE("/deployments/:id/serving", g.deleteServing)
 	worker.GET("/tokens/:id", g.getTokens)
 	worker.PUT("/tokens/:id", g.putTokens)
 

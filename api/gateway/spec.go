@@ -219,3 +219,10 @@ func (g *Gateway) putServing(c *echo.Context) error {
 	}
 	return c.NoContent(http.StatusNoContent)
 }
+
+func (g *Gateway) deleteServing(c *echo.Context) error {
+	if err := g.store.LoseServing(c.Request().Context(), c.Param("id")); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
+}

@@ -115,6 +115,11 @@ func (c *Client) PutTokens(ctx context.Context, id string, answer contract.Token
 	return c.call(ctx, http.MethodPut, "/internal/tokens/"+url.PathEscape(id), c.token, answer, nil)
 }
 
+// DeleteServing tells the gateway that a deployment's engine died and is started again.
+func (c *Client) DeleteServing(ctx context.Context, id string) error {
+	return c.call(ctx, http.MethodDelete, "/internal/deployments/"+url.PathEscape(id)+"/serving", c.token, nil, nil)
+}
+
 // DeploymentBlobs is the source of a deployment's weights.
 func (c *Client) DeploymentBlobs(id string) BlobSource {
 	return func(ctx context.Context, sha256 string, offset int64) (io.ReadCloser, int64, error) {

@@ -41,6 +41,20 @@ func (t *txn) saveResult(ctx context.Context, run *Run) error {
 	return err
 }
 
+// LoseServing tells the log that a deployment's engine died and is started again; of one that does not serve, there is nothing to
+// tell.
+func (s *Store) LoseServing(ctx context.Context, deploymentID string) error {
+	return s.write(ctx, func(ctx context.Context, tx *txn) error {
+		d, err := findByID[Deployment](ctx, tx, contract.KindDeployment, deploymentID)
+		if err != nil || d.Status != contract.StatusServing {
+			return err
+		}
+		ev := newEvent(contract.KindDeployment, contract.EventRestarting, struct{}{}, "", 0)
+		_, err = tx.append(ctx, contract.Stream(contract.KindDeployment, deploymentID), []contract.NewEvent{ev})
+		return err
+	})
+}
+
 // SaveServing tells the log that an engine answers for a deployment. The same again changes nothing; a deployment that
 // was asked to stop, or has, is a conflict.
 func (s *Store) SaveServing(ctx context.Context, deploymentID string, v contract.Serving) error {

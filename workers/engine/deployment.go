@@ -65,6 +65,9 @@ func (d *deployment) run(ctx context.Context) error {
 			return d.e.crashed("the engine died again and again")
 		}
 		d.log.Warn("the engine died and is started again", "lived", time.Since(began).Round(time.Second))
+		if err := d.m.Gateway.DeleteServing(ctx, d.id); err != nil { // it is shown all the same, to whoever asks
+			d.log.Warn("nobody is told that the engine is started again", "error", err)
+		}
 		if !sleep(ctx, pause) {
 			return context.Cause(ctx)
 		}

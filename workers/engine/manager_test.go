@@ -186,6 +186,7 @@ func TestDeadEngineComesBackWithItsAdapters(t *testing.T) {
 	b.awaitTold("dep_2", 2)
 	require.NotEqual(t, before.Token, after.Token)
 	require.Equal(t, []string{"dep_1", "dep_2"}, b.loaded(after))
+	require.Equal(t, []int{1, 1}, []int{b.gateway.Lost("dep_1"), b.gateway.Lost("dep_2")}, "those who watch are told")
 	require.Len(t, b.starts.all(), 2)
 }
 
@@ -256,6 +257,28 @@ func TestIdleEngineIsStopped(t *testing.T) {
 	close(s.stop)
 	require.NoError(t, s.wait())
 	require.True(t, b.starts.all()[0].AwaitExit(30*time.Second))
+}
+
+// TestAnUploadedBaseIsFetchedAndWiped: it lies in the engine's folder as long as somebody uses the engine.
+func TestAnUploadedBaseIsFetchedAndWiped(t *testing.T) {
+	b := newBench(t)
+	b.idle = 50 * time.Millisecond
+	file := b.gateway.AddBlob([]byte("weights"))
+	file.Path = "model.safetensors"
+	b.gateway.AddDeployment(contract.DeploymentSpec{DeploymentID: "dep_1", ModelID: "model_1",
+		Base: contract.ModelRef{Source: "upload:model_1", Files: []contract.FileInfo{file}}})
+	m, _ := b.manager()
+	s := b.serve(m, "dep_1")
+	b.awaitTold("dep_1", 1)
+	args := b.starts.launches[0].Args
+	folder := args[slices.Index(args, "--model-path")+1]
+	content, err := os.ReadFile(filepath.Join(folder, file.Path))
+	require.NoError(t, err)
+	require.Equal(t, "weights", string(content))
+	close(s.stop)
+	require.NoError(t, s.wait())
+	require.True(t, b.starts.all()[0].AwaitExit(30*time.Second))
+	require.Eventually(t, func() bool { _, err := os.Stat(folder); return os.IsNotExist(err) }, 30*time.Second, 10*time.Millisecond)
 }
 
 func TestEngineOfEarlierWorkerWithoutDeploymentIsStopped(t *testing.T) {

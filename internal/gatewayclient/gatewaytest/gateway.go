@@ -38,6 +38,7 @@ type Gateway struct {
 	runs        map[string]*Run
 	deployments map[string]*contract.DeploymentSpec
 	served      map[string][]contract.Serving
+	lost        map[string]int
 	blobs       map[string][]byte
 	uploads     map[string][]byte
 	reports     []contract.WorkerReport
@@ -63,7 +64,7 @@ type Run struct {
 func New(t testing.TB) *Gateway {
 	t.Helper()
 	g := &Gateway{
-		runs: map[string]*Run{}, deployments: map[string]*contract.DeploymentSpec{}, served: map[string][]contract.Serving{},
+		runs: map[string]*Run{}, deployments: map[string]*contract.DeploymentSpec{}, served: map[string][]contract.Serving{}, lost: map[string]int{},
 		blobs: map[string][]byte{}, uploads: map[string][]byte{},
 	}
 	g.changed = sync.NewCond(&g.mu)
@@ -151,6 +152,13 @@ func (g *Gateway) AwaitServing(t testing.TB, id string, wanted func([]contract.S
 	g.await(t, func() bool { return wanted(g.served[id]) })
 }
 
+// Lost is how often it was told that a deployment's engine had died.
+func (g *Gateway) Lost(id string) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.lost[id]
+}
+
 // AwaitReport blocks until a worker has reported as wanted.
 func (g *Gateway) AwaitReport(t testing.TB, wanted func(contract.WorkerReport) bool) {
 	t.Helper()
@@ -191,6 +199,7 @@ func (g *Gateway) handler() http.Handler {
 	mux.HandleFunc("GET /internal/deployments/{id}", g.worker(g.getDeployment))
 	mux.HandleFunc("GET /internal/deployments/{id}/blobs/{sha}", g.worker(func(w http.ResponseWriter, r *http.Request) error { return g.getBlob(w, r, nil) }))
 	mux.HandleFunc("PUT /internal/deployments/{id}/serving", g.worker(g.putServing))
+	mux.HandleFunc("DELETE /internal/deployments/{id}/serving", g.worker(g.deleteServing))
 	return mux
 }
 
@@ -484,6 +493,12 @@ func (g *Gateway) putServing(w http.ResponseWriter, r *http.Request) error {
 	}
 	id := r.PathValue("id")
 	g.served[id] = append(g.served[id], serving)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (g *Gateway) deleteServing(w http.ResponseWriter, r *http.Request) error {
+	g.lost[r.PathValue("id")]++
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
