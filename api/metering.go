@@ -26,7 +26,8 @@ type meter struct {
 
 	writing sync.Mutex // one batch at a time
 	synced  time.Time
-	loose   bool // something was written since that does not yet survive the machine's death
+	failed  time.Time // when it could last not be written
+	loose   bool      // something was written since that does not yet survive the machine's death
 
 	mu    sync.Mutex
 	last  int64
@@ -92,11 +93,14 @@ func (m *meter) run(ctx context.Context) {
 }
 
 // flush writes what has gathered. Whoever waits here while another writes finds their own part written with it, or
-// writes it with that of all who came meanwhile. What cannot be written is kept for the next time: a full disk stops no
-// answer.
+// writes it with that of all who came meanwhile. What cannot be written is kept, and tried again once a second: a full disk
+// neither stops answers nor slows them.
 func (m *meter) flush(ctx context.Context) {
 	m.writing.Lock()
 	defer m.writing.Unlock()
+	if time.Since(m.failed) < syncEvery {
+		return
+	}
 	m.mu.Lock()
 	began, ended := m.began, m.ended
 	m.began, m.ended = nil, nil
@@ -107,6 +111,7 @@ func (m *meter) flush(ctx context.Context) {
 	}
 	err := m.store.RecordUses(context.WithoutCancel(ctx), began, ended, durable)
 	if err != nil {
+		m.failed = time.Now()
 		m.log.Warn("the use of API keys could not be recorded yet", "requests", len(began)+len(ended), "error", err)
 		m.mu.Lock()
 		m.began, m.ended = append(began, m.began...), append(ended, m.ended...)
@@ -116,6 +121,14 @@ func (m *meter) flush(ctx context.Context) {
 	if m.loose = !durable; durable {
 		m.synced = time.Now()
 	}
+}
+
+// finish writes what is left, however lately it could not be written.
+func (m *meter) finish(ctx context.Context) {
+	m.writing.Lock()
+	m.failed = time.Time{}
+	m.writing.Unlock()
+	m.flush(ctx)
 }
 
 // use is a request under way, as the meter sees it. KeyID and admitted are what admit has found.

@@ -3,16 +3,20 @@ package api_test
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/uptrace/bun/driver/sqliteshim"
 
 	"github.com/vibeflow/vibeflow/api"
 	"github.com/vibeflow/vibeflow/api/apigen"
@@ -127,6 +131,52 @@ func TestEveryRequestOfAKeyIsCountedOnce(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, m.call(http.MethodDelete, "/api/keys/"+m.key.Key.ID, nil).status)
 	require.Equal(t, http.StatusUnauthorized, m.ask(question).status)
 	require.EqualValues(t, 7, m.settled().UsageCount, "nor are those that a revoked key tries")
+}
+
+// TestAMeterThatCannotWriteTriesNowAndThen: requests are answered meanwhile, and counted once it can.
+func TestAMeterThatCannotWriteTriesNowAndThen(t *testing.T) {
+	const requests = 60
+	var log recorded
+	m := newMetered(t, pieces, func(o *api.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	rename := func(from, to string) {
+		db, err := sql.Open(sqliteshim.ShimName, filepath.Join(m.dir, "app.db"))
+		require.NoError(t, err)
+		_, err = db.ExecContext(t.Context(), "ALTER TABLE "+from+" RENAME TO "+to)
+		require.NoError(t, err)
+		require.NoError(t, db.Close())
+	}
+	rename("key_requests", "away")
+	began := time.Now()
+	for range requests {
+		require.Equal(t, http.StatusOK, m.ask(question).status)
+	}
+	took := time.Since(began)
+	rename("away", "key_requests")
+	tries := strings.Count(log.String(), "could not be recorded yet")
+	require.NotZero(t, tries)
+	require.LessOrEqual(t, tries, 1+int(took/time.Second), "not once a request")
+	require.Eventually(t, func() bool { return m.analytics().UsageCount == requests }, 10*time.Second, 50*time.Millisecond)
+	require.EqualValues(t, requests, m.settled().Total.Requests)
+}
+
+// recorded is a log that can be read while it is written.
+type recorded struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write implements io.Writer.
+func (r *recorded) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.Write(p)
+}
+
+// String implements fmt.Stringer.
+func (r *recorded) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.String()
 }
 
 // TestAStreamShowsUsageAsItsClientAsked, whatever the meter needs.

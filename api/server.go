@@ -192,6 +192,6 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 		s.Logger.Warn("requests under way were cut off", "error", err)
 		_ = server.Close()
 	}
-	s.meter.flush(ctx)
+	s.meter.finish(ctx)
 	return nil
 }
