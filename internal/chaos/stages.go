@@ -135,8 +135,9 @@ func trainUntilSaving(ctx context.Context, c *chaos, target Target) (found, erro
 // pause kills what there is while the job is paused, sees that the pause survived, and resumes.
 func pause(ctx context.Context, c *chaos, target Target) (found, error) {
 	var back time.Duration
-	const beforeAndAfter = 2
-	out, err := c.trained(ctx, beforeAndAfter, func(t *training) error {
+	// Before and after the pause, and again where the warm parent died while it was asked to fork.
+	const launches = 3
+	out, err := c.trained(ctx, launches, func(t *training) error {
 		if err := t.await(ctx, func() bool { return t.last >= checkpointSteps+5 }); err != nil {
 			return err
 		}
