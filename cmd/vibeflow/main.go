@@ -55,7 +55,7 @@ Results go to stdout, progress to stderr. Exit codes: 0 done, 1 unexpected, 2 wr
 		a.upCommand(), a.temporalCommand(), a.serverCommand(), a.workerCommand(), a.doctorCommand(), a.openCommand(),
 		a.demoCommand(), a.runCommand(), a.datasetsCommand(), a.modelsCommand(), a.jobsCommand(), a.gcCommand(), a.diskCommand(), a.evaluateCommand(),
 		a.deployCommand(), a.chatCommand(), a.exportCommand(), a.keysCommand(), a.pipelinesCommand(),
-		a.projectsCommand(), a.usersCommand(), a.loginCommand(), a.logoutCommand(), a.settingsCommand(), a.auditCommand(), a.chaosCommand(),
+		a.projectsCommand(), a.usersCommand(), a.loginCommand(), a.logoutCommand(), a.settingsCommand(), a.auditCommand(), a.chaosCommand(), a.serviceCommand(),
 	)
 	for _, group := range root.Commands() {
 		if group.HasSubCommands() && group.RunE == nil {
