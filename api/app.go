@@ -24,7 +24,7 @@ func (s *Server) webApp(validate *validator) error {
 		s.echo.GET(signInPage, page(signInHTML))
 		s.echo.GET(passwordPage, page(passwordHTML))
 	}
-	s.echo.GET(referencePage, func(c *echo.Context) error {
+	s.echo.Match([]string{http.MethodGet, http.MethodHead}, referencePage, func(c *echo.Context) error {
 		if !site.Has(referencePage) {
 			return contract.Errorf(contract.CodeNotFound, "this binary was built without the web app, and the reference is a part of it").
 				Mend("build it with `go tool task build`, or read /api/openapi.yaml")

@@ -133,6 +133,18 @@ func TestARefusedModelLeavesNothing(t *testing.T) {
 	require.Equal(t, []string{tunedModel, baseModel}, w.listed("/api/models"))
 }
 
+// TestAProjectThatTakesNothingNewTakesNoModel: also if it was archived while the files came.
+func TestAProjectThatTakesNothingNewTakesNoModel(t *testing.T) {
+	w := newWorld(t)
+	id := into[apigen.Project](w.post("/api/projects", `{"name":"p"}`), http.StatusCreated).ID
+	into[apigen.Project](w.post("/api/projects/"+id+"/archive", nil), http.StatusOK)
+	w.uploadModel(fieldsOf(tinyModel(), field{"project_id", "", id})).problem(http.StatusConflict)
+	limited := store.WithAccess(t.Context(), store.Access{Everything: true})
+	_, err := w.store.CreateModel(limited, store.Model{ID: "model_late", ProjectID: id, Name: "late", Source: "upload"})
+	require.Equal(t, contract.CodeConflict, contract.CodeOf(err))
+	require.Empty(t, w.files())
+}
+
 // TestAModelThatBreaksOffLeavesNothing: the client dies in the middle of the weights.
 func TestAModelThatBreaksOffLeavesNothing(t *testing.T) {
 	w := newWorld(t)

@@ -21,6 +21,8 @@ func TestTheReference(t *testing.T) {
 	require.Contains(t, policy, "default-src 'none'; script-src 'self';")
 	require.NotContains(t, policy, "unsafe")
 
+	require.Equal(t, policy, w.call(http.MethodHead, "/api/docs", nil, nobody()).header.Get("Content-Security-Policy"))
+
 	p := newWorld(t).get("/api/docs", nobody()).problem(http.StatusNotFound)
 	require.Contains(t, p.Remedy, "/api/openapi.yaml")
 }

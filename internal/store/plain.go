@@ -88,9 +88,15 @@ func (m *Model) fill() {
 	}
 }
 
-// CreateModel registers a model and holds on to its objects; one with this ID stays as it is (false, nil).
+// CreateModel registers a model and holds on to its objects; one with this ID stays as it is (false, nil). A caller's project
+// that takes nothing new is a conflict.
 func (s *Store) CreateModel(ctx context.Context, m Model) (created bool, err error) {
 	err = s.write(ctx, func(ctx context.Context, tx *txn) error {
+		if _, limited := AccessOf(ctx); limited && m.ProjectID != "" {
+			if err := tx.projectTakesNew(ctx, m.ProjectID); err != nil {
+				return err
+			}
+		}
 		m.CreatedAt, m.UpdatedAt = tx.now, tx.now
 		m.fill()
 		res, err := tx.NewInsert().Model(&m).On("CONFLICT (id) DO NOTHING").Exec(ctx)

@@ -128,7 +128,12 @@ func (t *txn) takesNew(ctx context.Context, kind contract.Kind, id string) error
 	if err := t.NewSelect().Table(projectionTables[kind]).Column("project_id").Where("id = ?", id).Scan(ctx, &projectID); err != nil {
 		return err
 	}
-	p, err := findByID[Project](ctx, t, "project", projectID)
+	return t.projectTakesNew(ctx, projectID)
+}
+
+// projectTakesNew refuses a project that is not within reach, or takes nothing new.
+func (t *txn) projectTakesNew(ctx context.Context, id string) error {
+	p, err := findByID[Project](ctx, t, "project", id)
 	if err != nil {
 		return err
 	}
