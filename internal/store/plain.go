@@ -138,18 +138,25 @@ func (s *Store) BaseOf(ctx context.Context, m *Model) (*Model, error) {
 	return baseOf(ctx, s.reader, m)
 }
 
+// rootOf finds the end of a chain of tunings. UNION leaves out what was met before, so that it ends whatever the rows say.
+const rootOf = `WITH RECURSIVE chain (id, base) AS (
+  SELECT id, base_model_id FROM models WHERE id = ?
+  UNION SELECT m.id, m.base_model_id FROM models AS m JOIN chain ON m.id = chain.base)
+SELECT id FROM chain WHERE base = ''`
+
 func baseOf(ctx context.Context, db database, m *Model) (*Model, error) {
-	for range 32 { // a chain of tunings is short; a cycle cannot be made, but would hang
-		if !m.Tuned() {
-			return m, nil
-		}
-		base, err := findByID[Model](ctx, db, "model", m.BaseModelID)
-		if err != nil {
-			return nil, err
-		}
-		m = base
+	if !m.Tuned() {
+		return m, nil
 	}
-	return nil, contract.Errorf(contract.CodeInternal, "the base models of %s form a cycle", m.ID)
+	var root string
+	err := db.NewRaw(rootOf, m.BaseModelID).Scan(ctx, &root)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, notFound(KindModel, m.BaseModelID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return findByID[Model](ctx, db, KindModel, root)
 }
 
 // APIKey is a key of the OpenAI surface. Only its hash is kept.

@@ -469,14 +469,25 @@ func TestPlainTables(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, i == 0, created)
 	}
-	_, err = s.CreateModel(t.Context(), Model{ID: "model_tt", BaseModelID: "model_t"})
-	require.NoError(t, err)
-	m, err := s.GetModel(t.Context(), "model_tt")
+	last := "model_t"
+	for i := range 100 { // who goes on every day
+		next := fmt.Sprintf("model_t%d", i)
+		_, err = s.CreateModel(t.Context(), Model{ID: next, BaseModelID: last})
+		require.NoError(t, err)
+		last = next
+	}
+	m, err := s.GetModel(t.Context(), last)
 	require.NoError(t, err)
 	root, err := s.BaseOf(t.Context(), m)
 	require.NoError(t, err)
 	require.Equal(t, "B2", root.Name)
 	require.JSONEq(t, `{"layers":2}`, string(root.Dims))
+	_, err = s.BaseOf(t.Context(), &Model{BaseModelID: "model_gone"})
+	require.Equal(t, contract.CodeNotFound, contract.CodeOf(err))
+	_, err = s.CreateModel(t.Context(), Model{ID: "model_snake", BaseModelID: "model_snake"})
+	require.NoError(t, err)
+	_, err = s.BaseOf(t.Context(), &Model{BaseModelID: "model_snake"})
+	require.Equal(t, contract.CodeNotFound, contract.CodeOf(err), "a circle hangs nobody")
 	of, err := s.ModelOfJob(t.Context(), "job_1")
 	require.NoError(t, err)
 	require.Equal(t, "model_t", of.ID)
