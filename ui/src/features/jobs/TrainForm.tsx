@@ -11,13 +11,15 @@ import { Page } from "@/components/Page";
 import { Skeleton } from "@/components/Skeleton";
 import { useDatasets } from "@/features/datasets/queries";
 import { BaseModelSelect } from "@/features/models/BaseModelSelect";
+import { PageSkeleton } from "@/features/shell/ById";
 import { $api } from "@/lib/api/client";
+import { many } from "@/lib/api/lists";
 import { asProblem } from "@/lib/api/problem";
 import { plural } from "@/lib/format";
 import { ConfigForm } from "./ConfigForm";
 import { Prediction } from "./Prediction";
 import { jobHref } from "./queries";
-import { overridesOf, type Values, valuesOf } from "./settings";
+import { choicesOf, overridesOf, type Values } from "./settings";
 import { useRecommendation } from "./useRecommendation";
 
 /** A training with every choice in sight; ?from=JOB begins with an earlier one's. */
@@ -29,27 +31,23 @@ export function TrainForm() {
     { params: { path: { id: from } } },
     { enabled: from !== "", refetchOnWindowFocus: false },
   );
+  const plain = useRecommendation(job.data?.dataset_id ?? "", job.data?.model_id ?? "", noChoices);
   if (from && job.error) {
     return (
-      <Page title="New training">
+      <Page title="Train again" parent={parent}>
         <ErrorNotice error={job.error} onRetry={() => job.refetch()} />
       </Page>
     );
   }
-  if (from && !job.data) return null;
-  return (
-    <Form
-      repeat={
-        job.data && {
-          dataset: job.data.dataset_id,
-          model: job.data.model_id,
-          name: job.data.name,
-          values: valuesOf(job.data.config),
-        }
-      }
-    />
-  );
+  if (!from) return <Form />;
+  // A dataset that is gone has no recommendation; the form says so, with everything as it was.
+  if (!job.data || !(plain.data || plain.error)) return <PageSkeleton />;
+  const { dataset_id, model_id, name, config } = job.data;
+  return <Form repeat={{ dataset: dataset_id, model: model_id, name, values: choicesOf(config, plain.data?.config) }} />;
 }
+
+const noChoices: Values = {};
+const parent = { href: "/jobs", label: "Training" };
 
 type Repeat = { dataset: string; model: string; name?: string; values: Values };
 
@@ -83,8 +81,8 @@ function Form({ repeat }: { repeat?: Repeat }) {
   return (
     <Page
       title={repeat ? "Train again" : "New training"}
-      parent={{ href: "/jobs", label: "Training" }}
-      note="Everything is filled in with what suits your data, model and machine. Change what you like; the rest follows. “Usual” is what TRL and PEFT take when nobody says anything."
+      parent={parent}
+      note={`${repeat ? "Set as it was then: what differs from the recommendation is marked as your choice." : "Everything is filled in with what suits your data, model and machine. Change what you like; the rest follows."} “Usual” is what TRL and PEFT take when nobody says anything.`}
     >
       <form onSubmit={submit} className="grid gap-5 lg:grid-cols-[1fr_19rem]">
         <div className="grid min-w-0 content-start gap-5">
@@ -149,8 +147,8 @@ function Form({ repeat }: { repeat?: Repeat }) {
 }
 
 function DatasetSelect({ value, onChange }: { value: string; onChange: (id: string) => void }) {
-  const datasets = useDatasets();
-  const ready = datasets.data?.items.filter(({ status }) => status === "ready") ?? [];
+  const datasets = useDatasets({ status: ["ready"], sort: "-updated", limit: many });
+  const ready = datasets.data?.items ?? [];
   if (datasets.data && ready.length === 0) {
     return (
       <Notice

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { overridesOf, settings, shown, type TrainingConfig, valueAt, valuesOf } from "./settings";
+import { choicesOf, overridesOf, settings, shown, type TrainingConfig, valueAt } from "./settings";
 
 const config: TrainingConfig = {
   method: "lora",
@@ -22,11 +22,14 @@ test("overrides nest as the API wants them, and hold nothing but what was set", 
   expect(overridesOf({})).toEqual({});
 });
 
-test("a job's configuration becomes choices and back", () => {
-  const values = valuesOf(config);
-  expect(values["lora.r"]).toBe(16);
-  expect(values["lora.dropout"]).toBe(0);
-  expect(overridesOf(values)).toEqual(config);
+test("to repeat a job, what differs from the recommendation is a choice", () => {
+  const recommended = { ...config, epochs: 3, lora: { ...config.lora, alpha: 32 } };
+  expect(choicesOf(config, recommended)).toEqual({ epochs: 2, "lora.alpha": 16 });
+  expect(choicesOf(config, config)).toEqual({});
+});
+
+test("without a recommendation every setting of a job is a choice", () => {
+  expect(overridesOf(choicesOf(config))).toEqual(config);
 });
 
 test("values are found by their path, and shown in words", () => {

@@ -266,12 +266,12 @@ export function overridesOf(values: Values): Overrides {
   return out as Overrides;
 }
 
-/** Every setting of a configuration, as if the user had chosen each: to repeat a job. */
-export function valuesOf(config: TrainingConfig): Values {
+/** To repeat a job: what differs from the recommendation is a choice; without one, everything is. */
+export function choicesOf(config: TrainingConfig, recommended?: TrainingConfig): Values {
   const values: Values = {};
   for (const { path } of settings) {
     const value = valueAt(config, path);
-    if (value !== undefined) values[path] = value;
+    if (value !== undefined && value !== valueAt(recommended, path)) values[path] = value;
   }
   return values;
 }
