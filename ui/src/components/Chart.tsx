@@ -1,10 +1,11 @@
 "use client";
 
 import "uplot/dist/uPlot.min.css";
-import { useEffect, useEffectEvent, useRef } from "react";
+import { useCallback, useEffect, useEffectEvent, useRef } from "react";
 import UPlot from "uplot";
 import { useTheme } from "@/features/shell/theme";
 import { measure } from "@/lib/format";
+import { type Columns, thin, type Window } from "@/lib/thin";
 
 export type Line = {
   label: string /** A colour token, as "--chart-1". */;
@@ -16,8 +17,8 @@ export type Line = {
 type ChartProps = {
   label: string;
   lines: Line[];
-  /** Steps, then the values of each line. */
-  data: [number[], ...(number | null)[][]];
+  /** May grow in place: a new array of the same columns has the chart drawn again. */
+  data: Columns;
   log?: boolean;
   height?: number;
   /** Charts of one name share their cursor. */
@@ -26,17 +27,27 @@ type ChartProps = {
   marks?: { at: number; label: string }[];
 };
 
+/** Points are drawn for so many stretches of a chart's width: more cannot be told apart. */
+const stretches = 800;
+const none: NonNullable<ChartProps["marks"]> = [];
+
 /** Lines over steps. Drag to zoom in, double-click to see all again. */
-export function Chart({ label, lines, data, log = false, height = 260, sync, marks = [] }: ChartProps) {
+export function Chart({ label, lines, data, log = false, height = 260, sync, marks = none }: ChartProps) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<UPlot>(undefined);
   const theme = useTheme();
   const marked = useRef(marks);
-  const zoomed = useRef(false);
-  const make = useEffectEvent(
-    (into: HTMLDivElement) =>
-      new UPlot(options({ lines, log, height, sync, width: into.clientWidth, marks: marked, zoomed }), data, into),
-  );
+  const latest = useRef(data);
+  const window = useRef<Window>(undefined);
+  const show = useCallback((chart: UPlot) => {
+    chart.setData(thin(latest.current, stretches, window.current), !window.current);
+    if (window.current) chart.redraw();
+  }, []);
+  const make = useEffectEvent((into: HTMLDivElement) => {
+    window.current = undefined;
+    const told = options({ lines, log, height, sync, width: into.clientWidth, marks: marked, window, show });
+    return new UPlot(told, thin(data, stretches), into);
+  });
   const shape = lines.map(({ label, colour, faint }) => label + colour + faint).join();
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: what changes the chart itself makes it anew; colours are read from the theme
@@ -56,11 +67,9 @@ export function Chart({ label, lines, data, log = false, height = 260, sync, mar
 
   useEffect(() => {
     marked.current = marks;
-    const chart = plot.current;
-    if (!chart) return;
-    chart.setData(data, !zoomed.current);
-    if (zoomed.current) chart.redraw();
-  }, [data, marks]);
+    latest.current = data;
+    if (plot.current) show(plot.current);
+  }, [data, marks, show]);
 
   return <div ref={box} role="img" aria-label={label} className="chart min-w-0" style={{ minHeight: height + 28 }} />;
 }
@@ -72,11 +81,13 @@ type Options = {
   width: number;
   sync?: string;
   marks: { current: { at: number; label: string }[] };
-  /** Whether the user sees a part only, which more data must not take away. */
-  zoomed: { current: boolean };
+  /** The part that the user sees, which more data must not take away; undefined: all of it. */
+  window: { current: Window | undefined };
+  /** Draws what is in the window, as finely as it is looked at. */
+  show: (plot: UPlot) => void;
 };
 
-function options({ lines, log, height, width, sync, marks, zoomed }: Options): UPlot.Options {
+function options({ lines, log, height, width, sync, marks, window, show }: Options): UPlot.Options {
   const style = getComputedStyle(document.documentElement);
   const colour = (token: string) => style.getPropertyValue(token).trim();
   const axis = {
@@ -114,12 +125,23 @@ function options({ lines, log, height, width, sync, marks, zoomed }: Options): U
       draw: [(plot) => drawMarks(plot, marks.current, colour("--ink-3"))],
       // Scales follow a moment after the data: only here are both of the same time.
       setScale: [
-        ({ data: [steps], scales }, scale) => {
-          if (scale === "x") zoomed.current = scales.x!.min! > (steps[0] ?? 0) || scales.x!.max! < (steps.at(-1) ?? 0);
+        (plot, scale) => {
+          if (scale !== "x") return;
+          const seen = seenOf(plot);
+          if (seen?.from === window.current?.from && seen?.to === window.current?.to) return;
+          window.current = seen;
+          queueMicrotask(() => show(plot));
         },
       ],
     },
   };
+}
+
+/** The part of a chart's steps that is in sight; undefined: all. */
+function seenOf({ data: [steps], scales }: UPlot): Window | undefined {
+  const { min, max } = scales.x!;
+  const whole = min == null || max == null || (min <= (steps[0] ?? 0) && max >= (steps.at(-1) ?? 0));
+  return whole ? undefined : { from: min, to: max };
 }
 
 /** Enough digits to tell one tick from the next. */

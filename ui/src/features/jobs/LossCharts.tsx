@@ -8,6 +8,7 @@ import { Segmented } from "@/components/Segmented";
 import { Skeleton } from "@/components/Skeleton";
 import { csv, downloadText } from "@/lib/download";
 import { measure } from "@/lib/format";
+import type { Columns } from "@/lib/thin";
 import { type Curves, type Measure, measures, smooth } from "./curves";
 
 const Chart = lazy(() => import("@/components/Chart").then(({ Chart }) => ({ default: Chart })));
@@ -31,17 +32,11 @@ export function LossCharts({ jobId, curves, version, marks }: LossChartsProps) {
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: curves change in place; the version says when
   const loss = useMemo(() => {
-    const steps = curves.steps.slice();
     const { loss: raw, eval_loss } = curves.values;
-    return smoothing > 0
-      ? [steps, raw.slice(), smooth(raw, smoothing), eval_loss.slice()]
-      : [steps, raw.slice(), eval_loss.slice()];
-  }, [curves, version, smoothing]) as [number[], ...(number | null)[][]];
+    return smoothing > 0 ? [curves.steps, raw, smooth(raw, smoothing), eval_loss] : [curves.steps, raw, eval_loss];
+  }, [curves, version, smoothing]) as Columns;
   // biome-ignore lint/correctness/useExhaustiveDependencies: as above
-  const other = useMemo(() => [curves.steps.slice(), curves.values[second].slice()], [curves, version, second]) as [
-    number[],
-    ...(number | null)[][],
-  ];
+  const other = useMemo(() => [curves.steps, curves.values[second]], [curves, version, second]) as Columns;
 
   const lines = [
     { label: smoothing > 0 ? "Measured" : "Training", colour: "--chart-1", faint: smoothing > 0 },

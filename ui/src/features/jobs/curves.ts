@@ -1,4 +1,5 @@
 import type { Schemas } from "@/lib/api/client";
+import type { Columns } from "@/lib/thin";
 
 export type MetricPoint = Schemas["MetricPoint"];
 
@@ -76,7 +77,7 @@ export function smooth(values: (number | null)[], weight: number): (number | nul
 const compared = 0.6;
 
 /** Several runs over the same steps: of each its training loss, smoothed, and its held-out loss. */
-export function sideBySide(runs: MetricPoint[][]): [number[], ...(number | null)[][]] {
+export function sideBySide(runs: MetricPoint[][]): Columns {
   const curves = runs.map((points) => {
     const of = new Curves();
     for (const point of points) of.put(point);

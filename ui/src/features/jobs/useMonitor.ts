@@ -1,5 +1,5 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { useRef, useState } from "react";
+import { useMemo, useRef, useState } from "react";
 import { isMoving } from "@/components/Status";
 import { $api, api, type Schemas } from "@/lib/api/client";
 import type { LiveEvent } from "@/lib/live/follow";
@@ -26,11 +26,15 @@ export function useMonitor(id: string) {
   /** What the runner said last that it does. */
   const [doing, setDoing] = useState<string>();
   const drawing = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const told = useRef<StepTold>(undefined);
+  const draw = () => {
+    const point = told.current;
+    drawing.current = told.current = undefined;
+    if (point) client.setQueryData<Job>(key, (old) => old && { ...old, ...fresh(point), status: begun(old.status) });
+    setVersion((n) => n + 1);
+  };
   const changed = () => {
-    drawing.current ??= setTimeout(() => {
-      drawing.current = undefined;
-      setVersion((n) => n + 1);
-    }, betweenDrawings);
+    drawing.current ??= setTimeout(draw, betweenDrawings);
   };
 
   const history = useQuery({
@@ -63,10 +67,7 @@ export function useMonitor(id: string) {
       case "runner.metrics": {
         const point = payload as StepTold;
         curves.current.put(point);
-        client.setQueryData<Job>(
-          key,
-          (old) => old && { ...old, ...fresh(point), status: old.status === "queued" ? "running" : old.status },
-        );
+        told.current = point;
         return;
       }
       case "runner.eval_metrics":
@@ -85,7 +86,8 @@ export function useMonitor(id: string) {
     void client.invalidateQueries({ queryKey: key });
   };
 
-  const committed = dedupe([...(kept.data?.items ?? []), ...checkpoints]);
+  const committed = useMemo(() => dedupe([...(kept.data?.items ?? []), ...checkpoints]), [kept.data, checkpoints]);
+  const marks = useMemo(() => committed.map(({ step, name }): Mark => ({ at: step, label: name })), [committed]);
   return {
     job,
     live,
@@ -94,9 +96,11 @@ export function useMonitor(id: string) {
     curves: curves.current,
     version,
     checkpoints: committed,
-    marks: committed.map(({ step, name }): Mark => ({ at: step, label: name })),
+    marks,
   };
 }
+
+const begun = (status: Job["status"]) => (status === "queued" ? "running" : status);
 
 /** runner.metrics, of docs/runner-protocol.md: a step, and what it says of the job. */
 type StepTold = MetricPoint & Pick<Job, "eta_seconds" | "eta_low_seconds" | "eta_high_seconds" | "memory_bytes">;

@@ -1,0 +1,32 @@
+import { expect, test } from "vitest";
+import { type Columns, thin } from "./thin";
+
+const curve = (n: number): Columns => {
+  const steps = Array.from({ length: n }, (_, i) => i + 1);
+  return [steps, steps.map((s) => Math.sin(s / 50)), steps.map((s) => (s % 1000 === 0 ? s : null))];
+};
+
+test("a short curve stays whole, and is a copy", () => {
+  const columns = curve(300);
+  const thinned = thin(columns, 100);
+  expect(thinned).toEqual(columns);
+  expect(thinned[0]).not.toBe(columns[0]);
+  expect(thin([[], []], 100)).toEqual([[], []]);
+});
+
+test("a long curve keeps its extent, its extremes, its order, and every point of a sparse line", () => {
+  const columns = curve(100_000);
+  columns[1]![54_321] = 99;
+  columns[1]![77_777] = -99;
+  const [steps, dense, sparse] = thin(columns, 500);
+  expect(steps!.length).toBeLessThan(500 * 4 + 2);
+  expect([steps![0], steps!.at(-1)]).toEqual([1, 100_000]);
+  expect(steps).toEqual([...new Set(steps)].sort((a, b) => a - b));
+  expect(dense!.filter((v) => Math.abs(v!) > 1)).toEqual([99, -99]);
+  expect(sparse!.filter((v) => v !== null)).toEqual(columns[2]!.filter((v) => v !== null));
+});
+
+test("a part that is looked at closely has all its points", () => {
+  const [steps] = thin(curve(100_000), 500, { from: 2_000, to: 2_100 });
+  expect(steps!.slice(1, -1)).toEqual(Array.from({ length: 103 }, (_, i) => 1_999 + i));
+});
