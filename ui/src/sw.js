@@ -13,9 +13,16 @@ async function fill(cache) {
   await Promise.all(
     files.map(async (path) => {
       const kept = path.startsWith("/_next/static/") ? await caches.match(path) : undefined;
-      await cache.put(path, kept ?? (await fetch(path, { cache: "no-cache" })));
+      await cache.put(path, kept ?? (await whole(path)));
     }),
   );
+}
+
+/** A build of which a file is missing is not installed; the browser tries again. */
+async function whole(path) {
+  const response = await fetch(path, { cache: "no-cache" });
+  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  return response;
 }
 
 self.addEventListener("activate", (event) => {

@@ -14,6 +14,7 @@ const api = process.env.NEXT_PUBLIC_API ?? "";
 export function persist(client: QueryClient): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const save = () => {
+    clearTimeout(timer);
     timer = undefined;
     const state = dehydrate(client, { shouldDehydrateQuery: ({ state }) => state.status === "success" });
     void set(key, { api, at: Date.now(), state } satisfies Kept).catch(nowhereToKeep);
@@ -24,9 +25,15 @@ export function persist(client: QueryClient): () => void {
   const stop = client.getQueryCache().subscribe(({ type }) => {
     if (type === "updated") timer ??= setTimeout(save, pause);
   });
+  // A page that is left may not come back: it keeps at once what still waits.
+  const leave = () => {
+    if (document.visibilityState === "hidden" && timer) save();
+  };
+  document.addEventListener("visibilitychange", leave);
   return () => {
     stop();
     clearTimeout(timer);
+    document.removeEventListener("visibilitychange", leave);
   };
 }
 
