@@ -1,6 +1,8 @@
 import Link from "next/link";
 import type { ReactNode } from "react";
+import { moment } from "@/lib/format";
 import { cx } from "./cx";
+import { When } from "./When";
 
 /** Rows that each lead somewhere. On a phone a row's parts stand under each other. */
 export function List({ label, children }: { label: string; children: ReactNode }) {
@@ -16,6 +18,8 @@ type RowProps = {
   title: ReactNode;
   /** Under the title. */
   note?: ReactNode;
+  /** When it was made, after the note. */
+  at?: string;
   /** To the right: a status, numbers. */
   children?: ReactNode;
   /** Buttons of the row's own. */
@@ -23,9 +27,13 @@ type RowProps = {
   className?: string;
 };
 
-export function Row({ href, title, note, children, actions, className }: RowProps) {
+export function Row({ href, title, note, at, children, actions, className }: RowProps) {
   return (
-    <li className={cx("relative flex items-center gap-x-4 px-4 hover:bg-sunken/60 sm:px-5", className)}>
+    // The link lies over the whole row, so that the row has to carry the exact time for those who point at it.
+    <li
+      title={at && moment(at)}
+      className={cx("relative flex items-center gap-x-4 px-4 hover:bg-sunken/60 sm:px-5", className)}
+    >
       <div className="flex min-h-14 min-w-0 flex-1 flex-col gap-x-6 gap-y-1 py-2.5 sm:flex-row sm:items-center">
         <div className="min-w-0 flex-1">
           <Link
@@ -35,7 +43,13 @@ export function Row({ href, title, note, children, actions, className }: RowProp
           >
             {title}
           </Link>
-          {note && <div className="truncate text-ink-3 text-sm">{note}</div>}
+          {(note || at) && (
+            <div className="truncate text-ink-3 text-sm">
+              {note}
+              {note && at && " · "}
+              {at && <When at={at} />}
+            </div>
+          )}
         </div>
         {children && <div className="flex flex-wrap items-center gap-x-4 gap-y-1 sm:justify-end">{children}</div>}
       </div>

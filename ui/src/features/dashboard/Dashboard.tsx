@@ -17,13 +17,13 @@ import { PipelineRow } from "@/features/pipelines/PipelineRow";
 import { usePipelines } from "@/features/pipelines/queries";
 import { Machines } from "@/features/settings/Machines";
 import { useSystem } from "@/features/settings/queries";
-import { ago, bytes } from "@/lib/format";
+import { bytes } from "@/lib/format";
 
 const recent = 5;
 
 export function Dashboard() {
-  const pipelines = usePipelines(50);
-  const jobs = useJobs(50);
+  const pipelines = usePipelines();
+  const jobs = useJobs();
   const fresh = pipelines.data?.items.length === 0 && jobs.data?.items.length === 0;
   return (
     <Page
@@ -132,7 +132,7 @@ function Active({ pipelines, jobs }: { pipelines: ReturnType<typeof usePipelines
 }
 
 function RecentModels() {
-  const models = useModels("tuned", recent);
+  const models = useModels({ kind: "tuned", limit: recent });
   return (
     <Card
       title="Your models"
@@ -160,7 +160,8 @@ function RecentModels() {
               key={model.id}
               href={modelHref(model.id)}
               title={model.name}
-              note={`from ${model.base_model_id} · ${ago(model.created_at)}`}
+              note={`from ${model.base_model_id}`}
+              at={model.created_at}
             >
               <span className="tabular text-ink-3 text-sm">{bytes(model.size)}</span>
             </Row>
@@ -187,10 +188,9 @@ function MachineCard() {
 }
 
 function Deployed() {
-  const deployments = useDeployments(50);
+  const deployments = useDeployments({ status: ["serving", "queued", "restarting"] });
   const nameOf = useModelNames();
-  const live =
-    deployments.data?.items.filter(({ status }) => ["serving", "queued", "restarting"].includes(status)) ?? [];
+  const live = deployments.data?.items ?? [];
   return (
     <Card title="Deployed" flush>
       {live.length === 0 ? (

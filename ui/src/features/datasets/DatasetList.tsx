@@ -3,22 +3,35 @@
 import { Database, Upload as UploadIcon } from "lucide-react";
 import { useRouter, useSearchParams } from "next/navigation";
 import { useState } from "react";
-import { Async } from "@/components/Async";
 import { Button } from "@/components/Button";
-import { Card } from "@/components/Card";
 import { Dialog } from "@/components/Dialog";
 import { Empty } from "@/components/Empty";
 import { List, Row } from "@/components/List";
+import { Filter, Listing } from "@/components/Listing";
 import { Page } from "@/components/Page";
 import { StatusBadge } from "@/components/Status";
-import { ago, bytes, plural } from "@/lib/format";
+import { bytes, plural } from "@/lib/format";
+import { byTimeAndName, useListing } from "@/lib/listing";
+import { type StatusGroups, statusOf, statusOptions } from "@/lib/statuses";
 import { type Dataset, datasetHref, formats, useDatasets } from "./queries";
 import { Upload } from "./Upload";
+
+const statuses: StatusGroups = {
+  ready: ["Ready", ["ready"]],
+  reading: ["Being read", ["queued", "running"]],
+  failed: ["Failed", ["failed"]],
+};
 
 export function DatasetList() {
   const router = useRouter();
   const [uploading, setUploading] = useState(useSearchParams().has("upload"));
-  const datasets = useDatasets();
+  const list = useListing("status");
+  const datasets = useDatasets({
+    q: list.q,
+    cursor: list.cursor,
+    sort: list.oneOf("sort", byTimeAndName),
+    status: statusOf(list, statuses),
+  });
   const open = (dataset: Dataset) => router.push(datasetHref(dataset.id));
   return (
     <Page
@@ -33,32 +46,31 @@ export function DatasetList() {
         </Button>
       }
     >
-      <Card flush>
-        <Async
-          query={datasets}
-          empty={{
-            when: ({ items }) => items.length === 0,
-            show: (
-              <Empty
-                icon={Database}
-                title="No dataset yet"
-                action={<Button onClick={() => setUploading(true)}>Upload a file</Button>}
-              >
-                Questions with answers, conversations, instructions or plain text. VibeFlow recognises the layout and
-                says what it cannot use.
-              </Empty>
-            ),
-          }}
-        >
-          {({ items }) => (
-            <List label="Datasets">
-              {items.map((dataset) => (
-                <DatasetRow key={dataset.id} dataset={dataset} />
-              ))}
-            </List>
-          )}
-        </Async>
-      </Card>
+      <Listing
+        list={list}
+        query={datasets}
+        search="Search by name"
+        orders={byTimeAndName}
+        filters={<Filter list={list} name="status" label="Status" any="Any status" options={statusOptions(statuses)} />}
+        empty={
+          <Empty
+            icon={Database}
+            title="No dataset yet"
+            action={<Button onClick={() => setUploading(true)}>Upload a file</Button>}
+          >
+            Questions with answers, conversations, instructions or plain text. VibeFlow recognises the layout and says
+            what it cannot use.
+          </Empty>
+        }
+      >
+        {(items) => (
+          <List label="Datasets">
+            {items.map((dataset) => (
+              <DatasetRow key={dataset.id} dataset={dataset} />
+            ))}
+          </List>
+        )}
+      </Listing>
       <Dialog
         open={uploading}
         onClose={() => setUploading(false)}
@@ -73,11 +85,13 @@ export function DatasetList() {
 }
 
 function DatasetRow({ dataset }: { dataset: Dataset }) {
+  const format = dataset.format ? (formats[dataset.format] ?? dataset.format) : "not read yet";
   return (
     <Row
       href={datasetHref(dataset.id)}
       title={dataset.name}
-      note={`${dataset.format ? (formats[dataset.format] ?? dataset.format) : "not read yet"} · ${bytes(dataset.size)} · ${ago(dataset.created_at)}`}
+      note={`${format} · ${bytes(dataset.size)}`}
+      at={dataset.created_at}
     >
       {dataset.rows ? <span className="tabular text-ink-3 text-sm">{plural(dataset.rows, "row")}</span> : null}
       <StatusBadge status={dataset.status} label={dataset.status === "running" ? "Reading" : undefined} />

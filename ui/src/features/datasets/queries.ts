@@ -1,17 +1,18 @@
 import { useProjectId } from "@/features/projects/current";
 import { $api, type Schemas } from "@/lib/api/client";
+import { keepPage, type ListQuery, pageSize } from "@/lib/api/lists";
 import { pollList, pollOne } from "@/lib/poll";
 import type { Profile } from "./profile";
 
 export type Dataset = Schemas["Dataset"];
 export type ProcessOptions = Schemas["ProcessOptions"];
 
-export const useDatasets = (limit = 100) =>
+export const useDatasets = (query: ListQuery<"/api/datasets"> = {}) =>
   $api.useQuery(
     "get",
     "/api/datasets",
-    { params: { query: { limit, project_id: useProjectId() } } },
-    { refetchInterval: pollList },
+    { params: { query: { limit: pageSize, project_id: useProjectId(), ...query } } },
+    { refetchInterval: pollList, ...keepPage },
   );
 
 export const useDataset = (id: string) =>

@@ -114,7 +114,7 @@ function Actions({ deployment }: { deployment: Deployment }) {
 /** The tuned model, and beside it its base once that answers too. */
 function Playground({ deployment, base }: { deployment: Deployment; base: string | undefined }) {
   const router = useRouter();
-  const deployments = useDeployments(100);
+  const deployments = useDeployments({ model_id: base });
   const start = $api.useMutation("post", "/api/deployments");
   const beside = deployments.data?.items.find(({ model_id, status }) => model_id === base && status === "serving");
   const coming = deployments.data?.items.find(({ model_id, status }) => model_id === base && status === "queued");

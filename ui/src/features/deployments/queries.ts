@@ -1,15 +1,16 @@
 import { useProjectId } from "@/features/projects/current";
 import { $api, type Schemas } from "@/lib/api/client";
+import { keepPage, type ListQuery, pageSize } from "@/lib/api/lists";
 import { pollList, pollOne } from "@/lib/poll";
 
 export type Deployment = Schemas["Deployment"];
 
-export const useDeployments = (limit = 50) =>
+export const useDeployments = (query: ListQuery<"/api/deployments"> = {}) =>
   $api.useQuery(
     "get",
     "/api/deployments",
-    { params: { query: { limit, project_id: useProjectId() } } },
-    { refetchInterval: pollList },
+    { params: { query: { limit: pageSize, project_id: useProjectId(), ...query } } },
+    { refetchInterval: pollList, ...keepPage },
   );
 
 export const useDeployment = (id: string) =>

@@ -1,17 +1,18 @@
 import { useProjectId } from "@/features/projects/current";
 import { $api, type Schemas } from "@/lib/api/client";
+import { keepPage, type ListQuery, pageSize } from "@/lib/api/lists";
 import { pollList, pollOne } from "@/lib/poll";
 
 export type Evaluation = Schemas["Evaluation"];
 export type EvaluationResult = Schemas["EvaluationResult"];
 export type Sample = Schemas["ComparisonSample"];
 
-export const useEvaluations = (limit = 100) =>
+export const useEvaluations = (query: ListQuery<"/api/evaluation"> = {}) =>
   $api.useQuery(
     "get",
     "/api/evaluation",
-    { params: { query: { limit, project_id: useProjectId() } } },
-    { refetchInterval: pollList },
+    { params: { query: { limit: pageSize, project_id: useProjectId(), ...query } } },
+    { refetchInterval: pollList, ...keepPage },
   );
 
 export const useEvaluation = (id: string) =>

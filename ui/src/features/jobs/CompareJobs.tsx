@@ -10,6 +10,7 @@ import { ErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { Skeleton } from "@/components/Skeleton";
 import { $api, api } from "@/lib/api/client";
+import { many } from "@/lib/api/lists";
 import { ago, count, measure } from "@/lib/format";
 import { type MetricPoint, sideBySide } from "./curves";
 import { type Job, jobHref, useJobs } from "./queries";
@@ -21,7 +22,7 @@ const Chart = lazy(() => import("@/components/Chart").then(({ Chart }) => ({ def
 export function CompareJobs() {
   const router = useRouter();
   const params = useSearchParams();
-  const jobs = useJobs(200);
+  const jobs = useJobs({ limit: many });
   const [a, b] = [params.get("id") ?? "", params.get("with") ?? ""];
   const choose = (side: "id" | "with", id: string) => {
     const next = new URLSearchParams(params);

@@ -1,79 +1,74 @@
 "use client";
 
 import { ChartNoAxesColumn, Plus } from "lucide-react";
-import { useRouter, useSearchParams } from "next/navigation";
-import { Async } from "@/components/Async";
 import { ButtonLink } from "@/components/Button";
-import { Card } from "@/components/Card";
 import { Empty } from "@/components/Empty";
 import { List } from "@/components/List";
+import { Filter, Listing } from "@/components/Listing";
 import { Page } from "@/components/Page";
-import { Segmented } from "@/components/Segmented";
-import { isMoving } from "@/components/Status";
+import { DatasetFilter } from "@/features/datasets/DatasetFilter";
+import { BaseModelFilter } from "@/features/models/BaseModelFilter";
+import { byTimeAndName, useListing } from "@/lib/listing";
+import { type StatusGroups, statusOf, statusOptions } from "@/lib/statuses";
 import { JobRow } from "./JobRow";
-import { type Job, useJobs } from "./queries";
+import { useJobs } from "./queries";
 
-type Filter = "all" | "active" | "done" | "failed";
-
-const matches: Record<Filter, (job: Job) => boolean> = {
-  all: () => true,
-  active: ({ status }) => isMoving(status) || status === "paused",
-  done: ({ status }) => status === "completed" || status === "stopped",
-  failed: ({ status }) => status === "failed" || status === "cancelled",
+const statuses: StatusGroups = {
+  active: ["Active", ["queued", "running", "pausing", "paused", "resuming", "cancelling", "stopping"]],
+  done: ["Done", ["completed", "stopped"]],
+  failed: ["Failed", ["failed"]],
+  cancelled: ["Cancelled", ["cancelled"]],
 };
 
 export function JobList() {
-  const router = useRouter();
-  const asked = useSearchParams().get("show") as Filter | null;
-  const filter = asked && asked in matches ? asked : "all";
-  const jobs = useJobs(200);
+  const list = useListing("status", "dataset", "model");
+  const jobs = useJobs({
+    q: list.q,
+    cursor: list.cursor,
+    sort: list.oneOf("sort", byTimeAndName),
+    status: statusOf(list, statuses),
+    dataset_id: list.get("dataset"),
+    model_id: list.get("model"),
+  });
   return (
     <Page
       title="Training"
       actions={
-        <>
-          <Segmented
-            label="Show"
-            value={filter}
-            onChange={(next) => router.replace(next === "all" ? "/jobs" : `/jobs?show=${next}`, { scroll: false })}
-            options={[
-              { value: "all", label: "All" },
-              { value: "active", label: "Active" },
-              { value: "done", label: "Done" },
-              { value: "failed", label: "Failed" },
-            ]}
-          />
-          <ButtonLink href="/train" variant="primary" icon={<Plus aria-hidden className="size-4" />}>
-            New training
-          </ButtonLink>
-        </>
+        <ButtonLink href="/train" variant="primary" icon={<Plus aria-hidden className="size-4" />}>
+          New training
+        </ButtonLink>
       }
     >
-      <Card flush>
-        <Async
-          query={jobs}
-          empty={{
-            when: ({ items }) => !items.some(matches[filter]),
-            show: (
-              <Empty
-                icon={ChartNoAxesColumn}
-                title={filter === "all" ? "No training yet" : "None of these"}
-                action={<ButtonLink href="/train">Configure one</ButtonLink>}
-              >
-                A training can be paused, moved and killed; it ends with the result it would have had.
-              </Empty>
-            ),
-          }}
-        >
-          {({ items }) => (
-            <List label="Training jobs">
-              {items.filter(matches[filter]).map((job) => (
-                <JobRow key={job.id} job={job} />
-              ))}
-            </List>
-          )}
-        </Async>
-      </Card>
+      <Listing
+        list={list}
+        query={jobs}
+        search="Search by name"
+        orders={byTimeAndName}
+        filters={
+          <>
+            <Filter list={list} name="status" label="Status" any="Any status" options={statusOptions(statuses)} />
+            <DatasetFilter list={list} />
+            <BaseModelFilter list={list} />
+          </>
+        }
+        empty={
+          <Empty
+            icon={ChartNoAxesColumn}
+            title="No training yet"
+            action={<ButtonLink href="/train">Configure one</ButtonLink>}
+          >
+            A training can be paused, moved and killed; it ends with the result it would have had.
+          </Empty>
+        }
+      >
+        {(items) => (
+          <List label="Training jobs">
+            {items.map((job) => (
+              <JobRow key={job.id} job={job} />
+            ))}
+          </List>
+        )}
+      </Listing>
     </Page>
   );
 }

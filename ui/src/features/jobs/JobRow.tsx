@@ -1,13 +1,13 @@
 import { Row } from "@/components/List";
 import { Progress } from "@/components/Progress";
 import { isMoving, StatusBadge } from "@/components/Status";
-import { ago, duration, measure } from "@/lib/format";
+import { duration, measure } from "@/lib/format";
 import { type Job, jobHref, progressOf } from "./queries";
 
 export function JobRow({ job }: { job: Job }) {
   const unfinished = isMoving(job.status) || job.status === "paused";
   return (
-    <Row href={jobHref(job.id)} title={job.name || job.id} note={`${job.model_id} · ${ago(job.created_at)}`}>
+    <Row href={jobHref(job.id)} title={job.name || job.id} note={job.model_id} at={job.created_at}>
       {unfinished && job.total_steps > 0 && (
         <span className="flex items-center gap-3">
           <Progress

@@ -1,15 +1,16 @@
 import { useProjectId } from "@/features/projects/current";
 import { $api, type Schemas } from "@/lib/api/client";
+import { keepPage, type ListQuery, pageSize } from "@/lib/api/lists";
 import { pollList } from "@/lib/poll";
 
 export type Job = Schemas["Job"];
 
-export const useJobs = (limit = 50) =>
+export const useJobs = (query: ListQuery<"/api/training"> = {}) =>
   $api.useQuery(
     "get",
     "/api/training",
-    { params: { query: { limit, project_id: useProjectId() } } },
-    { refetchInterval: pollList },
+    { params: { query: { limit: pageSize, project_id: useProjectId(), ...query } } },
+    { refetchInterval: pollList, ...keepPage },
   );
 
 /** How much of a job is done, 0 to 1; undefined before its length is known. */

@@ -3,20 +3,22 @@
 import { Ban, KeyRound, Plus } from "lucide-react";
 import { useSearchParams } from "next/navigation";
 import { type FormEvent, useState } from "react";
-import { Async } from "@/components/Async";
 import { Badge } from "@/components/Badge";
 import { Button } from "@/components/Button";
-import { Card } from "@/components/Card";
 import { CopyButton } from "@/components/Code";
 import { Confirm, Dialog } from "@/components/Dialog";
 import { Empty } from "@/components/Empty";
 import { Checkbox, Field, Input, Select } from "@/components/Field";
+import { Listing } from "@/components/Listing";
 import { ErrorNotice, Notice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { toast } from "@/components/Toasts";
+import { When } from "@/components/When";
 import { currentProject, useProjectId } from "@/features/projects/current";
 import { $api, type Schemas } from "@/lib/api/client";
-import { ago, moment, plural } from "@/lib/format";
+import { keepPage, pageSize } from "@/lib/api/lists";
+import { moment, plural } from "@/lib/format";
+import { keyOrders, useListing } from "@/lib/listing";
 
 type Key = Schemas["Key"];
 type Scope = Schemas["Scope"];
@@ -28,7 +30,9 @@ const scopes: { scope: Scope; label: string; hint: string }[] = [
 ];
 
 export function KeyList() {
-  const keys = $api.useQuery("get", "/api/keys", { params: { query: { limit: 200, project_id: useProjectId() } } });
+  const list = useListing();
+  const query = { q: list.q, cursor: list.cursor, sort: list.oneOf("sort", keyOrders), project_id: useProjectId() };
+  const keys = $api.useQuery("get", "/api/keys", { params: { query: { limit: pageSize, ...query } } }, keepPage);
   const [making, setMaking] = useState(useSearchParams().has("new"));
   const [revoking, setRevoking] = useState<Key>();
   return (
@@ -41,31 +45,25 @@ export function KeyList() {
         </Button>
       }
     >
-      <Card flush>
-        <Async
-          query={keys}
-          empty={{
-            when: ({ items }) => items.length === 0,
-            show: (
-              <Empty
-                icon={KeyRound}
-                title="No key yet"
-                action={<Button onClick={() => setMaking(true)}>Make one</Button>}
-              >
-                With a key, any OpenAI SDK can call what you have deployed.
-              </Empty>
-            ),
-          }}
-        >
-          {({ items }) => (
-            <ul className="divide-y divide-line">
-              {items.map((key) => (
-                <KeyItem key={key.id} item={key} onRevoke={() => setRevoking(key)} />
-              ))}
-            </ul>
-          )}
-        </Async>
-      </Card>
+      <Listing
+        list={list}
+        query={keys}
+        search="Search by name"
+        orders={keyOrders}
+        empty={
+          <Empty icon={KeyRound} title="No key yet" action={<Button onClick={() => setMaking(true)}>Make one</Button>}>
+            With a key, any OpenAI SDK can call what you have deployed.
+          </Empty>
+        }
+      >
+        {(items) => (
+          <ul aria-label="API keys" className="divide-y divide-line">
+            {items.map((key) => (
+              <KeyItem key={key.id} item={key} onRevoke={() => setRevoking(key)} />
+            ))}
+          </ul>
+        )}
+      </Listing>
       {making && <NewKey onClose={() => setMaking(false)} />}
       <Revoke item={revoking} onClose={() => setRevoking(undefined)} />
     </Page>
@@ -80,12 +78,18 @@ function KeyItem({ item, onRevoke }: { item: Key; onRevoke: () => void }) {
       <div className="min-w-0 flex-1 basis-52">
         <p className="truncate font-medium">{item.name}</p>
         <p className="text-ink-3 text-sm">
-          <code className="font-mono">{item.prefix}…</code> · made {ago(item.created_at)}
+          <code className="font-mono">{item.prefix}…</code> · made <When at={item.created_at} />
         </p>
       </div>
       <span className="text-ink-3 text-sm">{(item.scopes ?? ["inference"]).join(", ")}</span>
       <span className="tabular text-ink-3 text-sm">
-        {item.usage_count ? `${plural(item.usage_count, "request")}, last ${ago(item.last_used_at)}` : "never used"}
+        {item.usage_count ? (
+          <>
+            {plural(item.usage_count, "request")}, last <When at={item.last_used_at} />
+          </>
+        ) : (
+          "never used"
+        )}
       </span>
       {item.revoked_at ? (
         <Badge>revoked</Badge>

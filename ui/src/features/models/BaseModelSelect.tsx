@@ -1,6 +1,7 @@
 "use client";
 
 import { Field, Select } from "@/components/Field";
+import { many } from "@/lib/api/lists";
 import { shortCount } from "@/lib/format";
 import { type Model, useModels } from "./queries";
 
@@ -8,7 +9,7 @@ type BaseModelSelectProps = { value: string; onChange: (id: string) => void; aut
 
 /** The base that a training starts from. */
 export function BaseModelSelect({ value, onChange, automatic }: BaseModelSelectProps) {
-  const models = useModels("base");
+  const models = useModels({ kind: "base", limit: many });
   const items = models.data?.items ?? [];
   const chosen = items.find(({ id }) => id === value);
   return (

@@ -2,79 +2,89 @@
 
 import { Boxes, Plus } from "lucide-react";
 import { type FormEvent, useState } from "react";
-import { Async } from "@/components/Async";
 import { Badge } from "@/components/Badge";
 import { Button, ButtonLink } from "@/components/Button";
-import { Card } from "@/components/Card";
 import { Dialog } from "@/components/Dialog";
 import { Empty } from "@/components/Empty";
 import { Field, Input } from "@/components/Field";
 import { List, Row } from "@/components/List";
+import { Listing } from "@/components/Listing";
 import { ErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
+import { Segmented } from "@/components/Segmented";
 import { toast } from "@/components/Toasts";
 import { $api } from "@/lib/api/client";
-import { ago, bytes, shortCount } from "@/lib/format";
+import { bytes, shortCount } from "@/lib/format";
+import { byTimeAndName, useListing } from "@/lib/listing";
+import { BaseModelFilter } from "./BaseModelFilter";
 import { type Model, modelHref, useModels } from "./queries";
 
+const kinds = ["tuned", "base"] as const;
+
 export function ModelList() {
-  const models = useModels();
+  const list = useListing("model");
+  const kind = list.oneOf("kind", kinds) ?? "tuned";
+  const models = useModels({
+    kind,
+    q: list.q,
+    cursor: list.cursor,
+    sort: list.oneOf("sort", byTimeAndName),
+    base_model_id: list.get("model"),
+  });
   const [adding, setAdding] = useState(false);
   return (
     <Page
       title="Models"
+      note={
+        kind === "tuned"
+          ? "What your trainings have made."
+          : "What a training can start from. Those of the Hugging Face Hub are fetched when they are first used."
+      }
       actions={
-        <Button icon={<Plus aria-hidden className="size-4" />} onClick={() => setAdding(true)}>
-          Add a base model
-        </Button>
+        <>
+          <Segmented
+            label="Kind"
+            value={kind}
+            onChange={(next) => list.set({ kind: next === "tuned" ? undefined : next, model: undefined })}
+            options={[
+              { value: "tuned", label: "Yours" },
+              { value: "base", label: "Base models" },
+            ]}
+          />
+          <Button icon={<Plus aria-hidden className="size-4" />} onClick={() => setAdding(true)}>
+            Add a base model
+          </Button>
+        </>
       }
     >
-      <div className="grid gap-5">
-        <Card title="Yours" note="What your trainings have made." flush>
-          <Async
-            query={models}
-            empty={{
-              when: ({ items }) => !items.some(({ kind }) => kind === "tuned"),
-              show: (
-                <Empty
-                  icon={Boxes}
-                  title="No model of yours yet"
-                  action={<ButtonLink href="/new">Make one</ButtonLink>}
-                >
-                  A finished training puts its model here.
-                </Empty>
-              ),
-            }}
+      <Listing
+        list={list}
+        query={models}
+        search="Search by name"
+        orders={byTimeAndName}
+        filters={kind === "tuned" && <BaseModelFilter list={list} />}
+        empty={
+          <Empty
+            icon={Boxes}
+            title={kind === "tuned" ? "No model of yours yet" : "No base model"}
+            action={kind === "tuned" && <ButtonLink href="/new">Make one</ButtonLink>}
           >
-            {({ items }) => (
-              <List label="Your models">
-                {items
-                  .filter(({ kind }) => kind === "tuned")
-                  .map((model) => (
-                    <TunedRow key={model.id} model={model} />
-                  ))}
-              </List>
+            {kind === "tuned" ? "A finished training puts its model here." : "Add one from the Hub, or from a folder."}
+          </Empty>
+        }
+      >
+        {(items) => (
+          <List label={kind === "tuned" ? "Your models" : "Base models"}>
+            {items.map((model) =>
+              model.kind === "tuned" ? (
+                <TunedRow key={model.id} model={model} />
+              ) : (
+                <BaseRow key={model.id} model={model} />
+              ),
             )}
-          </Async>
-        </Card>
-        <Card
-          title="Base models"
-          note="What a training can start from. Those of the Hugging Face Hub are fetched when they are first used."
-          flush
-        >
-          <Async query={models}>
-            {({ items }) => (
-              <List label="Base models">
-                {items
-                  .filter(({ kind }) => kind === "base")
-                  .map((model) => (
-                    <BaseRow key={model.id} model={model} />
-                  ))}
-              </List>
-            )}
-          </Async>
-        </Card>
-      </div>
+          </List>
+        )}
+      </Listing>
       <AddModel open={adding} onClose={() => setAdding(false)} />
     </Page>
   );
@@ -85,7 +95,8 @@ function TunedRow({ model }: { model: Model }) {
     <Row
       href={modelHref(model.id)}
       title={model.name}
-      note={`${model.method ?? "tuned"} of ${model.base_model_id} · ${ago(model.created_at)}`}
+      note={`${model.method ?? "tuned"} of ${model.base_model_id}`}
+      at={model.created_at}
     >
       <span className="tabular text-ink-3 text-sm">{bytes(model.size)}</span>
     </Row>

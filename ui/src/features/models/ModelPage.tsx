@@ -175,8 +175,8 @@ function BaseFacts({ model }: { model: Model }) {
 }
 
 function Evaluations({ model }: { model: Model }) {
-  const evaluations = useEvaluations();
-  const own = evaluations.data?.items.filter(({ model_id }) => model_id === model.id) ?? [];
+  const evaluations = useEvaluations({ model_id: model.id });
+  const own = evaluations.data?.items ?? [];
   return (
     <Card title="How good it is" flush>
       {own.length === 0 ? (
@@ -204,8 +204,8 @@ function Evaluations({ model }: { model: Model }) {
 }
 
 function Deployments({ model }: { model: Model }) {
-  const deployments = useDeployments();
-  const own = deployments.data?.items.filter(({ model_id }) => model_id === model.id) ?? [];
+  const deployments = useDeployments({ model_id: model.id });
+  const own = deployments.data?.items ?? [];
   return (
     <Card title="Deployments" flush>
       {own.length === 0 ? (

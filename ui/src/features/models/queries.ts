@@ -1,17 +1,23 @@
 import { useProjectId } from "@/features/projects/current";
 import { $api, type Schemas } from "@/lib/api/client";
+import { keepPage, type ListQuery, many, pageSize } from "@/lib/api/lists";
 
 export type Model = Schemas["Model"];
 
-export const useModels = (kind?: Model["kind"], limit = 200) =>
-  $api.useQuery("get", "/api/models", { params: { query: { kind, limit, project_id: useProjectId() } } });
+export const useModels = (query: ListQuery<"/api/models"> = {}) =>
+  $api.useQuery(
+    "get",
+    "/api/models",
+    { params: { query: { limit: pageSize, project_id: useProjectId(), ...query } } },
+    keepPage,
+  );
 
 export const useModel = (id: string) =>
   $api.useQuery("get", "/api/models/{id}", { params: { path: { id } } }, { enabled: id !== "" });
 
 /** What to call models by their ids; an id that no list has yet is its own name. */
 export function useModelNames(): (id: string) => string {
-  const models = useModels().data?.items;
+  const models = useModels({ limit: many }).data?.items;
   return (id) => models?.find((model) => model.id === id)?.name ?? id;
 }
 

@@ -14,6 +14,7 @@ import { Upload } from "@/features/datasets/Upload";
 import { BaseModelSelect } from "@/features/models/BaseModelSelect";
 import { currentProject } from "@/features/projects/current";
 import { $api } from "@/lib/api/client";
+import { many } from "@/lib/api/lists";
 import { plural } from "@/lib/format";
 import { pipelineHref } from "./queries";
 
@@ -120,7 +121,7 @@ export function NewModel() {
 }
 
 function ChooseData({ onChoose, sample }: { onChoose: (id: string) => void; sample: boolean }) {
-  const datasets = useDatasets();
+  const datasets = useDatasets({ limit: many });
   const usable = datasets.data?.items.filter(({ status }) => status === "ready" || isMoving(status)) ?? [];
   return (
     <div className="grid gap-5">

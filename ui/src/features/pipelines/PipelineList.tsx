@@ -1,17 +1,32 @@
 "use client";
 
 import { Plus, Workflow } from "lucide-react";
-import { Async } from "@/components/Async";
 import { ButtonLink } from "@/components/Button";
-import { Card } from "@/components/Card";
 import { Empty } from "@/components/Empty";
 import { List } from "@/components/List";
+import { Filter, Listing } from "@/components/Listing";
 import { Page } from "@/components/Page";
+import { byTimeAndName, useListing } from "@/lib/listing";
+import { type StatusGroups, statusOf, statusOptions } from "@/lib/statuses";
 import { PipelineRow } from "./PipelineRow";
 import { usePipelines } from "./queries";
 
+const statuses: StatusGroups = {
+  waiting: ["Needs you", ["awaiting_confirmation"]],
+  active: ["Active", ["queued", "running", "cancelling"]],
+  done: ["Done", ["completed"]],
+  failed: ["Failed", ["failed"]],
+  cancelled: ["Cancelled", ["cancelled"]],
+};
+
 export function PipelineList() {
-  const pipelines = usePipelines(100);
+  const list = useListing("status");
+  const pipelines = usePipelines({
+    q: list.q,
+    cursor: list.cursor,
+    sort: list.oneOf("sort", byTimeAndName),
+    status: statusOf(list, statuses),
+  });
   return (
     <Page
       title="Pipelines"
@@ -22,32 +37,31 @@ export function PipelineList() {
         </ButtonLink>
       }
     >
-      <Card flush>
-        <Async
-          query={pipelines}
-          empty={{
-            when: ({ items }) => items.length === 0,
-            show: (
-              <Empty
-                icon={Workflow}
-                title="No pipeline yet"
-                action={<ButtonLink href="/new">Start with a file</ButtonLink>}
-              >
-                Each reads a dataset, proposes a configuration, trains, evaluates and deploys. Whatever dies on the way,
-                it goes on.
-              </Empty>
-            ),
-          }}
-        >
-          {({ items }) => (
-            <List label="Pipelines">
-              {items.map((pipeline) => (
-                <PipelineRow key={pipeline.id} pipeline={pipeline} />
-              ))}
-            </List>
-          )}
-        </Async>
-      </Card>
+      <Listing
+        list={list}
+        query={pipelines}
+        search="Search by name"
+        orders={byTimeAndName}
+        filters={<Filter list={list} name="status" label="Status" any="Any status" options={statusOptions(statuses)} />}
+        empty={
+          <Empty
+            icon={Workflow}
+            title="No pipeline yet"
+            action={<ButtonLink href="/new">Start with a file</ButtonLink>}
+          >
+            Each reads a dataset, proposes a configuration, trains, evaluates and deploys. Whatever dies on the way, it
+            goes on.
+          </Empty>
+        }
+      >
+        {(items) => (
+          <List label="Pipelines">
+            {items.map((pipeline) => (
+              <PipelineRow key={pipeline.id} pipeline={pipeline} />
+            ))}
+          </List>
+        )}
+      </Listing>
     </Page>
   );
 }

@@ -1,16 +1,17 @@
 import { useProjectId } from "@/features/projects/current";
 import { $api, type Schemas } from "@/lib/api/client";
+import { keepPage, type ListQuery, pageSize } from "@/lib/api/lists";
 import { pollList, pollOne } from "@/lib/poll";
 
 export type Pipeline = Schemas["Pipeline"];
 export type Stage = Schemas["Stage"];
 
-export const usePipelines = (limit = 50) =>
+export const usePipelines = (query: ListQuery<"/api/pipelines"> = {}) =>
   $api.useQuery(
     "get",
     "/api/pipelines",
-    { params: { query: { limit, project_id: useProjectId() } } },
-    { refetchInterval: pollList },
+    { params: { query: { limit: pageSize, project_id: useProjectId(), ...query } } },
+    { refetchInterval: pollList, ...keepPage },
   );
 
 export const usePipeline = (id: string) =>

@@ -2,73 +2,66 @@
 
 import { Ellipsis, FolderKanban, Plus } from "lucide-react";
 import { type FormEvent, useState } from "react";
-import { Async } from "@/components/Async";
 import { Badge } from "@/components/Badge";
 import { Button, IconButton } from "@/components/Button";
-import { Card } from "@/components/Card";
 import { Dialog } from "@/components/Dialog";
 import { Empty } from "@/components/Empty";
 import { Field, Input, Textarea } from "@/components/Field";
+import { Filter, Listing } from "@/components/Listing";
 import { Menu } from "@/components/Menu";
 import { ErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
-import { Segmented } from "@/components/Segmented";
 import { toast } from "@/components/Toasts";
 import { $api, api, type Schemas } from "@/lib/api/client";
+import { pageSize } from "@/lib/api/lists";
 import { ago, bytes, plural } from "@/lib/format";
+import { useListing } from "@/lib/listing";
 import { chooseProject, useProjectId } from "./current";
 import { type Project, useProjects } from "./queries";
 
-type Show = "here" | "deleted";
+const statuses = [
+  ["archived", "Archived"],
+  ["deleted", "Deleted"],
+] as const;
 
 export function ProjectList() {
-  const [show, setShow] = useState<Show>("here");
+  const list = useListing("status");
   const [editing, setEditing] = useState<Project | "new">();
-  const projects = useProjects(show === "deleted" ? "deleted" : undefined);
+  const projects = useProjects({
+    limit: pageSize,
+    q: list.q,
+    cursor: list.cursor,
+    status: list.oneOf("status", ["archived", "deleted"]),
+  });
   return (
     <Page
       title="Projects"
       note="Each holds its own datasets, trainings, models and keys."
       actions={
-        <>
-          <Segmented
-            label="Show"
-            value={show}
-            onChange={setShow}
-            options={[
-              { value: "here", label: "In use" },
-              { value: "deleted", label: "Deleted" },
-            ]}
-          />
-          <Button variant="primary" icon={<Plus aria-hidden className="size-4" />} onClick={() => setEditing("new")}>
+        <Button variant="primary" icon={<Plus aria-hidden className="size-4" />} onClick={() => setEditing("new")}>
             New project
           </Button>
-        </>
       }
     >
-      <Card flush>
-        <Async
-          query={projects}
-          empty={{
-            when: ({ items }) => items.length === 0,
-            show: (
-              <Empty icon={FolderKanban} title={show === "deleted" ? "Nothing was deleted" : "No project yet"}>
-                {show === "deleted"
-                  ? "A deleted project can be brought back from here, until it goes for good."
-                  : "Make one to keep things apart."}
-              </Empty>
-            ),
-          }}
-        >
-          {({ items }) => (
-            <ul className="divide-y divide-line">
-              {items.map((project) => (
-                <ProjectItem key={project.id} project={project} onEdit={() => setEditing(project)} />
-              ))}
-            </ul>
-          )}
-        </Async>
-      </Card>
+      <Listing
+        list={list}
+        query={projects}
+        search="Search by name or goal"
+        filters={<Filter list={list} name="status" label="Status" any="In use" options={statuses} />}
+        empty={
+          <Empty icon={FolderKanban} title="No project yet">
+            Make one to keep things apart.
+          </Empty>
+        }
+      >
+        {(items) => (
+          <ul aria-label="Projects" className="divide-y divide-line">
+            {items.map((project) => (
+              <ProjectItem key={project.id} project={project} onEdit={() => setEditing(project)} />
+            ))}
+          </ul>
+        )}
+      </Listing>
       {editing && (
         <ProjectDialog project={editing === "new" ? undefined : editing} onClose={() => setEditing(undefined)} />
       )}

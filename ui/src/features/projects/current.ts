@@ -1,4 +1,5 @@
 import { useSyncExternalStore } from "react";
+import { address } from "@/lib/listing";
 
 const key = "project";
 const listeners = new Set<() => void>();
@@ -9,6 +10,8 @@ export const currentProject = () => localStorage.getItem(key) ?? undefined;
 export function chooseProject(id: string | undefined) {
   if (id) localStorage.setItem(key, id);
   else localStorage.removeItem(key);
+  // A page of one project's list is none of another's.
+  history.replaceState(null, "", address({ cursor: undefined }));
   for (const listener of listeners) listener();
 }
 

@@ -1,6 +1,7 @@
 import { $api, type Schemas } from "@/lib/api/client";
+import { keepPage, type ListQuery, many } from "@/lib/api/lists";
 
 export type Project = Schemas["Project"];
 
-export const useProjects = (status?: Schemas["ProjectStatus"]) =>
-  $api.useQuery("get", "/api/projects", { params: { query: { limit: 200, status } } });
+export const useProjects = (query: ListQuery<"/api/projects"> = {}) =>
+  $api.useQuery("get", "/api/projects", { params: { query: { limit: many, ...query } } }, keepPage);

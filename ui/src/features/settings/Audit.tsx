@@ -1,73 +1,109 @@
 "use client";
 
-import { useInfiniteQuery } from "@tanstack/react-query";
+import { ScrollText } from "lucide-react";
 import { useState } from "react";
 import { Badge } from "@/components/Badge";
-import { Button } from "@/components/Button";
-import { Card } from "@/components/Card";
-import { ErrorNotice } from "@/components/Notice";
-import { Segmented } from "@/components/Segmented";
-import { SkeletonRows } from "@/components/Skeleton";
-import { api, type Schemas } from "@/lib/api/client";
+import { Empty } from "@/components/Empty";
+import { Filter, Listing } from "@/components/Listing";
+import { nameOf } from "@/features/account/queries";
+import { $api, type Schemas } from "@/lib/api/client";
+import { keepPage, many, pageSize } from "@/lib/api/lists";
 import { moment } from "@/lib/format";
+import { type Listing as ListingState, useListing } from "@/lib/listing";
 
-type Outcome = "all" | "done" | "refused";
+const outcomes = ["done", "refused"] as const;
+
+const periods = { "1": "The last day", "7": "The last week", "30": "The last month" };
+type Days = keyof typeof periods;
+const dayMillis = 86_400_000;
+
+const actions = [
+  "login",
+  "createUser",
+  "updateUser",
+  "createProject",
+  "deleteProject",
+  "uploadDataset",
+  "deleteDataset",
+  "addModel",
+  "deleteModel",
+  "startTraining",
+  "cancelJob",
+  "startDeployment",
+  "stopDeployment",
+  "generateKey",
+  "revokeKey",
+  "putSetting",
+];
 
 /** Who did what, newest first; for owners. */
 export function Audit() {
-  const [outcome, setOutcome] = useState<Outcome>("all");
-  const log = useInfiniteQuery({
-    queryKey: ["audit", outcome],
-    initialPageParam: undefined as string | undefined,
-    queryFn: async ({ pageParam, signal }) => {
-      const query = { limit: 50, cursor: pageParam, outcome: outcome === "all" ? undefined : outcome };
-      return (await api.GET("/api/audit", { params: { query }, signal })).data!;
+  const list = useListing("outcome", "actor", "action", "days");
+  const [opened] = useState(Date.now);
+  const days = Number(list.oneOf("days", Object.keys(periods) as Days[]) ?? 0);
+  const log = $api.useQuery(
+    "get",
+    "/api/audit",
+    {
+      params: {
+        query: {
+          limit: pageSize,
+          cursor: list.cursor,
+          outcome: list.oneOf("outcome", outcomes),
+          actor_id: list.get("actor"),
+          action: list.get("action"),
+          since: days > 0 ? new Date(opened - days * dayMillis).toISOString() : undefined,
+        },
+      },
     },
-    getNextPageParam: (page) => page.next_cursor,
-  });
-  const items = log.data?.pages.flatMap((page) => page.items) ?? [];
+    keepPage,
+  );
   return (
-    <Card
+    <Listing
       title="Audit log"
       note="What was changed or refused, by whom."
-      flush
-      actions={
-        <Segmented
-          label="Outcome"
-          value={outcome}
-          onChange={setOutcome}
-          options={[
-            { value: "all", label: "All" },
-            { value: "done", label: "Done" },
-            { value: "refused", label: "Refused" },
-          ]}
-        />
+      list={list}
+      query={log}
+      filters={
+        <>
+          <Filter
+            list={list}
+            name="outcome"
+            label="Outcome"
+            any="Done or refused"
+            options={[
+              ["done", "Done"],
+              ["refused", "Refused"],
+            ]}
+          />
+          <Filter
+            list={list}
+            name="action"
+            label="Action"
+            any="Any action"
+            options={actions.map((action) => [action, words(action)])}
+          />
+          <ActorFilter list={list} />
+          <Filter list={list} name="days" label="Time" any="At any time" options={Object.entries(periods)} />
+        </>
       }
+      empty={<Empty icon={ScrollText} title="Nothing yet" />}
     >
-      {log.error && !log.data ? (
-        <div className="p-4">
-          <ErrorNotice error={log.error} onRetry={() => log.refetch()} />
-        </div>
-      ) : !log.data ? (
-        <SkeletonRows />
-      ) : items.length === 0 ? (
-        <p className="p-5 text-ink-3">Nothing yet.</p>
-      ) : (
-        <ul className="divide-y divide-line">
+      {(items) => (
+        <ul aria-label="Audit log" className="divide-y divide-line">
           {items.map((event) => (
             <AuditItem key={event.id} event={event} />
           ))}
         </ul>
       )}
-      {log.hasNextPage && (
-        <div className="flex justify-center p-3">
-          <Button size="sm" busy={log.isFetchingNextPage} onClick={() => log.fetchNextPage()}>
-            Older ones
-          </Button>
-        </div>
-      )}
-    </Card>
+    </Listing>
   );
+}
+
+function ActorFilter({ list }: { list: ListingState }) {
+  const users = $api.useQuery("get", "/api/users", { params: { query: { limit: many } } });
+  const options = (users.data?.items ?? []).map((user) => [user.id, nameOf(user)] as const);
+  return <Filter list={list} name="actor" label="By whom" any="By anybody" options={options} />;
 }
 
 function AuditItem({ event }: { event: Schemas["AuditEvent"] }) {

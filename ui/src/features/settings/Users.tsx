@@ -2,55 +2,53 @@
 
 import { Ellipsis, Plus } from "lucide-react";
 import { type FormEvent, useState } from "react";
-import { Async } from "@/components/Async";
 import { Badge } from "@/components/Badge";
 import { Button, IconButton } from "@/components/Button";
-import { Card } from "@/components/Card";
 import { CopyButton } from "@/components/Code";
 import { Confirm, Dialog } from "@/components/Dialog";
 import { Field, Input, Select } from "@/components/Field";
+import { Listing } from "@/components/Listing";
 import { Menu } from "@/components/Menu";
 import { ErrorNotice, Notice } from "@/components/Notice";
 import { toast } from "@/components/Toasts";
 import { nameOf, type User, useMe } from "@/features/account/queries";
 import { $api, type Schemas } from "@/lib/api/client";
+import { keepPage, pageSize } from "@/lib/api/lists";
 import { ago, moment } from "@/lib/format";
+import { useListing } from "@/lib/listing";
 
 type Link = { title: string; link: Schemas["SignInLink"] };
 
 /** Who has an account here; for owners. */
 export function Users() {
-  const users = $api.useQuery("get", "/api/users", { params: { query: { limit: 200 } } });
+  const list = useListing();
+  const query = { limit: pageSize, q: list.q, cursor: list.cursor };
+  const users = $api.useQuery("get", "/api/users", { params: { query } }, keepPage);
   const [adding, setAdding] = useState(false);
   const [link, setLink] = useState<Link>();
   return (
     <>
-      <Card
+      <Listing
         title="People"
         note="Owners reach everything; members their own projects."
-        flush
         actions={
           <Button size="sm" icon={<Plus aria-hidden className="size-4" />} onClick={() => setAdding(true)}>
             Invite
           </Button>
         }
+        list={list}
+        query={users}
+        search="Search by name or e-mail"
+        empty={<p className="p-5 text-ink-3">Nobody has an account yet.</p>}
       >
-        <Async
-          query={users}
-          empty={{
-            when: ({ items }) => items.length === 0,
-            show: <p className="p-5 text-ink-3">Nobody has an account yet.</p>,
-          }}
-        >
-          {({ items }) => (
-            <ul className="divide-y divide-line">
-              {items.map((user) => (
-                <UserItem key={user.id} user={user} onLink={setLink} />
-              ))}
-            </ul>
-          )}
-        </Async>
-      </Card>
+        {(items) => (
+          <ul aria-label="People" className="divide-y divide-line">
+            {items.map((user) => (
+              <UserItem key={user.id} user={user} onLink={setLink} />
+            ))}
+          </ul>
+        )}
+      </Listing>
       {adding && (
         <Invite
           onClose={() => setAdding(false)}

@@ -5,6 +5,7 @@ import { allDestinations } from "./navigation";
 
 const general: [string[], string][] = [
   [["Ctrl", "K"], "Search and commands"],
+  [["/"], "Search the list"],
   [["?"], "This list"],
   [["Esc"], "Close what is open"],
 ];

@@ -1,5 +1,11 @@
+import { Suspense } from "react";
 import { ProjectList } from "@/features/projects/ProjectList";
+import { PageSkeleton } from "@/features/shell/ById";
 
 export default function ProjectsPage() {
-  return <ProjectList />;
+  return (
+    <Suspense fallback={<PageSkeleton />}>
+      <ProjectList />
+    </Suspense>
+  );
 }
