@@ -167,8 +167,14 @@ function OrderSelect({ list, orders }: { list: ListingState; orders: readonly Or
 
 function NothingMatches({ list }: { list: ListingState }) {
   return (
-    <Empty icon={SearchX} title="Nothing matches" action={<Button onClick={list.clear}>Clear search and filters</Button>}>
-      {list.q ? `Nothing here is called “${list.q}”, or the filters leave it out.` : "The filters leave out everything."}
+    <Empty
+      icon={SearchX}
+      title="Nothing matches"
+      action={<Button onClick={list.clear}>Clear search and filters</Button>}
+    >
+      {list.q
+        ? `Nothing here is called “${list.q}”, or the filters leave it out.`
+        : "The filters leave out everything."}
     </Empty>
   );
 }

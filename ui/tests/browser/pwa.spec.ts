@@ -22,7 +22,9 @@ test.beforeAll(async ({ browser }) => {
   await tab.getByRole("button", { name: "Make my account" }).click();
   await expect(tab.getByText("Make your first model")).toBeVisible();
   await tab.goto(`${platform.url}/datasets?upload=1`);
-  const rows = Array.from({ length: 40 }, (_, i) => JSON.stringify({ prompt: `What is ${i}?`, completion: `It is ${i}.` }));
+  const rows = Array.from({ length: 40 }, (_, i) =>
+    JSON.stringify({ prompt: `What is ${i}?`, completion: `It is ${i}.` }),
+  );
   await tab
     .getByLabel("Choose a file, or drop it here")
     .setInputFiles({ name: "numbers.jsonl", mimeType: "application/jsonl", buffer: Buffer.from(rows.join("\n")) });
@@ -51,7 +53,9 @@ test("it opens without its server, says how old that is which it shows, and catc
 
   await tab.goto(`${platform.url}/datasets?q=`);
   await expect(tab.getByText("numbers")).toBeVisible();
-  await expect(tab.getByText(/VibeFlow does not answer. You see what was there (a moment|\d+ minutes?) ago/)).toBeVisible();
+  await expect(
+    tab.getByText(/VibeFlow does not answer. You see what was there (a moment|\d+ minutes?) ago/),
+  ).toBeVisible();
   // A page that was never opened has its frame, and says what is missing.
   await tab.getByRole("link", { name: "Evaluations" }).click();
   await expect(tab.getByRole("heading", { name: "Evaluations" })).toBeVisible();

@@ -1,9 +1,9 @@
 import { screen, waitFor } from "@testing-library/react";
 import userEvent from "@testing-library/user-event";
-import { HttpResponse, http } from "msw";
-import { beforeEach, expect, test, vi } from "vitest";
 import { renderApp } from "@tests/render";
 import { origin, server } from "@tests/server";
+import { HttpResponse, http } from "msw";
+import { beforeEach, expect, test, vi } from "vitest";
 import { JobList } from "./JobList";
 import type { Job } from "./queries";
 

@@ -43,7 +43,9 @@ export function TrainForm() {
   // A dataset that is gone has no recommendation; the form says so, with everything as it was.
   if (!job.data || !(plain.data || plain.error)) return <PageSkeleton />;
   const { dataset_id, model_id, name, config } = job.data;
-  return <Form repeat={{ dataset: dataset_id, model: model_id, name, values: choicesOf(config, plain.data?.config) }} />;
+  return (
+    <Form repeat={{ dataset: dataset_id, model: model_id, name, values: choicesOf(config, plain.data?.config) }} />
+  );
 }
 
 const noChoices: Values = {};

@@ -39,8 +39,8 @@ export function ProjectList() {
       note="Each holds its own datasets, trainings, models and keys."
       actions={
         <Button variant="primary" icon={<Plus aria-hidden className="size-4" />} onClick={() => setEditing("new")}>
-            New project
-          </Button>
+          New project
+        </Button>
       }
     >
       <Listing

@@ -1,6 +1,6 @@
+import { origin, server } from "@tests/server";
 import { HttpResponse, http } from "msw";
 import { expect, test, vi } from "vitest";
-import { origin, server } from "@tests/server";
 import { api } from "./client";
 import { connection } from "./connection";
 import type { Problem } from "./problem";

@@ -1,6 +1,6 @@
+import { origin, server } from "@tests/server";
 import { HttpResponse, http } from "msw";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { origin, server } from "@tests/server";
 import { Problem } from "../api/problem";
 import { follow, type LiveEvent, type LiveState, type Transport } from "./follow";
 import { serverSentEvents } from "./sse";
