@@ -55,3 +55,6 @@ func hashesOf(page []byte, pattern *regexp.Regexp) []string {
 	slices.Sort(sources)
 	return slices.Compact(sources)
 }
+
+// workerPolicy is the service worker's own: a page's does not bind it, and it has to fetch what it keeps.
+const workerPolicy = "default-src 'none'; connect-src 'self'"

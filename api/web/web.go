@@ -18,9 +18,10 @@ import (
 )
 
 const (
-	hashedPrefix = "_next/static/"
-	forever      = "public, max-age=31536000, immutable"
-	ask          = "no-cache"
+	hashedPrefix  = "_next/static/"
+	serviceWorker = "sw.js"
+	forever       = "public, max-age=31536000, immutable"
+	ask           = "no-cache"
 )
 
 // Site serves one build of the app. It is safe for concurrent use.
@@ -32,7 +33,7 @@ type Site struct {
 type file struct {
 	body, brotli, gzip []byte
 	etag, kind, caches string
-	policy             string // of a page
+	policy             string // of a page or the service worker
 }
 
 // notBuilt is what a server says whose binary was linked without the app.
@@ -70,7 +71,7 @@ func New(build fs.FS) (*Site, error) {
 	return s, nil
 }
 
-func (f *file) isPage() bool { return f != nil && f.policy != "" }
+func (f *file) isPage() bool { return f != nil && strings.HasPrefix(f.kind, "text/html") }
 
 // add takes a file in; a compressed sibling is kept with its original, whichever comes first.
 func (s *Site) add(name string, body []byte) {
@@ -88,8 +89,11 @@ func (s *Site) add(name string, body []byte) {
 	if strings.HasPrefix(name, hashedPrefix) {
 		f.caches = forever
 	}
-	if path.Ext(name) == ".html" {
+	switch {
+	case path.Ext(name) == ".html":
 		f.policy = policyFor(body)
+	case name == serviceWorker:
+		f.policy = workerPolicy
 	}
 }
 

@@ -100,3 +100,8 @@ func TestABinaryWithoutTheAppSaysHowToBuildIt(t *testing.T) {
 	require.True(t, strings.HasPrefix(page.Header().Get("Content-Type"), "text/html"))
 	require.Zero(t, get(s, "/README.md").Code, "there is nothing else")
 }
+
+func TestTheServiceWorkerMayFetchWhatItKeeps(t *testing.T) {
+	s := site(t, map[string]string{"index.html": "<html></html>", "sw.js": "keep()"})
+	require.Contains(t, get(s, "/sw.js").Header().Get("Content-Security-Policy"), "connect-src 'self'")
+}

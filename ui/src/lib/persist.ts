@@ -7,7 +7,7 @@ type Kept = { api: string; at: number; state: DehydratedState };
 
 const key = "queries";
 const keptFor = 7 * 86_400_000;
-const pause = 2_000;
+const pause = 1_000;
 const api = process.env.NEXT_PUBLIC_API ?? "";
 
 /** Shows what was last seen until the server has answered, and keeps what it answers. Returns what stops it. */
