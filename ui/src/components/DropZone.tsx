@@ -2,14 +2,27 @@
 
 import { FileUp } from "lucide-react";
 import { useId, useState } from "react";
+import { droppedFiles } from "@/lib/dropped";
 import { cx } from "./cx";
 
-type DropZoneProps = { onFile: (file: File) => void; accept: string; title: string; hint: string; disabled?: boolean };
+type DropZoneProps = {
+  /** At least one; more than one only where multiple. */
+  onFiles: (files: File[]) => void;
+  accept?: string;
+  /** Several files, or a folder dropped as it is. */
+  multiple?: boolean;
+  title: string;
+  hint: string;
+  disabled?: boolean;
+};
 
-/** Takes a file by drop, click or keyboard; the input underneath is a plain one. */
-export function DropZone({ onFile, accept, title, hint, disabled }: DropZoneProps) {
+/** Takes files by drop, click or keyboard; the input underneath is a plain one. */
+export function DropZone({ onFiles, accept, multiple, title, hint, disabled }: DropZoneProps) {
   const id = useId();
   const [over, setOver] = useState(false);
+  const take = (files: File[]) => {
+    if (files.length > 0) onFiles(multiple ? files : files.slice(0, 1));
+  };
   return (
     <div
       onDragOver={(event) => {
@@ -20,8 +33,7 @@ export function DropZone({ onFile, accept, title, hint, disabled }: DropZoneProp
       onDrop={(event) => {
         event.preventDefault();
         setOver(false);
-        const file = event.dataTransfer.files[0];
-        if (file && !disabled) onFile(file);
+        if (!disabled) void droppedFiles(event.dataTransfer).then(take);
       }}
       className={cx(
         "relative flex flex-col items-center rounded-lg border-2 border-dashed px-4 py-10 text-center transition-colors has-focus-visible:outline-2 has-focus-visible:outline-accent-ink",
@@ -39,13 +51,14 @@ export function DropZone({ onFile, accept, title, hint, disabled }: DropZoneProp
         id={id}
         type="file"
         accept={accept}
+        multiple={multiple}
         disabled={disabled}
         aria-describedby={`${id}-hint`}
         className="sr-only"
         onChange={(event) => {
-          const file = event.target.files?.[0];
+          const files = [...(event.target.files ?? [])];
           event.target.value = "";
-          if (file) onFile(file);
+          take(files);
         }}
       />
     </div>

@@ -33,7 +33,7 @@ export function Listing<T>({ list, query, search, filters, orders, empty, childr
   const bare = data?.items.length === 0 && !list.narrowed;
   return (
     <Card flush {...card}>
-      {!bare && (
+      {!bare && (search || filters || orders) && (
         <form
           role="search"
           onSubmit={(event) => event.preventDefault()}

@@ -4,6 +4,7 @@ const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 1 });
 const percent = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 1 });
 const dateTime = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
+const dayOnly = new Intl.DateTimeFormat(locale, { day: "numeric", month: "short", timeZone: "UTC" });
 const relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
 
 /** What stands where there is no value. */
@@ -13,6 +14,9 @@ export const count = (n: number | undefined | null) => (n == null ? none : whole
 export const shortCount = (n: number | undefined | null) => (n == null ? none : compact.format(n));
 export const share = (n: number | undefined | null) => (n == null ? none : percent.format(n));
 export const moment = (at: string | undefined | null) => (at ? dateTime.format(new Date(at)) : none);
+
+/** A date without a time, as 2026-11-24. */
+export const day = (date: string) => dayOnly.format(new Date(date));
 
 /** plural(1, "row") is "1 row", plural(2, "row") "2 rows". */
 export const plural = (n: number, noun: string, many = `${noun}s`) => `${whole.format(n)} ${n === 1 ? noun : many}`;
@@ -48,6 +52,13 @@ export function duration(seconds: number | undefined | null): string {
   if (s < 3600) return pair(Math.floor(s / 60), "min", s % 60, "s");
   if (s < 86_400) return pair(Math.floor(s / 3600), "h", Math.floor((s % 3600) / 60), "min");
   return pair(Math.floor(s / 86_400), "d", Math.floor((s % 86_400) / 3600), "h");
+}
+
+/** A short span of milliseconds. */
+export function millis(n: number | undefined | null): string {
+  if (n == null) return none;
+  if (n < 1_000) return `${Math.round(n)} ms`;
+  return n < 60_000 ? `${Number((n / 1_000).toPrecision(2))} s` : duration(n / 1_000);
 }
 
 function pair(a: number, unit: string, b: number, smaller: string): string {

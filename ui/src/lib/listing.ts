@@ -1,5 +1,6 @@
 import { useSearchParams } from "next/navigation";
 import { useRef } from "react";
+import { address } from "./address";
 
 /** How lists can be ordered, in the API's words and in people's. */
 const orders = {
@@ -43,6 +44,8 @@ export function useListing(...filters: string[]) {
     q: get("q"),
     cursor,
     get,
+    /** All values of a parameter; undefined: none. */
+    all: (name: string) => (params.has(name) ? params.getAll(name) : undefined),
     /** The value of a parameter, if it is one of these; what an address makes up is left aside. */
     oneOf: <T extends string>(name: string, allowed: readonly T[]) => allowed.find((value) => value === get(name)),
     set,
@@ -56,14 +59,4 @@ export function useListing(...filters: string[]) {
       turnTo(to);
     },
   };
-}
-
-/** This page's address with some of its parameters changed; undefined or empty takes one away. */
-export function address(changes: Record<string, string | undefined>): string {
-  const params = new URLSearchParams(location.search);
-  for (const [name, value] of Object.entries(changes)) {
-    if (value) params.set(name, value);
-    else params.delete(name);
-  }
-  return params.size > 0 ? `${location.pathname}?${params}` : location.pathname;
 }

@@ -165,6 +165,22 @@ test("a key is shown once, and opens what the page says it opens", async ({ requ
   await expect(page.getByText("walk-through")).toBeVisible();
   const models = await request.get(`${platform.url}/v1/models`, { headers: { Authorization: `Bearer ${secret}` } });
   expect(((await models.json()) as { data: { id: string }[] }).data.map(({ id }) => id)).toContain(ids.model);
+
+  await page.getByRole("link", { name: "walk-through" }).click();
+  ids.key = await idOf(page, "key");
+  await expect(page.getByRole("row", { name: /no model reached 1 0/ })).toBeVisible();
+});
+
+test("a project tells what happened in it", async () => {
+  await page.goto(`${platform.url}/projects`);
+  await page.getByRole("list", { name: "Projects" }).getByRole("link").first().click();
+  ids.project = await idOf(page, "project");
+  await expect(page.getByText(`${account.email} started the pipeline “Sums”`)).toBeVisible();
+  await page
+    .getByRole("link", { name: /training “Sums”/ })
+    .last()
+    .click();
+  expect(await idOf(page, "job")).toBe(ids.job);
 });
 
 test("a paused training stands still and goes on", async () => {
@@ -180,6 +196,13 @@ test("a paused training stands still and goes on", async () => {
   await page.getByRole("menuitem", { name: "Cancel" }).click();
   await page.getByRole("button", { name: "Cancel the training" }).click();
   await expect(page.locator("header").getByText("Cancelled")).toBeVisible({ timeout: slowly });
+
+  ids.other = await idOf(page, "job");
+  await page.goto(`${platform.url}/compare?id=${ids.job}`);
+  await page.getByLabel("Add a training").selectOption(ids.other);
+  await expect(page.getByRole("row", { name: "Stop after 200 2000" })).toBeVisible();
+  expect(await violations(page, await readFile(axeSource, "utf8"))).toEqual([]);
+  await page.goto(`${platform.url}/job?id=${ids.other}`);
   await page.getByRole("button", { name: "More" }).click();
   await page.getByRole("menuitem", { name: "Delete" }).click();
   await expect(page.getByText("This cannot be undone.")).toBeVisible();
@@ -197,7 +220,9 @@ const screens = () => [
   `/pipeline?id=${ids.pipeline}`,
   "/datasets",
   "/datasets?upload=1",
-  `/jobs`,
+  "/jobs",
+  "/jobs?q=nobody&status=failed",
+  `/compare?id=${ids.job}`,
   `/job?id=${ids.job}`,
   `/train?from=${ids.job}`,
   "/evaluations",
@@ -208,7 +233,9 @@ const screens = () => [
   "/deployments",
   `/deployment?id=${ids.deployment}`,
   "/keys",
+  `/key?id=${ids.key}`,
   "/projects",
+  `/project?id=${ids.project}`,
   "/settings",
   "/settings?tab=account",
   "/settings?tab=machine",

@@ -175,7 +175,14 @@ function RecentModels() {
 function MachineCard() {
   const system = useSystem();
   return (
-    <Card title="Machine">
+    <Card
+      title="Machine"
+      actions={
+        <ButtonLink href="/settings?tab=machine" size="sm" variant="quiet">
+          What takes room
+        </ButtonLink>
+      }
+    >
       {system.error && !system.data ? (
         <ErrorNotice error={system.error} onRetry={() => system.refetch()} />
       ) : system.data ? (

@@ -10,6 +10,7 @@ import { List, Row } from "@/components/List";
 import { Filter, Listing } from "@/components/Listing";
 import { Page } from "@/components/Page";
 import { StatusBadge } from "@/components/Status";
+import { TagFilter } from "@/features/life/TagFilter";
 import { bytes, plural } from "@/lib/format";
 import { byTimeAndName, useListing } from "@/lib/listing";
 import { type StatusGroups, statusOf, statusOptions } from "@/lib/statuses";
@@ -25,12 +26,13 @@ const statuses: StatusGroups = {
 export function DatasetList() {
   const router = useRouter();
   const [uploading, setUploading] = useState(useSearchParams().has("upload"));
-  const list = useListing("status");
+  const list = useListing("status", "tag");
   const datasets = useDatasets({
     q: list.q,
     cursor: list.cursor,
     sort: list.oneOf("sort", byTimeAndName),
     status: statusOf(list, statuses),
+    tag: list.all("tag"),
   });
   const open = (dataset: Dataset) => router.push(datasetHref(dataset.id));
   return (
@@ -51,7 +53,12 @@ export function DatasetList() {
         query={datasets}
         search="Search by name"
         orders={byTimeAndName}
-        filters={<Filter list={list} name="status" label="Status" any="Any status" options={statusOptions(statuses)} />}
+        filters={
+          <>
+            <Filter list={list} name="status" label="Status" any="Any status" options={statusOptions(statuses)} />
+            <TagFilter list={list} />
+          </>
+        }
         empty={
           <Empty
             icon={Database}

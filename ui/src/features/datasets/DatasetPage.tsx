@@ -1,7 +1,7 @@
 "use client";
 
 import { ArrowRight, SlidersHorizontal } from "lucide-react";
-import { lazy, useState } from "react";
+import { lazy } from "react";
 import { ButtonLink } from "@/components/Button";
 import { Card } from "@/components/Card";
 import { Id } from "@/components/Code";
@@ -12,7 +12,10 @@ import { isMoving, StatusBadge } from "@/components/Status";
 import { Tabs } from "@/components/Tabs";
 import { DeleteButton } from "@/features/life/Delete";
 import { deleteDataset } from "@/features/life/deletions";
+import { editDataset } from "@/features/life/edits";
+import { Said } from "@/features/life/Said";
 import { PageSkeleton } from "@/features/shell/ById";
+import { useTab } from "@/lib/address";
 import { bytes, count, moment } from "@/lib/format";
 import { phaseWords } from "@/lib/phases";
 import { ProfileView } from "./ProfileView";
@@ -39,8 +42,7 @@ export function DatasetPage({ id }: { id: string }) {
 
 function Loaded({ dataset }: { dataset: Dataset }) {
   const profile = profileOf(dataset);
-  const [chosen, setTab] = useState<string>();
-  const tab = chosen ?? (dataset.status === "failed" && !isCounted(profile) ? "processing" : "profile");
+  const [tab, setTab] = useTab(dataset.status === "failed" && !isCounted(profile) ? "processing" : "profile");
   const ready = dataset.status === "ready";
   return (
     <Page
@@ -81,6 +83,7 @@ function Loaded({ dataset }: { dataset: Dataset }) {
       }
     >
       <div className="grid gap-5">
+        <Said edit={editDataset(dataset.id)} said={dataset} list="/datasets" />
         {dataset.status === "failed" && (
           <RunErrorNotice error={dataset.error} title="This file cannot be used as it is" />
         )}

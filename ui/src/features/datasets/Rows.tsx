@@ -2,7 +2,7 @@
 
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useRef, useState } from "react";
+import { lazy, Suspense, useEffect, useRef, useState } from "react";
 import { ErrorNotice } from "@/components/Notice";
 import { Segmented } from "@/components/Segmented";
 import { SkeletonRows } from "@/components/Skeleton";
@@ -11,6 +11,8 @@ import { count } from "@/lib/format";
 import { Example } from "./Example";
 import { type Dataset, profileOf } from "./queries";
 
+const Tokens = lazy(() => import("./Tokens"));
+
 type Split = "raw" | "train" | "eval";
 const pageSize = 50;
 
@@ -18,6 +20,7 @@ const pageSize = 50;
 export function Rows({ dataset }: { dataset: Dataset }) {
   const processed = dataset.status === "ready" || dataset.train_rows !== undefined;
   const [split, setSplit] = useState<Split>(processed ? "train" : "raw");
+  const [as, setAs] = useState<"text" | "tokens">("text");
   const options = [
     ...(processed
       ? [
@@ -30,7 +33,20 @@ export function Rows({ dataset }: { dataset: Dataset }) {
   return (
     <div className="grid gap-4">
       <div className="flex flex-wrap items-center justify-between gap-3">
-        <Segmented label="Which rows" value={split} onChange={setSplit} options={options} />
+        <div className="flex flex-wrap gap-3">
+          <Segmented label="Which rows" value={split} onChange={setSplit} options={options} />
+          {split !== "raw" && (
+            <Segmented
+              label="Shown as"
+              value={as}
+              onChange={setAs}
+              options={[
+                { value: "text", label: "Text" },
+                { value: "tokens", label: "Tokens" },
+              ]}
+            />
+          )}
+        </div>
         <p className="text-ink-3 text-sm">
           {split === "raw" ? (
             "The first rows of the file."
@@ -44,6 +60,10 @@ export function Rows({ dataset }: { dataset: Dataset }) {
       </div>
       {split === "raw" ? (
         <RawRows dataset={dataset} />
+      ) : as === "tokens" ? (
+        <Suspense fallback={<SkeletonRows />}>
+          <Tokens key={split} id={dataset.id} split={split} />
+        </Suspense>
       ) : (
         <SplitRows key={split} id={dataset.id} split={split} stamp={dataset.updated_at ?? ""} />
       )}

@@ -1,30 +1,31 @@
 "use client";
 
-import { Button } from "@/components/Button";
 import { DropZone } from "@/components/DropZone";
 import { ErrorNotice } from "@/components/Notice";
-import { Progress } from "@/components/Progress";
-import { bytes, duration } from "@/lib/format";
+import { Sending } from "@/components/Sending";
+import { currentProject } from "@/features/projects/current";
+import { type Parcel, useUpload } from "@/lib/upload";
 import type { Dataset } from "./queries";
-import { accepted, type UploadState, useUpload } from "./upload";
+
+const accepted = ".jsonl,.ndjson,.json,.csv,.tsv,.parquet,.txt,.md";
 
 /** Takes a file and sends it. */
 export function Upload({ onDone }: { onDone: (dataset: Dataset) => void }) {
-  const { state, start, cancel, dismiss } = useUpload(onDone);
+  const { state, start, cancel, dismiss } = useUpload<Dataset>("/api/datasets/upload", onDone);
   if (state.phase === "sending") return <Sending state={state} onCancel={cancel} />;
   return (
     <div className="grid gap-4">
       {state.phase === "failed" && (
         <ErrorNotice
           error={state.problem}
-          title={`${state.file.name} was not taken`}
-          onRetry={() => start({ file: state.file })}
+          title={`${state.parcel.label} was not taken`}
+          onRetry={() => start(state.parcel)}
         />
       )}
       <DropZone
-        onFile={(file) => {
+        onFiles={([file]) => {
           dismiss();
-          void start({ file });
+          void start(parcelOf(file!));
         }}
         accept={accepted}
         title="Choose a file, or drop it here"
@@ -34,25 +35,11 @@ export function Upload({ onDone }: { onDone: (dataset: Dataset) => void }) {
   );
 }
 
-function Sending({ state, onCancel }: { state: Extract<UploadState, { phase: "sending" }>; onCancel: () => void }) {
-  const { file, sent, total, startedAt } = state;
-  const elapsed = (Date.now() - startedAt) / 1000;
-  const left = sent > 0 && elapsed > 2 ? ((total - sent) * elapsed) / sent : undefined;
-  return (
-    <div className="grid gap-3 rounded-lg border border-line p-5">
-      <div className="flex items-center justify-between gap-4">
-        <div className="min-w-0">
-          <p className="truncate font-medium">{file.name}</p>
-          <p className="tabular text-ink-3 text-sm">
-            {sent < total ? `${bytes(sent)} of ${bytes(total)}` : "Sent. The server is storing it."}
-            {left !== undefined && sent < total && ` · ${duration(left)} left`}
-          </p>
-        </div>
-        <Button size="sm" onClick={onCancel}>
-          Cancel
-        </Button>
-      </div>
-      <Progress value={total > 0 ? sent / total : undefined} label={`Upload of ${file.name}`} />
-    </div>
-  );
+function parcelOf(file: File): Parcel {
+  const form = new FormData();
+  form.set("name", file.name.replace(/\.[^.]+$/, ""));
+  const project = currentProject();
+  if (project) form.set("project_id", project);
+  form.set("file", file); // the server wants it last
+  return { label: file.name, size: file.size, form };
 }

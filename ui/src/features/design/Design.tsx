@@ -44,6 +44,11 @@ const colours = [
   ["chart-1", "bg-chart-1"],
   ["chart-2", "bg-chart-2"],
   ["chart-3", "bg-chart-3"],
+  ["chart-4", "bg-chart-4"],
+  ["chart-5", "bg-chart-5"],
+  ["chart-6", "bg-chart-6"],
+  ["chart-7", "bg-chart-7"],
+  ["chart-8", "bg-chart-8"],
 ] as const;
 
 const statuses = [
@@ -252,7 +257,7 @@ export function Design() {
         </Card>
         <Card title="Taking a file">
           <DropZone
-            onFile={(file) => toast.info(file.name)}
+            onFiles={([file]) => toast.info(file!.name)}
             accept="*"
             title="Choose a file, or drop it here"
             hint="Nothing happens to it here."

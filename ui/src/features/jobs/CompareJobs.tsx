@@ -1,167 +1,158 @@
 "use client";
 
-import { useQuery } from "@tanstack/react-query";
+import { GitCompareArrows, X } from "lucide-react";
+import Link from "next/link";
 import { useRouter, useSearchParams } from "next/navigation";
 import { lazy, Suspense, useMemo } from "react";
+import { IconButton } from "@/components/Button";
 import { Card } from "@/components/Card";
 import { cx } from "@/components/cx";
+import { Empty } from "@/components/Empty";
 import { Field, Select } from "@/components/Field";
 import { ErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { Skeleton } from "@/components/Skeleton";
-import { $api, api } from "@/lib/api/client";
-import { many } from "@/lib/api/lists";
-import { ago, count, measure } from "@/lib/format";
-import { type MetricPoint, sideBySide } from "./curves";
-import { type Job, jobHref, useJobs } from "./queries";
-import { settings, shown, valueAt } from "./settings";
+import { isMoving } from "@/components/Status";
+import { $api } from "@/lib/api/client";
+import { keepPage, many } from "@/lib/api/lists";
+import { ago } from "@/lib/format";
+import { sideBySide } from "./curves";
+import { type Run, useJobs } from "./queries";
+import { RunTable } from "./RunTable";
 
 const Chart = lazy(() => import("@/components/Chart").then(({ Chart }) => ({ default: Chart })));
 
-/** Two trainings beside each other: their curves on one chart, and what they were told differently. */
+const most = 8;
+const pointsOfACurve = 1_000;
+
+/** Trainings beside each other, as the address names them: their curves, what came of them, and what they were told. */
 export function CompareJobs() {
   const router = useRouter();
-  const params = useSearchParams();
-  const jobs = useJobs({ limit: many });
-  const [a, b] = [params.get("id") ?? "", params.get("with") ?? ""];
-  const choose = (side: "id" | "with", id: string) => {
-    const next = new URLSearchParams(params);
-    next.set(side, id);
-    router.replace(`/compare?${next}`, { scroll: false });
-  };
-  const items = jobs.data?.items ?? [];
+  const ids = [...new Set(useSearchParams().getAll("id"))].slice(0, most);
+  const choose = (next: string[]) =>
+    router.replace(`/compare?${new URLSearchParams(next.map((id) => ["id", id]))}`, { scroll: false });
+  const comparison = $api.useQuery(
+    "get",
+    "/api/training/compare",
+    { params: { query: { id: ids, max_points: pointsOfACurve } } },
+    {
+      enabled: ids.length > 1,
+      refetchInterval: ({ state }) => state.data?.runs.some(({ status }) => isMoving(status)) && 5_000,
+      ...keepPage,
+    },
+  );
   return (
-    <Page title="Compare trainings" parent={{ href: "/jobs", label: "Training" }}>
+    <Page
+      title="Compare trainings"
+      parent={{ href: "/jobs", label: "Training" }}
+      note="Curves over the same steps, what came of each, and what they were told differently."
+    >
       <div className="grid gap-5">
-        <Card>
-          {jobs.error && !jobs.data && <ErrorNotice error={jobs.error} onRetry={() => jobs.refetch()} />}
-          <div className="grid gap-5 sm:grid-cols-2">
-            <JobSelect label="This one" value={a} items={items} onChange={(id) => choose("id", id)} />
-            <JobSelect label="Beside" value={b} items={items} onChange={(id) => choose("with", id)} />
+        <Chosen ids={ids} onChange={choose} />
+        {ids.length < 2 ? (
+          <Card>
+            <Empty icon={GitCompareArrows} title={ids.length === 0 ? "Choose two trainings" : "Choose one more"}>
+              Up to {most} stand beside each other. The address keeps the choice, to come back to or to hand on.
+            </Empty>
+          </Card>
+        ) : comparison.data ? (
+          <div className={cx("grid gap-5 transition-opacity", comparison.isPlaceholderData && "opacity-55")}>
+            <LossCard runs={comparison.data.runs} />
+            <RunTable comparison={comparison.data} />
           </div>
-        </Card>
-        {a && b && <Both key={`${a} ${b}`} a={a} b={b} />}
+        ) : comparison.error ? (
+          <ErrorNotice error={comparison.error} onRetry={() => comparison.refetch()} />
+        ) : (
+          <Skeleton className="h-96" />
+        )}
       </div>
     </Page>
   );
 }
 
-type JobSelectProps = { label: string; value: string; items: Job[]; onChange: (id: string) => void };
+type ChosenProps = { ids: string[]; onChange: (ids: string[]) => void };
 
-function JobSelect({ label, value, items, onChange }: JobSelectProps) {
+/** Which trainings are compared; each in the colour of its curve. */
+function Chosen({ ids, onChange }: ChosenProps) {
+  const jobs = useJobs({ limit: many });
+  const items = jobs.data?.items ?? [];
+  const others = items.filter(({ id }) => !ids.includes(id));
   return (
-    <Field label={label}>
-      <Select value={value} onChange={(event) => onChange(event.target.value)}>
-        <option value="">Choose a training</option>
-        {items.map((job) => (
-          <option key={job.id} value={job.id}>
-            {job.name || job.id} ({ago(job.created_at)})
-          </option>
-        ))}
-      </Select>
-    </Field>
-  );
-}
-
-function Both({ a, b }: { a: string; b: string }) {
-  const one = useJob(a);
-  const other = useJob(b);
-  const error = one.error ?? other.error;
-  if (error) return <ErrorNotice error={error} />;
-  if (!one.job || !other.job) return <Skeleton className="h-96" />;
-  return (
-    <>
-      <LossCard jobs={[one.job, other.job]} points={[one.points, other.points]} />
-      <Differences jobs={[one.job, other.job]} />
-    </>
-  );
-}
-
-function useJob(id: string) {
-  const job = $api.useQuery("get", "/api/training/{id}", { params: { path: { id } } });
-  const metrics = useQuery({
-    queryKey: ["points", id],
-    queryFn: async ({ signal }) => {
-      const params = { path: { id }, query: { max_points: 2_000 } };
-      return (await api.GET("/api/training/{id}/metrics", { params, signal })).data!.points;
-    },
-  });
-  return { job: job.data, points: metrics.data ?? [], error: job.error ?? metrics.error };
-}
-
-type Pair<T> = [T, T];
-
-const colours = ["--chart-1", "--chart-2"];
-
-function LossCard({ jobs, points }: { jobs: Pair<Job>; points: Pair<MetricPoint[]> }) {
-  const [one, other] = points;
-  const data = useMemo(() => sideBySide([one, other]), [one, other]);
-  const lines = jobs.flatMap((job, i) => [
-    { label: `${job.name || job.id} (${i === 0 ? "this" : "beside"})`, colour: colours[i]! },
-    { label: "held out", colour: colours[i]!, points: true, faint: true },
-  ]);
-  return (
-    <Card title="Loss" note="Of training, smoothed, and of the held-out rows." flush>
-      <div className="px-2 pb-3 sm:px-4">
-        {data[0].length === 0 ? (
-          <p className="flex h-72 items-center justify-center text-ink-3">Neither has ended a step yet.</p>
-        ) : (
-          <Suspense fallback={<Skeleton className="h-72" />}>
-            <Chart label={`Loss of ${jobs[0].name} and ${jobs[1].name}`} lines={lines} data={data} />
-          </Suspense>
+    <Card>
+      {jobs.error && !jobs.data && <ErrorNotice error={jobs.error} onRetry={() => jobs.refetch()} className="mb-4" />}
+      <div className="flex flex-wrap items-end gap-3">
+        {ids.length < most && (
+          <Field label="Add a training" className="basis-72">
+            <Select
+              value=""
+              disabled={!jobs.data}
+              onChange={(event) => event.target.value && onChange([...ids, event.target.value])}
+            >
+              <option value="">{others.length > 0 || !jobs.data ? "Choose a training" : "There is no other"}</option>
+              {others.map((job) => (
+                <option key={job.id} value={job.id}>
+                  {job.name || job.id} ({ago(job.created_at)})
+                </option>
+              ))}
+            </Select>
+          </Field>
         )}
+        <ul aria-label="Compared" className="flex min-w-0 flex-wrap gap-2">
+          {ids.map((id, i) => {
+            const name = items.find((job) => job.id === id)?.name || id;
+            return (
+              <li
+                key={id}
+                className="flex h-9 min-w-0 items-center gap-2 rounded border border-line bg-surface pl-3 text-sm shadow-card"
+              >
+                <span aria-hidden className={cx("size-2.5 shrink-0 rounded-sm", looks[i])} />
+                <Link href={`/job?id=${id}`} prefetch={false} className="max-w-52 truncate hover:text-accent-ink">
+                  {name}
+                </Link>
+                <IconButton
+                  label={`Leave ${name} out`}
+                  className="size-8"
+                  onClick={() => onChange(ids.filter((other) => other !== id))}
+                >
+                  <X aria-hidden className="size-4" />
+                </IconButton>
+              </li>
+            );
+          })}
+        </ul>
       </div>
     </Card>
   );
 }
 
-const results: [string, (job: Job) => string][] = [
-  ["Base model", (job) => job.model_id],
-  ["Dataset", (job) => job.dataset_id],
-  ["Steps", (job) => `${count(job.step)} of ${count(job.total_steps)}`],
-  ["Loss", (job) => measure(job.loss || undefined)],
-  ["Held-out loss", (job) => measure(job.eval_loss || undefined)],
-  ["Tokens a second", (job) => count(job.tokens_per_second || undefined)],
+// Whole words, so that Tailwind finds them.
+const looks = [
+  "bg-chart-1",
+  "bg-chart-2",
+  "bg-chart-3",
+  "bg-chart-4",
+  "bg-chart-5",
+  "bg-chart-6",
+  "bg-chart-7",
+  "bg-chart-8",
 ];
 
-function Differences({ jobs }: { jobs: Pair<Job> }) {
-  const told = settings.map((setting): [string, (job: Job) => string] => [
-    setting.label,
-    (job) => shown(setting, valueAt(job.config, setting.path)),
+function LossCard({ runs }: { runs: Run[] }) {
+  const data = useMemo(() => sideBySide(runs.map(({ points }) => points)), [runs]);
+  const lines = runs.flatMap((run, i) => [
+    { label: run.name || run.id, colour: `--chart-${i + 1}` },
+    { label: "held out", colour: `--chart-${i + 1}`, points: true, faint: true },
   ]);
   return (
-    <Card title="What they are" note="What differs is marked." flush>
-      <div className="scroll-x">
-        <table className="w-full min-w-md text-left text-sm">
-          <thead>
-            <tr className="border-line border-b text-ink-3">
-              <th scope="col" className="px-4 py-2 font-medium sm:px-5">
-                Setting
-              </th>
-              {jobs.map((job, i) => (
-                <th key={i} scope="col" className="px-4 py-2 font-medium">
-                  <a href={jobHref(job.id)} className="text-accent-ink hover:underline">
-                    {job.name || job.id}
-                  </a>
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody className="divide-y divide-line">
-            {[...results, ...told].map(([name, of]) => {
-              const [left, right] = [of(jobs[0]), of(jobs[1])];
-              return (
-                <tr key={name} className={cx(left !== right && "bg-accent-soft")}>
-                  <th scope="row" className="px-4 py-2 font-normal text-ink-2 sm:px-5">
-                    {name}
-                  </th>
-                  <td className={cx("tabular px-4 py-2", left !== right && "font-medium")}>{left}</td>
-                  <td className={cx("tabular px-4 py-2", left !== right && "font-medium")}>{right}</td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
+    <Card title="Loss" note="Of training, smoothed, and of the held-out rows." flush>
+      <div className="px-2 pb-3 sm:px-4">
+        {data[0].length === 0 ? (
+          <p className="flex h-72 items-center justify-center text-ink-3">None of them has ended a step yet.</p>
+        ) : (
+          <Suspense fallback={<Skeleton className="h-72" />}>
+            <Chart label={`Loss of ${runs.map(({ name, id }) => name || id).join(", ")}`} lines={lines} data={data} />
+          </Suspense>
+        )}
       </div>
     </Card>
   );

@@ -1,12 +1,13 @@
 "use client";
 
-import { ChartNoAxesColumn, Plus } from "lucide-react";
+import { ChartNoAxesColumn, GitCompareArrows, Plus } from "lucide-react";
 import { ButtonLink } from "@/components/Button";
 import { Empty } from "@/components/Empty";
 import { List } from "@/components/List";
 import { Filter, Listing } from "@/components/Listing";
 import { Page } from "@/components/Page";
 import { DatasetFilter } from "@/features/datasets/DatasetFilter";
+import { TagFilter } from "@/features/life/TagFilter";
 import { BaseModelFilter } from "@/features/models/BaseModelFilter";
 import { byTimeAndName, useListing } from "@/lib/listing";
 import { type StatusGroups, statusOf, statusOptions } from "@/lib/statuses";
@@ -21,7 +22,7 @@ const statuses: StatusGroups = {
 };
 
 export function JobList() {
-  const list = useListing("status", "dataset", "model");
+  const list = useListing("status", "dataset", "model", "tag");
   const jobs = useJobs({
     q: list.q,
     cursor: list.cursor,
@@ -29,14 +30,20 @@ export function JobList() {
     status: statusOf(list, statuses),
     dataset_id: list.get("dataset"),
     model_id: list.get("model"),
+    tag: list.all("tag"),
   });
   return (
     <Page
       title="Training"
       actions={
-        <ButtonLink href="/train" variant="primary" icon={<Plus aria-hidden className="size-4" />}>
-          New training
-        </ButtonLink>
+        <>
+          <ButtonLink href="/compare" icon={<GitCompareArrows aria-hidden className="size-4" />}>
+            Compare
+          </ButtonLink>
+          <ButtonLink href="/train" variant="primary" icon={<Plus aria-hidden className="size-4" />}>
+            New training
+          </ButtonLink>
+        </>
       }
     >
       <Listing
@@ -49,6 +56,7 @@ export function JobList() {
             <Filter list={list} name="status" label="Status" any="Any status" options={statusOptions(statuses)} />
             <DatasetFilter list={list} />
             <BaseModelFilter list={list} />
+            <TagFilter list={list} />
           </>
         }
         empty={

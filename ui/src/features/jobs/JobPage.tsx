@@ -1,6 +1,6 @@
 "use client";
 
-import { lazy, useState } from "react";
+import { lazy } from "react";
 import { Card, Stat, Stats } from "@/components/Card";
 import { Id } from "@/components/Code";
 import { LiveNote } from "@/components/LiveNote";
@@ -9,7 +9,10 @@ import { Page } from "@/components/Page";
 import { Progress } from "@/components/Progress";
 import { isMoving, StatusBadge } from "@/components/Status";
 import { Tabs } from "@/components/Tabs";
+import { editJob } from "@/features/life/edits";
+import { Said } from "@/features/life/Said";
 import { PageSkeleton } from "@/features/shell/ById";
+import { useTab } from "@/lib/address";
 import { ago, bytes, count, duration, durationRange, measure, share, shortCount } from "@/lib/format";
 import { phaseWords } from "@/lib/phases";
 import { Checkpoints } from "./Checkpoints";
@@ -26,7 +29,7 @@ const parent = { href: "/jobs", label: "Training" };
 
 export function JobPage({ id }: { id: string }) {
   const monitor = useMonitor(id);
-  const [tab, setTab] = useState("overview");
+  const [tab, setTab] = useTab("overview");
   const job = monitor.job.data;
   if (!job) {
     if (!monitor.job.error) return <PageSkeleton />;
@@ -49,6 +52,7 @@ export function JobPage({ id }: { id: string }) {
       actions={<JobActions job={job} />}
     >
       <div className="grid gap-5">
+        <Said edit={editJob(job.id)} said={job} list="/jobs" />
         <Headline job={job} doing={monitor.doing} live={monitor.live} />
         <Troubles job={job} />
         <Tabs

@@ -4,6 +4,8 @@ import { keepPage, type ListQuery, pageSize } from "@/lib/api/lists";
 import { pollList } from "@/lib/poll";
 
 export type Job = Schemas["Job"];
+export type Comparison = Schemas["JobComparison"];
+export type Run = Schemas["ComparedJob"];
 
 export const useJobs = (query: ListQuery<"/api/training"> = {}) =>
   $api.useQuery(

@@ -1,6 +1,6 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
-import { useEffect, useState } from "react";
 import { api, type Schemas } from "@/lib/api/client";
+import { useSettled } from "@/lib/useSettled";
 import { overridesOf, type Values } from "./settings";
 
 export type Recommendation = Schemas["Recommendation"];
@@ -24,13 +24,4 @@ export function useRecommendation(datasetId: string, modelId: string, values: Va
     },
   });
   return { ...query, settling: settled !== values || query.isFetching };
-}
-
-function useSettled<T>(value: T, pause: number): T {
-  const [settled, setSettled] = useState(value);
-  useEffect(() => {
-    const timer = setTimeout(() => setSettled(value), pause);
-    return () => clearTimeout(timer);
-  }, [value, pause]);
-  return settled;
 }

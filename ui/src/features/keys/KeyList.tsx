@@ -1,9 +1,9 @@
 "use client";
 
 import { Ban, KeyRound, Plus } from "lucide-react";
+import Link from "next/link";
 import { useSearchParams } from "next/navigation";
 import { type FormEvent, useState } from "react";
-import { Badge } from "@/components/Badge";
 import { Button } from "@/components/Button";
 import { CopyButton } from "@/components/Code";
 import { Confirm, Dialog } from "@/components/Dialog";
@@ -14,13 +14,14 @@ import { ErrorNotice, Notice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { toast } from "@/components/Toasts";
 import { When } from "@/components/When";
-import { currentProject, useProjectId } from "@/features/projects/current";
+import { currentProject } from "@/features/projects/current";
 import { $api, type Schemas } from "@/lib/api/client";
-import { keepPage, pageSize } from "@/lib/api/lists";
-import { moment, plural } from "@/lib/format";
+import { pageSize } from "@/lib/api/lists";
+import { plural } from "@/lib/format";
 import { keyOrders, useListing } from "@/lib/listing";
+import { isExpired, KeyBadge } from "./KeyBadge";
+import { type Key, keyHref, useKeys } from "./queries";
 
-type Key = Schemas["Key"];
 type Scope = Schemas["Scope"];
 
 const scopes: { scope: Scope; label: string; hint: string }[] = [
@@ -31,8 +32,7 @@ const scopes: { scope: Scope; label: string; hint: string }[] = [
 
 export function KeyList() {
   const list = useListing();
-  const query = { q: list.q, cursor: list.cursor, sort: list.oneOf("sort", keyOrders), project_id: useProjectId() };
-  const keys = $api.useQuery("get", "/api/keys", { params: { query: { limit: pageSize, ...query } } }, keepPage);
+  const keys = useKeys({ limit: pageSize, q: list.q, cursor: list.cursor, sort: list.oneOf("sort", keyOrders) });
   const [making, setMaking] = useState(useSearchParams().has("new"));
   const [revoking, setRevoking] = useState<Key>();
   return (
@@ -71,12 +71,13 @@ export function KeyList() {
 }
 
 function KeyItem({ item, onRevoke }: { item: Key; onRevoke: () => void }) {
-  const expired = item.expires_at && new Date(item.expires_at).getTime() < Date.now();
-  const usable = !item.revoked_at && !expired;
+  const usable = !item.revoked_at && !isExpired(item);
   return (
     <li className="flex flex-wrap items-center gap-x-5 gap-y-1 px-4 py-3 sm:px-5">
       <div className="min-w-0 flex-1 basis-52">
-        <p className="truncate font-medium">{item.name}</p>
+        <Link href={keyHref(item.id)} prefetch={false} className="block truncate font-medium hover:text-accent-ink">
+          {item.name}
+        </Link>
         <p className="text-ink-3 text-sm">
           <code className="font-mono">{item.prefix}…</code> · made <When at={item.created_at} />
         </p>
@@ -91,13 +92,7 @@ function KeyItem({ item, onRevoke }: { item: Key; onRevoke: () => void }) {
           "never used"
         )}
       </span>
-      {item.revoked_at ? (
-        <Badge>revoked</Badge>
-      ) : expired ? (
-        <Badge tone="warn">expired</Badge>
-      ) : item.expires_at ? (
-        <Badge>until {moment(item.expires_at)}</Badge>
-      ) : null}
+      <KeyBadge item={item} />
       {usable && (
         <Button
           size="sm"

@@ -13,6 +13,7 @@ import { ErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { Segmented } from "@/components/Segmented";
 import { toast } from "@/components/Toasts";
+import { TagFilter } from "@/features/life/TagFilter";
 import { $api } from "@/lib/api/client";
 import { bytes, shortCount } from "@/lib/format";
 import { byTimeAndName, useListing } from "@/lib/listing";
@@ -22,7 +23,7 @@ import { type Model, modelHref, useModels } from "./queries";
 const kinds = ["tuned", "base"] as const;
 
 export function ModelList() {
-  const list = useListing("model");
+  const list = useListing("model", "tag");
   const kind = list.oneOf("kind", kinds) ?? "tuned";
   const models = useModels({
     kind,
@@ -30,6 +31,7 @@ export function ModelList() {
     cursor: list.cursor,
     sort: list.oneOf("sort", byTimeAndName),
     base_model_id: list.get("model"),
+    tag: list.all("tag"),
   });
   const [adding, setAdding] = useState(false);
   return (
@@ -62,7 +64,12 @@ export function ModelList() {
         query={models}
         search="Search by name"
         orders={byTimeAndName}
-        filters={kind === "tuned" && <BaseModelFilter list={list} />}
+        filters={
+          <>
+            {kind === "tuned" && <BaseModelFilter list={list} />}
+            <TagFilter list={list} />
+          </>
+        }
         empty={
           <Empty
             icon={Boxes}

@@ -16,6 +16,8 @@ import { evaluationHref, useEvaluations } from "@/features/evaluations/queries";
 import { Verdict } from "@/features/evaluations/Verdict";
 import { DeleteButton } from "@/features/life/Delete";
 import { deleteModel } from "@/features/life/deletions";
+import { editModel } from "@/features/life/edits";
+import { Said } from "@/features/life/Said";
 import { PageSkeleton } from "@/features/shell/ById";
 import { $api } from "@/lib/api/client";
 import { ago, bytes, count, moment, shortCount } from "@/lib/format";
@@ -46,6 +48,9 @@ export function ModelPage({ id }: { id: string }) {
       actions={<Actions model={model} />}
     >
       <div className="grid gap-5 lg:grid-cols-[1fr_20rem]">
+        <div className="empty:hidden lg:col-span-2">
+          <Said edit={isOwn(model) ? editModel(model.id) : undefined} said={model} list="/models" />
+        </div>
         <div className="grid min-w-0 content-start gap-5">
           {model.kind === "tuned" ? (
             <>
@@ -70,6 +75,9 @@ export function ModelPage({ id }: { id: string }) {
     </Page>
   );
 }
+
+/** A model of the catalog is everybody's. */
+const isOwn = ({ kind, source }: Model) => kind === "tuned" || source === "upload";
 
 function Actions({ model }: { model: Model }) {
   const router = useRouter();

@@ -1,23 +1,20 @@
 "use client";
 
-import { Ellipsis, FolderKanban, Plus } from "lucide-react";
-import { type FormEvent, useState } from "react";
+import { FolderKanban, Plus } from "lucide-react";
+import Link from "next/link";
+import { useState } from "react";
 import { Badge } from "@/components/Badge";
-import { Button, IconButton } from "@/components/Button";
-import { Dialog } from "@/components/Dialog";
+import { Button } from "@/components/Button";
 import { Empty } from "@/components/Empty";
-import { Field, Input, Textarea } from "@/components/Field";
 import { Filter, Listing } from "@/components/Listing";
-import { Menu } from "@/components/Menu";
-import { ErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
-import { toast } from "@/components/Toasts";
-import { $api, api, type Schemas } from "@/lib/api/client";
+import { When } from "@/components/When";
 import { pageSize } from "@/lib/api/lists";
-import { ago, bytes, plural } from "@/lib/format";
+import { ago } from "@/lib/format";
 import { useListing } from "@/lib/listing";
 import { chooseProject, useProjectId } from "./current";
-import { type Project, useProjects } from "./queries";
+import { ProjectDialog, ProjectMenu } from "./ProjectMenu";
+import { type Project, projectHref, useProjects } from "./queries";
 
 const statuses = [
   ["archived", "Archived"],
@@ -26,7 +23,7 @@ const statuses = [
 
 export function ProjectList() {
   const list = useListing("status");
-  const [editing, setEditing] = useState<Project | "new">();
+  const [making, setMaking] = useState(false);
   const projects = useProjects({
     limit: pageSize,
     q: list.q,
@@ -38,7 +35,7 @@ export function ProjectList() {
       title="Projects"
       note="Each holds its own datasets, trainings, models and keys."
       actions={
-        <Button variant="primary" icon={<Plus aria-hidden className="size-4" />} onClick={() => setEditing("new")}>
+        <Button variant="primary" icon={<Plus aria-hidden className="size-4" />} onClick={() => setMaking(true)}>
           New project
         </Button>
       }
@@ -57,171 +54,53 @@ export function ProjectList() {
         {(items) => (
           <ul aria-label="Projects" className="divide-y divide-line">
             {items.map((project) => (
-              <ProjectItem key={project.id} project={project} onEdit={() => setEditing(project)} />
+              <ProjectItem key={project.id} project={project} />
             ))}
           </ul>
         )}
       </Listing>
-      {editing && (
-        <ProjectDialog project={editing === "new" ? undefined : editing} onClose={() => setEditing(undefined)} />
-      )}
+      {making && <ProjectDialog project={undefined} onClose={() => setMaking(false)} />}
     </Page>
   );
 }
 
-function ProjectItem({ project, onEdit }: { project: Project; onEdit: () => void }) {
-  const current = useProjectId();
-  const [deleting, setDeleting] = useState(false);
-  const params = { params: { path: { id: project.id } } };
-  const failed = (error: unknown) => toast.bad("Nothing was changed", error);
-  const archive = $api.useMutation("post", "/api/projects/{id}/archive", { onError: failed });
-  const unarchive = $api.useMutation("post", "/api/projects/{id}/unarchive", { onError: failed });
-  const restore = $api.useMutation("post", "/api/projects/{id}/restore", { onError: failed });
-  const bringBack = () => restore.mutate(params, { onSuccess: () => toast.good(`${project.name} is back`) });
+function ProjectItem({ project }: { project: Project }) {
   return (
     <li className="flex flex-wrap items-center gap-x-4 gap-y-1 px-4 py-3 sm:px-5">
       <div className="min-w-0 flex-1 basis-52">
-        <p className="truncate font-medium">{project.name}</p>
+        <Link
+          href={projectHref(project.id)}
+          prefetch={false}
+          className="block truncate font-medium hover:text-accent-ink"
+        >
+          {project.name}
+        </Link>
         <p className="truncate text-ink-3 text-sm">
-          {project.description || project.goal || `made ${ago(project.created_at)}`}
+          {project.description || project.goal || (
+            <>
+              made <When at={project.created_at} />
+            </>
+          )}
         </p>
       </div>
       {project.status === "archived" && <Badge>archived</Badge>}
-      {project.status === "deleted" ? (
-        <>
-          <span className="text-ink-3 text-sm">goes for good {ago(project.purge_at)}</span>
-          <Button size="sm" busy={restore.isPending} onClick={bringBack}>
-            Bring back
-          </Button>
-        </>
-      ) : (
-        <>
-          {current === project.id ? (
-            <Badge tone="accent">chosen</Badge>
-          ) : (
-            project.status === "active" && (
-              <Button size="sm" onClick={() => chooseProject(project.id)}>
-                Work in it
-              </Button>
-            )
-          )}
-          <Menu
-            trigger={
-              <IconButton label={`What to do with ${project.name}`}>
-                <Ellipsis aria-hidden className="size-4" />
-              </IconButton>
-            }
-            entries={[
-              { label: "Edit", onSelect: onEdit },
-              project.status === "archived"
-                ? { label: "Take out of the archive", onSelect: () => unarchive.mutate(params) }
-                : { label: "Archive", note: "Nothing new starts in it", onSelect: () => archive.mutate(params) },
-              "line",
-              { label: "Delete", danger: true, onSelect: () => setDeleting(true) },
-            ]}
-          />
-        </>
+      {project.status === "deleted" && (
+        <span className="text-ink-3 text-sm">goes for good {ago(project.purge_at)}</span>
       )}
-      {deleting && <DeleteDialog project={project} onClose={() => setDeleting(false)} onUndo={bringBack} />}
+      <WorkInIt project={project} />
+      <ProjectMenu project={project} />
     </li>
   );
 }
 
-function DeleteDialog({ project, onClose, onUndo }: { project: Project; onClose: () => void; onUndo: () => void }) {
-  const [typed, setTyped] = useState("");
-  const whole = $api.useQuery("get", "/api/projects/{id}", { params: { path: { id: project.id } } });
-  const remove = $api.useMutation("delete", "/api/projects/{id}");
-  const submit = (event: FormEvent) => {
-    event.preventDefault();
-    remove.mutate(
-      { params: { path: { id: project.id } } },
-      {
-        onSuccess: () => {
-          if (localStorage.getItem("project") === project.id) chooseProject(undefined);
-          toast.good(`${project.name} was deleted`, { label: "Undo", onClick: onUndo });
-          onClose();
-        },
-      },
-    );
-  };
+/** Narrows the app to a project, or says that it is. */
+export function WorkInIt({ project }: { project: Project }) {
+  const chosen = useProjectId() === project.id;
+  if (chosen && project.status !== "deleted") return <Badge tone="accent">chosen</Badge>;
+  if (project.status !== "active") return null;
   return (
-    <Dialog open onClose={onClose} title={`Delete ${project.name}?`} role="alertdialog">
-      <form onSubmit={submit} className="grid gap-4">
-        <p className="text-ink-2">
-          {whole.data?.contents ? `With it go ${contents(whole.data.contents)}. ` : ""}
-          It can be brought back for a while; then it is gone for good.
-        </p>
-        <Field label={`Type ${project.name} to delete it`}>
-          <Input
-            value={typed}
-            onChange={(event) => setTyped(event.target.value)}
-            autoComplete="off"
-            spellCheck={false}
-          />
-        </Field>
-        {remove.error && <ErrorNotice error={remove.error} />}
-        <div className="flex justify-end gap-2">
-          <Button onClick={onClose}>Keep it</Button>
-          <Button type="submit" variant="danger" disabled={typed !== project.name} busy={remove.isPending}>
-            Delete it
-          </Button>
-        </div>
-      </form>
-    </Dialog>
+    <Button size="sm" onClick={() => chooseProject(project.id)}>
+      Work in it
+    </Button>
   );
-}
-
-function contents({ datasets, jobs, models, keys, bytes: size }: Schemas["ProjectContents"]): string {
-  return `${plural(datasets, "dataset")}, ${plural(jobs, "training")}, ${plural(models, "model")} and ${plural(keys, "key")} (${bytes(size)})`;
-}
-
-function ProjectDialog({ project, onClose }: { project: Project | undefined; onClose: () => void }) {
-  const create = $api.useMutation("post", "/api/projects", {
-    onSuccess: (made) => {
-      chooseProject(made.id);
-      toast.good(`You work in ${made.name} now`);
-      onClose();
-    },
-  });
-  const update = $api.useMutation("put", "/api/projects/{id}", { onSuccess: onClose });
-  const [stale, setStale] = useState<unknown>();
-  const submit = async (event: FormEvent<HTMLFormElement>) => {
-    event.preventDefault();
-    const form = new FormData(event.currentTarget);
-    const text = (name: string) => String(form.get(name)).trim();
-    const body = { name: text("name"), description: text("description"), goal: text("goal") };
-    if (!project) return create.mutate({ body });
-    const etag = await etagOf(project).catch(setStale);
-    if (etag) update.mutate({ params: { path: { id: project.id }, header: { "If-Match": etag } }, body });
-  };
-  const error = create.error ?? update.error ?? stale;
-  return (
-    <Dialog open onClose={onClose} title={project ? `Edit ${project.name}` : "New project"}>
-      <form onSubmit={submit} className="grid gap-4">
-        <Field label="Name">
-          <Input name="name" required maxLength={200} defaultValue={project?.name} autoComplete="off" />
-        </Field>
-        <Field label="Description" aside="optional">
-          <Textarea name="description" maxLength={4000} defaultValue={project?.description} rows={2} />
-        </Field>
-        <Field label="Goal" aside="optional">
-          <Textarea name="goal" maxLength={4000} defaultValue={project?.goal} rows={2} />
-        </Field>
-        {error ? <ErrorNotice error={error} /> : null}
-        <div className="flex justify-end">
-          <Button type="submit" variant="primary" busy={create.isPending || update.isPending}>
-            {project ? "Save" : "Make it"}
-          </Button>
-        </div>
-      </form>
-    </Dialog>
-  );
-}
-
-/** The version that this change is meant for; somebody else's newer one is not overwritten. */
-async function etagOf(project: Project): Promise<string> {
-  const { response, data } = await api.GET("/api/projects/{id}", { params: { path: { id: project.id } } });
-  if (data?.updated_at !== project.updated_at)
-    throw new Error("Somebody else has changed this project meanwhile. Close this, and look at it again.");
-  return response.headers.get("ETag") ?? "*";
 }

@@ -1,5 +1,5 @@
 import { useSyncExternalStore } from "react";
-import { address } from "@/lib/listing";
+import { address } from "@/lib/address";
 
 const key = "project";
 const listeners = new Set<() => void>();

@@ -1,23 +1,23 @@
 "use client";
 
 import { ExternalLink } from "lucide-react";
-import { useRouter, useSearchParams } from "next/navigation";
 import { Async } from "@/components/Async";
 import { Card, Facts } from "@/components/Card";
 import { Page } from "@/components/Page";
 import { Tabs } from "@/components/Tabs";
 import { AccountSettings } from "@/features/account/AccountSettings";
 import { useMe } from "@/features/account/queries";
+import { useTab } from "@/lib/address";
 import { bytes } from "@/lib/format";
 import { Audit } from "./Audit";
+import { DiskCard } from "./DiskCard";
 import { Machines } from "./Machines";
 import { useSystem } from "./queries";
 import { SettingCards } from "./SettingCards";
 import { Users } from "./Users";
 
 export function Settings() {
-  const router = useRouter();
-  const tab = useSearchParams().get("tab") ?? "general";
+  const [tab, setTab] = useTab("general");
   const me = useMe();
   const owner = me.data?.role === "owner";
   return (
@@ -25,13 +25,11 @@ export function Settings() {
       <Tabs
         label="Settings"
         value={tab}
-        onChange={(next) =>
-          router.replace(next === "general" ? "/settings" : `/settings?tab=${next}`, { scroll: false })
-        }
+        onChange={setTab}
         tabs={[
           { value: "general", label: "General", content: <SettingCards /> },
           { value: "account", label: "Account", content: <AccountSettings /> },
-          { value: "machine", label: "Machine", content: <MachineTab /> },
+          { value: "machine", label: "Machine", content: <MachineTab owner={owner} /> },
           ...(owner
             ? [
                 { value: "users", label: "People", content: <Users /> },
@@ -44,13 +42,14 @@ export function Settings() {
   );
 }
 
-function MachineTab() {
+function MachineTab({ owner }: { owner: boolean }) {
   const system = useSystem();
   return (
     <div className="grid gap-5">
       <Card title="Machines">
         <Async query={system}>{(data) => <Machines system={data} />}</Async>
       </Card>
+      {owner && <DiskCard />}
       {system.data && (
         <Card title="This installation">
           <Facts

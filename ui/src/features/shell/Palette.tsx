@@ -4,20 +4,26 @@ import { Dialog } from "@base-ui/react/dialog";
 import { Command } from "cmdk";
 import { Boxes, ChartNoAxesColumn, Database, Keyboard, Plus, SunMoon, Workflow } from "lucide-react";
 import { useRouter } from "next/navigation";
-import type { ReactNode } from "react";
+import { type ReactNode, useState } from "react";
 import { $api } from "@/lib/api/client";
+import { keepPage } from "@/lib/api/lists";
+import { useSettled } from "@/lib/useSettled";
 import { allDestinations } from "./navigation";
 import { setTheme, useTheme } from "./theme";
+
+const typingPause = 150;
 
 /** Everything that can be gone to or done, found by typing. */
 export default function Palette({ onClose, onHelp }: { onClose: () => void; onHelp: () => void }) {
   const router = useRouter();
   const theme = useTheme();
-  const recent = { params: { query: { limit: 50 } } };
-  const jobs = $api.useQuery("get", "/api/training", recent).data?.items ?? [];
-  const datasets = $api.useQuery("get", "/api/datasets", recent).data?.items ?? [];
-  const models = $api.useQuery("get", "/api/models", recent).data?.items ?? [];
-  const pipelines = $api.useQuery("get", "/api/pipelines", recent).data?.items ?? [];
+  const [typed, setTyped] = useState("");
+  // Without a search, what is recent; with one, what the server finds among everything.
+  const asked = { params: { query: { limit: 20, q: useSettled(typed.trim(), typingPause) || undefined } } };
+  const jobs = $api.useQuery("get", "/api/training", asked, keepPage).data?.items ?? [];
+  const datasets = $api.useQuery("get", "/api/datasets", asked, keepPage).data?.items ?? [];
+  const models = $api.useQuery("get", "/api/models", asked, keepPage).data?.items ?? [];
+  const pipelines = $api.useQuery("get", "/api/pipelines", asked, keepPage).data?.items ?? [];
   const go = (href: string) => {
     onClose();
     router.push(href);
@@ -33,6 +39,9 @@ export default function Palette({ onClose, onHelp }: { onClose: () => void; onHe
           <Command label="Search and commands" loop>
             <Command.Input
               autoFocus
+              value={typed}
+              onValueChange={setTyped}
+              maxLength={200}
               placeholder="Search, or type what to do"
               className="h-12 w-full border-line border-b bg-transparent px-4 text-lg outline-none placeholder:text-ink-3"
             />

@@ -1,45 +1,42 @@
 import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
-import { currentProject } from "@/features/projects/current";
 import { api } from "@/lib/api/client";
 import { connection } from "@/lib/api/connection";
 import { Problem } from "@/lib/api/problem";
-import type { Dataset, ProcessOptions } from "./queries";
 
-export const accepted = ".jsonl,.ndjson,.json,.csv,.tsv,.parquet,.txt,.md";
+/** What is sent, and what to call it meanwhile; size in bytes. */
+export type Parcel = { label: string; size: number; form: FormData };
 
 export type UploadState =
   | { phase: "idle" }
-  | { phase: "sending"; file: File; sent: number; total: number; startedAt: number }
-  | { phase: "failed"; file: File; problem: Problem };
+  | { phase: "sending"; label: string; sent: number; total: number; startedAt: number }
+  | { phase: "failed"; parcel: Parcel; problem: Problem };
 
-type Sending = { file: File; name?: string; options?: ProcessOptions };
-
-/** Sends a file with progress; cancel leaves nothing behind on the server. */
-export function useUpload(onDone: (dataset: Dataset) => void) {
+/** Sends a form with progress; cancel leaves nothing behind on the server. */
+export function useUpload<T>(path: string, onDone: (made: T) => void) {
   const [state, setState] = useState<UploadState>({ phase: "idle" });
   const request = useRef<XMLHttpRequest>(undefined);
   const client = useQueryClient();
   useEffect(() => () => request.current?.abort(), []);
 
-  const start = async (sending: Sending) => {
-    const { file } = sending;
+  const start = async (parcel: Parcel) => {
+    const { label, size, form } = parcel;
     const startedAt = Date.now();
-    setState({ phase: "sending", file, sent: 0, total: file.size, startedAt });
+    setState({ phase: "sending", label, sent: 0, total: size, startedAt });
     try {
       // Renews a session that has run out, which an upload under way could not.
-      await api.GET("/api/datasets", { params: { query: { limit: 1 } } });
+      await api.GET("/api/me");
       const xhr = new XMLHttpRequest();
       request.current = xhr;
-      const dataset = await send(xhr, sending, (sent, total) =>
-        setState({ phase: "sending", file, sent, total, startedAt }),
+      const made = await send<T>(xhr, path, form, (sent, total) =>
+        setState({ phase: "sending", label, sent, total, startedAt }),
       );
       setState({ phase: "idle" });
       void client.invalidateQueries();
-      onDone(dataset);
+      onDone(made);
     } catch (error) {
       if (error === cancelled) setState({ phase: "idle" });
-      else setState({ phase: "failed", file, problem: error instanceof Problem ? error : Problem.unreachable() });
+      else setState({ phase: "failed", parcel, problem: error instanceof Problem ? error : Problem.unreachable() });
     }
   };
   return { state, start, cancel: () => request.current?.abort(), dismiss: () => setState({ phase: "idle" }) };
@@ -48,19 +45,14 @@ export function useUpload(onDone: (dataset: Dataset) => void) {
 const cancelled = Symbol("cancelled");
 
 /** fetch cannot tell how much of a body was sent; XMLHttpRequest can. */
-function send(
+function send<T>(
   xhr: XMLHttpRequest,
-  { file, name, options }: Sending,
+  path: string,
+  form: FormData,
   onProgress: (sent: number, total: number) => void,
-): Promise<Dataset> {
-  const form = new FormData();
-  form.set("name", name || file.name.replace(/\.[^.]+$/, ""));
-  const project = currentProject();
-  if (project) form.set("project_id", project);
-  if (options) form.set("options", new Blob([JSON.stringify(options)], { type: "application/json" }));
-  form.set("file", file); // the server wants it last
+): Promise<T> {
   return new Promise((resolve, reject) => {
-    xhr.open("POST", "/api/datasets/upload");
+    xhr.open("POST", path);
     xhr.upload.onprogress = ({ loaded, total }) => onProgress(loaded, total);
     xhr.onabort = () => reject(cancelled);
     xhr.onerror = () => {
@@ -68,7 +60,7 @@ function send(
       reject(Problem.unreachable());
     };
     xhr.onload = async () => {
-      if (xhr.status === 201) return resolve(JSON.parse(xhr.responseText) as Dataset);
+      if (xhr.status === 201) return resolve(JSON.parse(xhr.responseText) as T);
       reject(await Problem.of(new Response(xhr.responseText, { status: xhr.status })));
     };
     xhr.send(form);
