@@ -158,7 +158,7 @@ test("a key is shown once, and opens what the page says it opens", async ({ requ
   const code = await page.getByRole("region", { name: "curl example" }).textContent();
   ids.model = /"model": "([^"]+)"/.exec(code ?? "")![1]!;
   await page.getByRole("link", { name: "Make a key" }).click();
-  await page.getByLabel("Name").fill("walk-through");
+  await page.getByLabel("Name", { exact: true }).fill("walk-through");
   await page.getByRole("button", { name: "Make the key" }).click();
   const secret = await page.getByRole("dialog").locator("code").textContent();
   await page.getByRole("button", { name: "I have it" }).click();
