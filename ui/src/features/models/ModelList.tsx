@@ -1,22 +1,18 @@
 "use client";
 
 import { Boxes, Plus } from "lucide-react";
-import { type FormEvent, useState } from "react";
+import { useState } from "react";
 import { Badge } from "@/components/Badge";
 import { Button, ButtonLink } from "@/components/Button";
-import { Dialog } from "@/components/Dialog";
 import { Empty } from "@/components/Empty";
-import { Field, Input } from "@/components/Field";
 import { List, Row } from "@/components/List";
 import { Listing } from "@/components/Listing";
-import { ErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { Segmented } from "@/components/Segmented";
-import { toast } from "@/components/Toasts";
 import { TagFilter } from "@/features/life/TagFilter";
-import { $api } from "@/lib/api/client";
 import { bytes, shortCount } from "@/lib/format";
 import { byTimeAndName, useListing } from "@/lib/listing";
+import { AddModel } from "./AddModel";
 import { BaseModelFilter } from "./BaseModelFilter";
 import { type Model, modelHref, useModels } from "./queries";
 
@@ -92,7 +88,7 @@ export function ModelList() {
           </List>
         )}
       </Listing>
-      <AddModel open={adding} onClose={() => setAdding(false)} />
+      {adding && <AddModel onClose={() => setAdding(false)} />}
     </Page>
   );
 }
@@ -120,58 +116,5 @@ function BaseRow({ model }: { model: Model }) {
         {model.parameters ? shortCount(model.parameters) : ""}
       </span>
     </Row>
-  );
-}
-
-function AddModel({ open, onClose }: { open: boolean; onClose: () => void }) {
-  const add = $api.useMutation("post", "/api/models");
-  const submit = (event: FormEvent<HTMLFormElement>) => {
-    event.preventDefault();
-    const form = new FormData(event.currentTarget);
-    const source = String(form.get("source")).trim();
-    add.mutate(
-      {
-        body: {
-          source: /^(hub|path):/.test(source) ? source : source.startsWith("/") ? `path:${source}` : `hub:${source}`,
-          revision: String(form.get("revision")) || undefined,
-        },
-      },
-      {
-        onSuccess: (model) => {
-          toast.good(`${model.name} was added`);
-          onClose();
-        },
-      },
-    );
-  };
-  return (
-    <Dialog
-      open={open}
-      onClose={onClose}
-      title="Add a base model"
-      description="From the Hugging Face Hub, or a folder of safetensors on this machine."
-    >
-      <form id="add-model" onSubmit={submit} className="grid gap-4">
-        <Field label="Model" hint="owner/name as on the Hub, or an absolute path">
-          <Input
-            name="source"
-            required
-            minLength={3}
-            placeholder="HuggingFaceTB/SmolLM2-360M-Instruct"
-            autoComplete="off"
-            spellCheck={false}
-          />
-        </Field>
-        <Field label="Revision" aside="optional" hint="A branch, a tag or a commit">
-          <Input name="revision" placeholder="main" autoComplete="off" spellCheck={false} />
-        </Field>
-        {add.error && <ErrorNotice error={add.error} />}
-        <div className="flex justify-end">
-          <Button type="submit" variant="primary" busy={add.isPending}>
-            Add
-          </Button>
-        </div>
-      </form>
-    </Dialog>
   );
 }
