@@ -59,7 +59,7 @@ export function Activity({ id }: { id: string }) {
       {(items) =>
         byDay(items).map(([day, entries]) => (
           <section key={day} aria-label={day}>
-            <h3 className="bg-sunken/60 px-4 py-1.5 font-medium text-ink-3 text-xs sm:px-5">{day}</h3>
+            <h2 className="bg-sunken/60 px-4 py-1.5 font-medium text-ink-3 text-xs sm:px-5">{day}</h2>
             <ul className="divide-y divide-line">
               {entries.map((entry) => (
                 <Item key={entry.id} entry={entry} />
