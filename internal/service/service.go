@@ -130,7 +130,8 @@ func systemdPath() (string, error) {
 }
 
 // systemdUnit restarts `up` whatever it dies of. KillMode=process: runners and engines are detached, and outlive `up`; on a
-// stop it has them save itself, within three minutes.
+// stop it has them save itself, within three minutes. Without a start limit: systemd's own gives up for good after five deaths
+// in ten seconds.
 func systemdUnit(s Service) string {
 	words := []string{systemdWord(s.Binary)}
 	for _, arg := range s.Args {
@@ -138,6 +139,7 @@ func systemdUnit(s Service) string {
 	}
 	return fmt.Sprintf(`[Unit]
 Description=VibeFlow
+StartLimitIntervalSec=0
 
 [Service]
 Environment=%s
