@@ -115,15 +115,16 @@ func (i *Intake) AddZip(ctx context.Context, content io.ReaderAt, size int64) er
 		return damaged(ended(err))
 	}
 	list.open = true
+	unpacked := &bounded{packed: &size} // of all entries together: several may have the same bytes, and lie about their size
 	for _, f := range archive.File {
-		if err := i.addZipEntry(ctx, f); err != nil {
+		if err := i.addZipEntry(ctx, f, unpacked); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (i *Intake) addZipEntry(ctx context.Context, f *zip.File) error {
+func (i *Intake) addZipEntry(ctx context.Context, f *zip.File, unpacked *bounded) error {
 	const encrypted = 1
 	switch {
 	case f.Mode().IsDir():
@@ -137,8 +138,8 @@ func (i *Intake) addZipEntry(ctx context.Context, f *zip.File) error {
 	if err != nil {
 		return damaged(ended(err))
 	}
-	packed := int64(min(f.CompressedSize64, 1<<62)) //nolint:gosec // bounded
-	err = i.Add(ctx, f.Name, entry{&bounded{r: content, packed: &packed}})
+	unpacked.r = content
+	err = i.Add(ctx, f.Name, entry{unpacked})
 	return errors.Join(err, content.Close())
 }
 

@@ -360,6 +360,22 @@ func TestBombsAreRefused(t *testing.T) {
 	}
 }
 
+// TestBombsInPartsAreRefused: no entry of the archive is large.
+func TestBombsInPartsAreRefused(t *testing.T) {
+	t.Parallel()
+	part := weights(map[string][]int64{"a": {20 << 20}})
+	for kind, content := range packed(t, []entry{{name: "a.safetensors", body: part}, {name: "b.safetensors", body: part}}) {
+		d := disk{}
+		w := world{modelfolder.Intake{Put: d.put, Limit: 1 << 40}, d}
+		_, err := w.archive(t.Context(), kind, content)
+		if kind == modelfolder.Tar {
+			require.ErrorContains(t, err, "config.json")
+			continue
+		}
+		require.ErrorContains(t, err, "times its size", kind)
+	}
+}
+
 // FuzzArchive: whatever the bytes, an archive is a model of whole files or an error of the caller's.
 func FuzzArchive(f *testing.F) {
 	kinds := []modelfolder.Kind{modelfolder.Zip, modelfolder.Tar, modelfolder.TarGz}
