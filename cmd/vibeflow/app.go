@@ -163,8 +163,9 @@ type errRunFailed struct{ cause *contract.Error }
 func (e errRunFailed) Error() string { return e.cause.Error() }
 func (e errRunFailed) Unwrap() error { return e.cause }
 
-func usage(err error) error {
-	return contract.Errorf(contract.CodeInvalid, "%w", err).Mend("see `vibeflow --help`")
+// usage is a complaint about how cmd was called.
+func usage(cmd *cobra.Command, err error) error {
+	return contract.Errorf(contract.CodeInvalid, "%w", err).Mend("see `%s --help`", cmd.CommandPath())
 }
 
 // cobraComplaint recognises what cobra says of wrong arguments; it has no type of its own for it.

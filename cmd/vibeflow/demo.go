@@ -35,12 +35,12 @@ type demoResult struct {
 }
 
 func (a *app) demoCommand() *cobra.Command {
-	var keep bool
+	var own ownServer
 	var config string
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Fine-tune, evaluate, deploy and ask the bundled model on the bundled data",
-		Long: `Runs the main job on what comes with VibeFlow: about 420 questions and answers of an invented product's support, and
+		Long: `Runs the main job on what comes with VibeFlow: 436 questions and answers of an invented product's support, and
 SmolLM2-135M-Instruct. Uses the server that runs on the data folder (or --server), and starts one when there is none;
 with --keep that one goes on serving until Ctrl-C.`,
 		Args: cobra.NoArgs,
@@ -49,7 +49,10 @@ with --keep that one goes on serving until Ctrl-C.`,
 			if err != nil {
 				return err
 			}
-			return a.withServer(cmd.Context(), keep, func(ctx context.Context, c *apiclient.Client) error {
+			if err := checkExposure(own.listen, false); err != nil {
+				return err
+			}
+			return a.withServer(cmd.Context(), own, func(ctx context.Context, c *apiclient.Client) error {
 				result, err := a.demo(ctx, c, overrides)
 				if err != nil {
 					return err
@@ -58,7 +61,8 @@ with --keep that one goes on serving until Ctrl-C.`,
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&keep, "keep", false, "keep a server that the demo started until Ctrl-C")
+	cmd.Flags().BoolVar(&own.keep, "keep", false, "keep a server that the demo started until Ctrl-C")
+	cmd.Flags().StringVar(&own.listen, "listen", defaultListen, "address of a server that the demo starts")
 	cmd.Flags().StringVar(&config, "config", "", "training configuration as JSON; what is absent is the recommender's")
 	return cmd
 }

@@ -31,7 +31,7 @@ func editCommand[T any](a *app, what, path string, text func(io.Writer, T)) *cob
 				edit.Tags = &all
 			}
 			if edit == (apigen.Edit{}) {
-				return usage(errors.New("say what to change: --name, --notes or --tag"))
+				return usage(cmd, errors.New("say what to change: --name, --notes or --tag"))
 			}
 			c, err := a.client()
 			if err != nil {

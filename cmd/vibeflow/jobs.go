@@ -169,7 +169,11 @@ func (a *app) watchJob(ctx context.Context, c *apiclient.Client, id string) (api
 	if contract.Status(job.Status) == contract.StatusFailed {
 		return job, errRunFailed{&job.Error}
 	}
-	bar.done("train", fmt.Sprintf("%s at step %d, loss %.3f, %.0f tokens/s", job.Status, job.Step, job.Loss, job.TokensPerSecond))
+	mark := "✓"
+	if contract.Status(job.Status) == contract.StatusCancelled {
+		mark = "–"
+	}
+	bar.end(mark, "train", fmt.Sprintf("%s at step %d, loss %.3f, %.0f tokens/s", job.Status, job.Step, job.Loss, job.TokensPerSecond))
 	return job, nil
 }
 

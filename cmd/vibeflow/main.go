@@ -50,7 +50,7 @@ Results go to stdout, progress to stderr. Exit codes: 0 done, 1 unexpected, 2 wr
 	flags.StringVar(&a.projectFlag, "project", "", "project, by id or name, that the command is about (default $VIBEFLOW_PROJECT, else the default project for what is made, and all for what is shown)")
 	flags.BoolVar(&a.json, "json", false, "print results as JSON")
 	flags.BoolVarP(&a.quiet, "quiet", "q", false, "no progress")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.SetFlagErrorFunc(usage)
 	root.AddCommand(
 		a.upCommand(), a.temporalCommand(), a.serverCommand(), a.workerCommand(), a.doctorCommand(), a.openCommand(),
 		a.demoCommand(), a.runCommand(), a.datasetsCommand(), a.modelsCommand(), a.jobsCommand(), a.gcCommand(), a.diskCommand(), a.evaluateCommand(),

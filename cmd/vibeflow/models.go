@@ -118,6 +118,9 @@ func (a *app) watchEvaluation(ctx context.Context, c *apiclient.Client, id strin
 	bar := a.line()
 	path := "/api/evaluation/" + url.PathEscape(id)
 	err := c.Follow(ctx, path+"/events", 0, func(e contract.Event) error {
+		if e.Type == contract.EventType(contract.KindEvaluation, contract.EventQueued) {
+			bar.update("waiting", 0, 0, "for a slot")
+		}
 		var p contract.Progress
 		if e.Type == contract.RunnerProgress && json.Unmarshal(e.Payload, &p) == nil {
 			bar.update("evaluating", float64(p.Done), float64(p.Total), phaseText(p.Phase))
@@ -262,8 +265,12 @@ func (a *app) export(ctx context.Context, c *apiclient.Client, request apigen.St
 		return e, err
 	}
 	path := "/api/exports/" + url.PathEscape(e.ID)
-	if err := c.Follow(ctx, path+"/events", 0, func(contract.Event) error {
-		bar.update("exporting", 0, 0, string(request.Format))
+	if err := c.Follow(ctx, path+"/events", 0, func(event contract.Event) error {
+		if event.Type == contract.EventType(contract.KindExport, contract.EventQueued) {
+			bar.update("waiting", 0, 0, "for a slot")
+		} else {
+			bar.update("exporting", 0, 0, string(request.Format))
+		}
 		return nil
 	}, a.reconnecting); err != nil {
 		return e, err

@@ -133,7 +133,11 @@ func unfinished(p apigen.Pipeline) *contract.Error {
 	}
 	if contract.Status(p.Status) == contract.StatusFailed {
 		again := fmt.Sprintf("`vibeflow pipelines retry %s` runs the failed stage alone again", p.ID)
-		problem.Remedy = strings.TrimPrefix(strings.TrimSuffix(problem.Remedy, ", then retry")+"; then "+again, "; then ")
+		if problem.Remedy == "" || strings.HasPrefix(problem.Remedy, "retry ") {
+			problem.Remedy = again
+		} else {
+			problem.Remedy = strings.TrimSuffix(problem.Remedy, ", then retry") + "; then " + again
+		}
 	}
 	return &problem
 }

@@ -117,11 +117,14 @@ func (l *line) remark(text string) {
 }
 
 // done ends the step with one line that stays: what, how it went and how long it took.
-func (l *line) done(label, result string) {
+func (l *line) done(label, result string) { l.end("✓", label, result) }
+
+// end is done with another mark, for a step that did not come to its end.
+func (l *line) end(mark, label, result string) {
 	if l.quiet {
 		return
 	}
-	text := fmt.Sprintf("✓ %-12s %s (%s)", label, result, seconds(time.Since(l.started)))
+	text := fmt.Sprintf("%s %-12s %s (%s)", mark, label, result, seconds(time.Since(l.started)))
 	if l.terminal {
 		l.redraw(text)
 		_, _ = fmt.Fprintln(l.w)

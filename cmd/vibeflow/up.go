@@ -93,9 +93,14 @@ func (a *app) supervision(dir *datadir.Dir, listen string, verbose bool, hurry <
 	}
 }
 
-// withServer calls work with a client of the running server, or starts one for as long as the work takes (with keep:
-// until Ctrl-C).
-func (a *app) withServer(parent context.Context, keep bool, work func(context.Context, *apiclient.Client) error) error {
+// ownServer is how withServer starts a server where none runs: at which address, and whether it stays until Ctrl-C.
+type ownServer struct {
+	listen string
+	keep   bool
+}
+
+// withServer calls work with a client of the running server, or starts one for as long as the work takes.
+func (a *app) withServer(parent context.Context, own ownServer, work func(context.Context, *apiclient.Client) error) error {
 	c, err := a.client()
 	switch {
 	case a.server != "" && err != nil:
@@ -108,10 +113,10 @@ func (a *app) withServer(parent context.Context, keep bool, work func(context.Co
 	}
 	ctx, hurry, stop := upContext(parent)
 	defer stop()
-	return a.withOwnServer(ctx, hurry, keep, work)
+	return a.withOwnServer(ctx, hurry, own, work)
 }
 
-func (a *app) withOwnServer(ctx context.Context, hurry <-chan struct{}, keep bool, work func(context.Context, *apiclient.Client) error) error {
+func (a *app) withOwnServer(ctx context.Context, hurry <-chan struct{}, own ownServer, work func(context.Context, *apiclient.Client) error) error {
 	dir, err := a.dataDir()
 	if err != nil {
 		return err
@@ -119,7 +124,7 @@ func (a *app) withOwnServer(ctx context.Context, hurry <-chan struct{}, keep boo
 	running, stop := context.WithCancel(ctx)
 	defer stop()
 	ready, ended := make(chan struct{}), make(chan error, 1)
-	options := a.supervision(dir, defaultListen, false, hurry, func(datadir.Endpoints) { close(ready) })
+	options := a.supervision(dir, own.listen, false, hurry, func(datadir.Endpoints) { close(ready) })
 	go func() { ended <- supervise.Run(running, options) }()
 	select {
 	case err := <-ended:
@@ -127,7 +132,7 @@ func (a *app) withOwnServer(ctx context.Context, hurry <-chan struct{}, keep boo
 	case <-ready:
 	}
 	err = a.onceReady(running, work)
-	if keep && err == nil {
+	if own.keep && err == nil {
 		a.note("\nVibeFlow goes on serving; Ctrl-C stops it.")
 		return <-ended
 	}

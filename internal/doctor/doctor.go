@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/vibeflow/vibeflow/contract"
@@ -196,7 +197,10 @@ func checkPort(options Options) Check {
 	listener, err := net.Listen("tcp", options.Listen)
 	if err != nil {
 		check.Status, check.Found = Fail, err.Error()
-		check.Remedy = "stop the program that has it, or choose another: --listen HOST:PORT"
+		if errors.Is(err, syscall.EADDRINUSE) {
+			check.Found = options.Listen + " is taken by another program"
+		}
+		check.Remedy = "stop that program, or choose another: `vibeflow up --listen HOST:PORT`"
 		return check
 	}
 	_ = listener.Close()

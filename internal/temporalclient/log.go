@@ -7,22 +7,24 @@ import (
 )
 
 // sdkLogger writes the SDK's log. An activity that failed is not this process's error: the workflow decides what it
-// means and records it for the user, who may simply have uploaded a picture. It is told as information.
+// means and records it for the user, who may simply have uploaded a picture. Neither is a Temporal that restarts: pollers
+// try again, and who watches the process or asks /readyz is told. Both are told as information.
 type sdkLogger struct{ log.Logger }
 
 func newSDKLogger(logger *slog.Logger) log.Logger {
 	return sdkLogger{log.NewStructuredLogger(logger)}
 }
 
-// outcomes are the SDK's messages about outcomes that workflows handle.
-var outcomes = map[string]bool{
+// handled are the SDK's messages about what workflows and pollers handle.
+var handled = map[string]bool{
 	"Activity error.":                    true,
 	"RecordActivityHeartbeat with error": true,
+	"Failed to poll for task.":           true,
 }
 
 // Error implements log.Logger.
 func (l sdkLogger) Error(msg string, keyvals ...any) {
-	if outcomes[msg] {
+	if handled[msg] {
 		l.Info(msg, keyvals...)
 		return
 	}
@@ -31,7 +33,7 @@ func (l sdkLogger) Error(msg string, keyvals ...any) {
 
 // Warn implements log.Logger.
 func (l sdkLogger) Warn(msg string, keyvals ...any) {
-	if outcomes[msg] {
+	if handled[msg] {
 		l.Info(msg, keyvals...)
 		return
 	}
