@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -210,13 +211,14 @@ func (m *metered) asked(t *testing.T, options string) string {
 }
 
 func TestWhatBreaksOffIsCountedAsFarAsItCame(t *testing.T) {
-	breaks, met := true, make(chan struct{})
+	var stays atomic.Bool
+	met := make(chan struct{})
 	m := newMetered(t, func(rw http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		rw.Header().Set("Content-Type", "text/event-stream")
 		_, _ = io.WriteString(rw, `data: {"choices":[{}],"usage":{"prompt_tokens":9,"completion_tokens":2}}`+"\n\n")
 		_ = http.NewResponseController(rw).Flush()
-		if breaks {
+		if !stays.Load() {
 			panic(http.ErrAbortHandler)
 		}
 		<-r.Context().Done()
@@ -227,7 +229,7 @@ func TestWhatBreaksOffIsCountedAsFarAsItCame(t *testing.T) {
 	require.Equal(t, []int64{1, 1, 0, 9, 2}, []int64{u.Total.Requests, u.Total.Errors, u.Total.Cancelled, u.Total.PromptTokens, u.Total.CompletionTokens})
 	require.Zero(t, u.Total.LatencyP50Ms, "no answer came whole")
 
-	breaks = false
+	stays.Store(true)
 	ctx, leave := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.url("/v1/chat/completions"), strings.NewReader(streamed))
 	require.NoError(t, err)
