@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -102,15 +104,29 @@ func (s *Store) RecordUses(ctx context.Context, began []Use, ended []EndedUse, d
 				return err
 			}
 		}
-		for _, use := range began {
-			_, err := tx.ExecContext(ctx, `INSERT INTO key_requests (id, key_id, model_id, at) SELECT ?, id, ?, ? FROM api_keys WHERE id = ?`,
-				use.ID, use.ModelID, sqlTime(use.At), use.KeyID)
-			if err != nil {
+		for some := range slices.Chunk(began, usesAtOnce) {
+			if err := tx.putOnRecord(ctx, some); err != nil {
 				return err
 			}
 		}
 		return tx.addUp(ctx, ended)
 	})
+}
+
+// usesAtOnce bounds a statement's length.
+const usesAtOnce = 500
+
+// putOnRecord leaves out those of keys that are gone.
+func (t *txn) putOnRecord(ctx context.Context, began []Use) error {
+	rows := make([]string, 0, len(began))
+	var args []any
+	for _, use := range began {
+		rows = append(rows, "(?, ?, ?, ?)")
+		args = append(args, use.ID, use.KeyID, use.ModelID, sqlTime(use.At))
+	}
+	_, err := t.ExecContext(ctx, `INSERT INTO key_requests (id, key_id, model_id, at)
+SELECT column1, column2, column3, column4 FROM (VALUES `+strings.Join(rows, ", ")+`) WHERE column2 IN (SELECT id FROM api_keys)`, args...)
+	return err
 }
 
 // SettleUses adds up what a killed server left under way, as interrupted, and returns how many there were.
@@ -143,12 +159,9 @@ type keyRequest struct {
 func (t *txn) addUp(ctx context.Context, ended []EndedUse) error {
 	cells, keys := map[usageCell]*UsageSum{}, map[string]EndedUse{}
 	uses := map[string]int64{}
+	recorded := make([]int64, 0, len(ended))
 	for _, e := range ended {
-		if e.ID != 0 {
-			if _, err := t.ExecContext(ctx, `DELETE FROM key_requests WHERE id = ?`, e.ID); err != nil {
-				return err
-			}
-		}
+		recorded = append(recorded, e.ID)
 		cell := usageCell{e.KeyID, e.At.UTC().Format(dayFormat), e.ModelID}
 		if cells[cell] == nil {
 			cells[cell] = &UsageSum{}
@@ -156,6 +169,11 @@ func (t *txn) addUp(ctx context.Context, ended []EndedUse) error {
 		cells[cell].count(e)
 		if uses[e.KeyID]++; e.At.After(keys[e.KeyID].At) {
 			keys[e.KeyID] = e
+		}
+	}
+	for some := range slices.Chunk(recorded, usesAtOnce) {
+		if _, err := t.ExecContext(ctx, `DELETE FROM key_requests WHERE id IN (?)`, bun.List(some)); err != nil {
+			return err
 		}
 	}
 	for key, last := range keys {
