@@ -10,13 +10,14 @@ export function JobRow({ job }: { job: Job }) {
     <Row href={jobHref(job.id)} title={job.name || job.id} note={job.model_id} at={job.created_at}>
       {unfinished && job.total_steps > 0 && (
         <span className="flex items-center gap-3">
-          <Progress
-            value={progressOf(job)}
-            label={`Progress of ${job.name}`}
-            tone={job.status === "paused" ? "idle" : "accent"}
-            className="w-24"
-          />
-          <span className="tabular text-ink-3 text-sm">
+          <span className="w-24 shrink-0">
+            <Progress
+              value={progressOf(job)}
+              label={`Progress of ${job.name}`}
+              tone={job.status === "paused" ? "idle" : "accent"}
+            />
+          </span>
+          <span className="tabular whitespace-nowrap text-ink-3 text-sm">
             {job.step}/{job.total_steps}
             {job.status === "running" && job.eta_seconds ? ` · ${duration(job.eta_seconds)} left` : ""}
           </span>
