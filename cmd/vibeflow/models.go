@@ -260,15 +260,20 @@ func (a *app) exportCommand() *cobra.Command {
 
 func (a *app) export(ctx context.Context, c *apiclient.Client, request apigen.StartExport) (apigen.Export, error) {
 	bar := a.line()
-	e, err := apiclient.Start[apigen.Export](ctx, c, "/api/exports", request)
+	e, err := exportUnderWay(ctx, c, request)
+	if err == nil && e.ID == "" {
+		e, err = apiclient.Start[apigen.Export](ctx, c, "/api/exports", request)
+	}
 	if err != nil {
 		return e, err
 	}
 	path := "/api/exports/" + url.PathEscape(e.ID)
 	if err := c.Follow(ctx, path+"/events", 0, func(event contract.Event) error {
-		if event.Type == contract.EventType(contract.KindExport, contract.EventQueued) {
+		switch event.Type {
+		case contract.EventType(contract.KindExport, contract.EventCreated):
+		case contract.EventType(contract.KindExport, contract.EventQueued):
 			bar.update("waiting", 0, 0, "for a slot")
-		} else {
+		default:
 			bar.update("exporting", 0, 0, string(request.Format))
 		}
 		return nil
@@ -283,6 +288,22 @@ func (a *app) export(ctx context.Context, c *apiclient.Client, request apigen.St
 	}
 	bar.done("export", fmt.Sprintf("%d files", len(e.Files)))
 	return e, nil
+}
+
+// exportUnderWay finds what an interrupted command started, so that running it again does not queue a second export.
+// It is empty where there is none.
+func exportUnderWay(ctx context.Context, c *apiclient.Client, request apigen.StartExport) (apigen.Export, error) {
+	query := url.Values{"model_id": {request.ModelID}, "status": {string(contract.StatusQueued), string(contract.StatusRunning)}}
+	page, err := apiclient.Get[apigen.ExportPage](ctx, c, "/api/exports", query)
+	if err != nil {
+		return apigen.Export{}, err
+	}
+	for _, e := range page.Items {
+		if string(e.Format) == string(request.Format) {
+			return e, nil
+		}
+	}
+	return apigen.Export{}, nil
 }
 
 // download writes an export's files below a folder. Paths come from the server and must stay inside it.
