@@ -30,6 +30,7 @@ import (
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/apiclient"
 	"github.com/vibeflow/vibeflow/internal/artifact"
+	"github.com/vibeflow/vibeflow/internal/loopback/loopbacktest"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
 
@@ -76,7 +77,7 @@ func newWorldAt(t testing.TB, dir string, changes ...func(*api.Options)) *world 
 	for _, change := range changes {
 		change(&w.options)
 	}
-	w.address = "127.0.0.1:0"
+	w.address = loopbacktest.Free(t)
 	w.start()
 	t.Cleanup(func() {
 		w.stop()

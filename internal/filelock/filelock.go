@@ -62,6 +62,7 @@ func Wait(ctx context.Context, path string) (*Lock, error) {
 // Release gives the ownership back. Releasing twice is harmless.
 func (l *Lock) Release() {
 	owned.Delete(l)
+	unlock(l.file)
 	_ = l.file.Close()
 }
 

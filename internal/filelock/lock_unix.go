@@ -25,3 +25,7 @@ func tryLock(file *os.File) error {
 		}
 	}
 }
+
+// unlock gives the lock back before the file is closed: a child that is just being forked holds the file too, until it has
+// become another program.
+func unlock(file *os.File) { _ = unix.Flock(int(file.Fd()), unix.LOCK_UN) }

@@ -109,8 +109,11 @@ func randomName() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Close lets another worker have the folder.
-func (s *Scratch) Close() error { return s.lock.Close() }
+// Close lets another worker have the folder. The lock is given back by name: a child that is just being forked holds the
+// file too, until it has become another program.
+func (s *Scratch) Close() error {
+	return errors.Join(unix.Flock(int(s.lock.Fd()), unix.LOCK_UN), s.lock.Close())
+}
 
 // Models is where resolved base models are cached.
 func (s *Scratch) Models() string { return filepath.Join(s.Root, "models") }

@@ -85,7 +85,7 @@ test("a file becomes a model, though its server, worker and runner are killed on
     .getByLabel("Choose a file, or drop it here")
     .setInputFiles({ name: "sums.jsonl", mimeType: "application/jsonl", buffer: Buffer.from(sums()) });
   await expect(page.getByText("500 rows to train on, 100 held out")).toBeVisible();
-  await page.getByLabel("Base model").selectOption("tiny-llama");
+  await page.getByLabel("Model", { exact: true }).selectOption("tiny-llama");
   await page.getByLabel("Name").fill("Sums");
   await page.getByRole("button", { name: "Start", exact: true }).click();
 

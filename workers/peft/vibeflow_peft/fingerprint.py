@@ -16,6 +16,9 @@ from .spec import RunSpec
 
 Fingerprint = dict[str, dict[str, Any]]
 
+# Goes up with every change of this package after which a step brings other digits. 2: fused LoRA layers, a frozen head.
+_NUMERICS = 2
+
 
 def of(
     spec: RunSpec, *, model_identity: str, loss_path: str, device: Device, precision: Precision, threads: int
@@ -50,7 +53,7 @@ def of(
         "threads": threads,
         "micro_batch": micro_batch,
         "learning_rate_scale": scale or 1.0,
-        "versions": versions(),
+        "versions": {**versions(), "numerics": _NUMERICS},
     }
     return {"hard": hard, "soft": soft}
 

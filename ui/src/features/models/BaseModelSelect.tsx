@@ -7,27 +7,33 @@ import { type Model, useModels } from "./queries";
 
 type BaseModelSelectProps = { value: string; onChange: (id: string) => void; automatic?: string };
 
-/** The base that a training starts from. */
+/** The model that a training starts from: a base, or a tuned one that it goes on from. */
 export function BaseModelSelect({ value, onChange, automatic }: BaseModelSelectProps) {
-  const models = useModels({ kind: "base", limit: many });
+  const models = useModels({ limit: many });
   const items = models.data?.items ?? [];
+  const tuned = items.filter(({ kind }) => kind === "tuned");
   const chosen = items.find(({ id }) => id === value);
   return (
     <Field
-      label="Base model"
-      hint={chosen?.description}
+      label="Model"
+      hint={chosen?.kind === "tuned" ? "Training goes on from it, with its own adapter." : chosen?.description}
       error={models.error ? "The models could not be listed." : undefined}
     >
       <Select value={value} onChange={(event) => onChange(event.target.value)} disabled={!models.data}>
         {automatic && <option value="">{automatic}</option>}
-        {items.map((model) => (
-          <option key={model.id} value={model.id}>
-            {label(model)}
-          </option>
-        ))}
+        {items.filter(({ kind }) => kind === "base").map(option)}
+        {tuned.length > 0 && <optgroup label="Go on from a tuned model">{tuned.map(option)}</optgroup>}
         {value && models.data && !chosen && <option value={value}>{value}</option>}
       </Select>
     </Field>
+  );
+}
+
+function option(model: Model) {
+  return (
+    <option key={model.id} value={model.id}>
+      {label(model)}
+    </option>
   );
 }
 

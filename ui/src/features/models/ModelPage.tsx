@@ -83,13 +83,10 @@ function Actions({ model }: { model: Model }) {
   const router = useRouter();
   const deploy = $api.useMutation("post", "/api/deployments");
   const evaluate = $api.useMutation("post", "/api/evaluation/start");
+  const train = `/train?model=${encodeURIComponent(model.id)}`;
   if (model.kind === "base") {
     return (
-      <ButtonLink
-        href={`/train?model=${encodeURIComponent(model.id)}`}
-        variant="primary"
-        icon={<SlidersHorizontal aria-hidden className="size-4" />}
-      >
+      <ButtonLink href={train} variant="primary" icon={<SlidersHorizontal aria-hidden className="size-4" />}>
         Train it
       </ButtonLink>
     );
@@ -97,6 +94,9 @@ function Actions({ model }: { model: Model }) {
   const body = { model_id: model.id };
   return (
     <>
+      <ButtonLink href={train} icon={<SlidersHorizontal aria-hidden className="size-4" />}>
+        Train on
+      </ButtonLink>
       <Button
         icon={<Scale aria-hidden className="size-4" />}
         busy={evaluate.isPending}
