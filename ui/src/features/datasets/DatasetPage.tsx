@@ -12,7 +12,6 @@ import { isMoving, StatusBadge } from "@/components/Status";
 import { Tabs } from "@/components/Tabs";
 import { DeleteButton } from "@/features/life/Delete";
 import { deleteDataset } from "@/features/life/deletions";
-import { editDataset } from "@/features/life/edits";
 import { Said } from "@/features/life/Said";
 import { PageSkeleton } from "@/features/shell/ById";
 import { useTab } from "@/lib/address";
@@ -83,7 +82,7 @@ function Loaded({ dataset }: { dataset: Dataset }) {
       }
     >
       <div className="grid gap-5">
-        <Said edit={editDataset(dataset.id)} said={dataset} list="/datasets" />
+        <Said edit={{ kind: "dataset", id: dataset.id }} said={dataset} list="/datasets" />
         {dataset.status === "failed" && (
           <RunErrorNotice error={dataset.error} title="This file cannot be used as it is" />
         )}

@@ -9,7 +9,6 @@ import { Page } from "@/components/Page";
 import { Progress } from "@/components/Progress";
 import { isMoving, StatusBadge } from "@/components/Status";
 import { Tabs } from "@/components/Tabs";
-import { editJob } from "@/features/life/edits";
 import { Said } from "@/features/life/Said";
 import { PageSkeleton } from "@/features/shell/ById";
 import { useTab } from "@/lib/address";
@@ -52,7 +51,7 @@ export function JobPage({ id }: { id: string }) {
       actions={<JobActions job={job} />}
     >
       <div className="grid gap-5">
-        <Said edit={editJob(job.id)} said={job} list="/jobs" />
+        <Said edit={{ kind: "job", id: job.id }} said={job} list="/jobs" />
         <Headline job={job} doing={monitor.doing} live={monitor.live} />
         <Troubles job={job} />
         <Tabs

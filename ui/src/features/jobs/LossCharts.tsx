@@ -6,7 +6,6 @@ import { Button } from "@/components/Button";
 import { Card } from "@/components/Card";
 import { Segmented } from "@/components/Segmented";
 import { Skeleton } from "@/components/Skeleton";
-import { csv, downloadText } from "@/lib/download";
 import { measure } from "@/lib/format";
 import type { Columns } from "@/lib/thin";
 import { type Curves, type Measure, measures, smooth } from "./curves";
@@ -43,7 +42,8 @@ export function LossCharts({ jobId, curves, version, marks }: LossChartsProps) {
     ...(smoothing > 0 ? [{ label: "Training", colour: "--chart-1" }] : []),
     { label: "Held out", colour: "--chart-2", points: true },
   ];
-  const save = () =>
+  const save = async () => {
+    const { csv, downloadText } = await import("@/lib/download");
     downloadText(
       `${jobId}-curves.csv`,
       csv([
@@ -52,6 +52,7 @@ export function LossCharts({ jobId, curves, version, marks }: LossChartsProps) {
       ]),
       "text/csv",
     );
+  };
   return (
     <Card
       title="Loss"

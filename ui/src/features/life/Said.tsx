@@ -5,13 +5,14 @@ import Link from "next/link";
 import { lazy, Suspense, useState } from "react";
 import { Button } from "@/components/Button";
 import { Skeleton } from "@/components/Skeleton";
-import type { Editable, Said as Told } from "./edits";
+import type { Kind } from "./EditById";
+import type { Said as Told } from "./edits";
 
-const EditForm = lazy(() => import("./EditForm"));
+const EditById = lazy(() => import("./EditById"));
 
 type SaidProps = {
   /** How it is changed; undefined: by nobody here. */
-  edit?: Editable;
+  edit?: { kind: Kind; id: string };
   said: Told;
   /** The list that a tag narrows. */
   list: string;
@@ -23,7 +24,7 @@ export function Said({ edit, said: { notes, tags = [] }, list }: SaidProps) {
   if (editing && edit) {
     return (
       <Suspense fallback={<Skeleton className="h-64" />}>
-        <EditForm edit={edit} onDone={() => setEditing(false)} />
+        <EditById {...edit} onDone={() => setEditing(false)} />
       </Suspense>
     );
   }

@@ -16,7 +16,6 @@ import { evaluationHref, useEvaluations } from "@/features/evaluations/queries";
 import { Verdict } from "@/features/evaluations/Verdict";
 import { DeleteButton } from "@/features/life/Delete";
 import { deleteModel } from "@/features/life/deletions";
-import { editModel } from "@/features/life/edits";
 import { Said } from "@/features/life/Said";
 import { PageSkeleton } from "@/features/shell/ById";
 import { $api } from "@/lib/api/client";
@@ -49,7 +48,7 @@ export function ModelPage({ id }: { id: string }) {
     >
       <div className="grid gap-5 lg:grid-cols-[1fr_20rem]">
         <div className="empty:hidden lg:col-span-2">
-          <Said edit={isOwn(model) ? editModel(model.id) : undefined} said={model} list="/models" />
+          <Said edit={isOwn(model) ? { kind: "model", id: model.id } : undefined} said={model} list="/models" />
         </div>
         <div className="grid min-w-0 content-start gap-5">
           {model.kind === "tuned" ? (
