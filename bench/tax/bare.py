@@ -1,7 +1,7 @@
 """The training of a spec.json as a bare TRL script: python bare.py SPEC {labelled|stock}
 
-Same model, rows, recipe, seed, precision, threads and loss as VibeFlow's runner, and nothing around it: no events, no
-lease, no rehearsal, no checkpoints, no proof of the loss. It evaluates the held-out rows at the end and saves the
+Same model, rows, recipe, seed, precision, threads, loss and layers as VibeFlow's runner, and nothing around it: no
+events, no lease, no rehearsal, no checkpoints, no proof of the loss. It evaluates the held-out rows at the end and saves the
 adapter. Prints one JSON object: seconds by part, and the loss of every step, by which main.go sees that it was the same
 training.
 """
@@ -16,9 +16,9 @@ from pathlib import Path
 
 began = time.perf_counter()
 
-from vibeflow_peft.runner import prepare_environment
+from vibeflow_peft import environment
 
-prepare_environment()
+environment.prepare()
 
 import torch
 import transformers
@@ -27,9 +27,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import set_seed
 from trl import SFTConfig, SFTTrainer
 
-from vibeflow_peft import device, models
+from vibeflow_peft import attention, device, lora, models
 from vibeflow_peft.encoding import encode_rows
-from vibeflow_peft.loss import LabelledLoss
+from vibeflow_peft.loss import LabelledLoss, base_of
 from vibeflow_peft.spec import load
 from vibeflow_peft.trainer import Collator
 
@@ -112,6 +112,9 @@ for parameter in trainer.model.parameters():
         parameter.data = parameter.data.float()
 if labelled:
     trainer.labelled_loss = LabelledLoss(trainer.model)
+    if attention.fits(base_of(trainer.model), where.kind, precision.autocast):
+        attention.use_short_rows(base_of(trainer.model))
+        lora.fuse(trainer.model)
 marks.append(("steps", time.perf_counter()))
 trainer.train()
 marks.append(("evaluate", time.perf_counter()))
