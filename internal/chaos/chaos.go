@@ -51,10 +51,15 @@ type chaos struct {
 	dataset   apigen.Dataset
 	model     string // the reference's
 	reference *training
-	judged    *apigen.Evaluation
-	exported  *apigen.Export
-	read      *reading
-	answer    string
+	// What the other stages come to when nothing disturbs them, each made once.
+	undisturbed map[Stage]undisturbed
+	answer      string
+}
+
+// undisturbed is what a stage came to, and how long it was at work.
+type undisturbed struct {
+	result any
+	took   time.Duration
 }
 
 // Run proves the cells, one after the other. The error is of the proof itself: what a cell found is in the report.
@@ -66,7 +71,7 @@ func Run(ctx context.Context, options Options) (report *Report, err error) {
 	}
 	p.Own = options.Own
 	defer func() { err = errors.Join(err, p.Close()) }()
-	c := &chaos{Platform: p, Options: options.withDefaults()}
+	c := &chaos{Platform: p, Options: options.withDefaults(), undisturbed: map[Stage]undisturbed{}}
 	report = &Report{Cores: runtime.NumCPU()}
 	if options.Cells == nil {
 		c.Cells, report.LeftOut = Matrix()
@@ -141,9 +146,7 @@ func (c *chaos) prove(ctx context.Context, cell *Cell) error {
 }
 
 func (c *chaos) round(ctx context.Context, cell *Cell, number int, act act) error {
-	limited, cancel := context.WithTimeout(ctx, roundPatience)
-	found, err := act(limited, c, cell.Process)
-	cancel()
+	found, err := c.attempt(ctx, cell, act)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -166,6 +169,23 @@ func (c *chaos) round(ctx context.Context, cell *Cell, number int, act act) erro
 		cell.problem(number, fmt.Errorf("%d steps were lost, with a checkpoint every %d", found.stepsLost, checkpointSteps))
 	}
 	return c.tidy(ctx, cell, number)
+}
+
+// errMissed says that the target had done its part before it could be killed.
+var errMissed = errors.New("it had ended before it could be killed")
+
+// attempt plays a round; a moment that came too late proves nothing, and another is waited for.
+func (c *chaos) attempt(ctx context.Context, cell *Cell, act act) (out found, err error) {
+	const most = 10
+	for range most {
+		limited, cancel := context.WithTimeout(ctx, roundPatience)
+		out, err = act(limited, c, cell.Process)
+		cancel()
+		if !errors.Is(err, errMissed) {
+			break
+		}
+	}
+	return out, err
 }
 
 // tidy looks for what is left behind, and whether a run still gets a slot.
@@ -241,7 +261,7 @@ func (c *chaos) kill(ctx context.Context, target Target) error {
 	}
 	pids := map[Target][]int{Runner: found.Runners, Engine: found.Engines, WarmParent: {found.WarmParent}}[target]
 	if len(pids) == 0 || pids[0] == 0 {
-		return fmt.Errorf("there is no %s to kill", target)
+		return fmt.Errorf("%s: %w", target, errMissed)
 	}
 	return platform.KillPIDs(pids...)
 }

@@ -135,14 +135,16 @@ func (t *training) mark() {
 
 // finish reads what the job made, once its stream has ended.
 func (t *training) finish(ctx context.Context, c *apiclient.Client) (apigen.Job, error) {
-	job, err := apiclient.Get[apigen.Job](ctx, c, t.path(), nil)
-	if err != nil {
-		return job, err
-	}
-	if contract.Status(job.Status) != contract.StatusCompleted {
-		return job, fmt.Errorf("the job is %s: %s", job.Status, job.Error.Message)
-	}
-	model, err := apiclient.Get[apigen.Model](ctx, c, "/api/models/"+job.TunedModelID, nil)
+	var job apigen.Job
+	var model apigen.Model
+	err := untilAnswered(ctx, func() (err error) {
+		job, err = apiclient.Get[apigen.Job](ctx, c, t.path(), nil)
+		if err != nil || contract.Status(job.Status) != contract.StatusCompleted {
+			return unfinished(string(job.Status), job.Error.Message, err)
+		}
+		model, err = apiclient.Get[apigen.Model](ctx, c, "/api/models/"+job.TunedModelID, nil)
+		return err
+	})
 	for _, file := range model.Files {
 		if file.Path == "adapter_model.safetensors" {
 			t.adapter = file.SHA256

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -207,164 +208,140 @@ func untilAnswered(ctx context.Context, ask func() error) error {
 	}
 }
 
-// beside watches a resource while its target is killed at a random moment, at the latest after most.
-func (c *chaos) beside(ctx context.Context, path string, target Target, begun func(contract.Event) bool, most time.Duration) (found, error) {
-	started := false
-	s := newStream(func(e contract.Event) { started = started || begun(e) })
-	watching, stop := context.WithCancel(ctx)
-	defer stop()
-	watched := make(chan error, 1)
-	go func() { watched <- s.follow(watching, c.Client, path) }()
-	if err := s.await(ctx, func() bool { return started }); err != nil {
+// side is a stage beside training: how its work is started, from which event on it is at work, and what it came to.
+type side struct {
+	stage  Stage
+	start  func(ctx context.Context) (path string, err error)
+	begun  func(contract.Event) bool
+	result func(ctx context.Context, path string) (any, error)
+}
+
+// disturbed plays a stage with a kill at a random moment of its work, and compares with the undisturbed one.
+func (c *chaos) disturbed(ctx context.Context, s side, target Target) (found, error) {
+	want, known := c.undisturbed[s.stage]
+	if !known {
+		var err error
+		if want, _, err = c.play(ctx, s, nil); err != nil {
+			return found{}, err
+		}
+		c.undisturbed[s.stage] = want
+	}
+	var killed time.Time
+	got, stream, err := c.play(ctx, s, func() error {
+		// In the first part of it, so that there is something left to kill.
+		if err := moment(ctx, want.took*2/3); err != nil {
+			return err
+		}
+		killed = time.Now()
+		return c.kill(ctx, target)
+	})
+	if err != nil {
 		return found{}, err
 	}
-	if err := moment(ctx, most); err != nil {
-		return found{}, err
-	}
-	killed := time.Now()
-	if err := c.kill(ctx, target); err != nil {
-		return found{}, err
-	}
-	err := <-watched
 	out := found{recovery: time.Since(killed)}
-	out.missing, out.twice = s.count()
-	return out, err
-}
-
-// reading is what ingesting a file comes to.
-type reading struct {
-	rows, train, eval int64
-	profile           map[string]any
-	first             []map[string]any // rows to train on
-}
-
-func (c *chaos) reading(ctx context.Context, id string) (*reading, error) {
-	d, err := apiclient.Get[apigen.Dataset](ctx, c.Client, "/api/datasets/"+id, nil)
-	if err != nil {
-		return nil, err
+	if !reflect.DeepEqual(got.result, want.result) {
+		out.differs = fmt.Errorf("it came to %v, not %v", got.result, want.result)
 	}
-	if contract.Status(d.Status) != contract.StatusReady {
-		return nil, fmt.Errorf("the dataset is %s: %s", d.Status, d.Error.Message)
-	}
-	preview, err := apiclient.Get[apigen.Preview](ctx, c.Client, "/api/datasets/"+id+"/preview", map[string][]string{"split": {"train"}})
-	return &reading{d.Rows, d.TrainRows, d.EvalRows, d.Profile, preview.Rows}, err
-}
-
-const ingestRows = 60_000
-
-func ingest(ctx context.Context, c *chaos, target Target) (found, error) {
-	file := Rows(ingestRows)
-	if c.read == nil {
-		d, err := c.Upload(ctx, "many.jsonl", file)
-		if err != nil {
-			return found{}, err
-		}
-		if c.read, err = c.reading(ctx, d.ID); err != nil {
-			return found{}, err
-		}
-	}
-	d, err := c.Client.UploadDatasetFrom(ctx, bytes.NewReader(file), "many.jsonl", apiclient.Upload{})
-	if err != nil {
-		return found{}, err
-	}
-	out, err := c.beside(ctx, "/api/datasets/"+d.ID, target, func(contract.Event) bool { return true }, 500*time.Millisecond)
-	if err != nil {
-		return out, err
-	}
-	read, err := c.reading(ctx, d.ID)
-	if err != nil {
-		return out, err
-	}
-	out.differs = same("what was read", read, c.read)
+	out.missing, out.twice = stream.count()
 	return out, nil
 }
 
-func evaluate(ctx context.Context, c *chaos, target Target) (found, error) {
-	if c.judged == nil {
-		e, err := c.startEvaluation(ctx)
-		if err != nil {
-			return found{}, err
-		}
-		if err := newStream(nil).follow(ctx, c.Client, "/api/evaluation/"+e.ID); err != nil {
-			return found{}, err
-		}
-		if c.judged, err = c.judgement(ctx, e.ID); err != nil {
-			return found{}, err
-		}
-	}
-	e, err := c.startEvaluation(ctx)
+// play starts a stage's work and watches it to its end; disturb, if any, is called once it has begun.
+func (c *chaos) play(ctx context.Context, s side, disturb func() error) (undisturbed, *stream, error) {
+	path, err := s.start(ctx)
 	if err != nil {
-		return found{}, err
+		return undisturbed{}, nil, err
 	}
-	out, err := c.beside(ctx, "/api/evaluation/"+e.ID, target, ofRunner, time.Second)
-	if err != nil {
-		return out, err
+	var began time.Time
+	events := newStream(func(e contract.Event) {
+		if began.IsZero() && s.begun(e) {
+			began = time.Now()
+		}
+	})
+	watched := make(chan error, 1)
+	go func() { watched <- events.follow(ctx, c.Client, path) }()
+	if err := events.await(ctx, func() bool { return !began.IsZero() }); err != nil {
+		return undisturbed{}, nil, err
 	}
-	judged, err := c.judgement(ctx, e.ID)
-	if err != nil {
-		return out, err
+	var missed error
+	if disturb != nil {
+		if missed = disturb(); missed != nil && !errors.Is(missed, errMissed) {
+			return undisturbed{}, nil, missed
+		}
 	}
-	out.differs = same("the evaluation", judged.Result, c.judged.Result)
-	return out, nil
+	if err := errors.Join(<-watched, missed); err != nil {
+		return undisturbed{}, nil, err
+	}
+	took := time.Since(began)
+	var result any
+	err = untilAnswered(ctx, func() (err error) {
+		result, err = s.result(ctx, path)
+		return err
+	})
+	return undisturbed{result, took}, events, err
 }
 
-func (c *chaos) startEvaluation(ctx context.Context) (apigen.Evaluation, error) {
-	return apiclient.Start[apigen.Evaluation](ctx, c.Client, "/api/evaluation/start",
-		apigen.StartEvaluation{ModelID: c.model, MaxGenerations: 16, MaxNewTokens: 16})
-}
-
-// judgement is an evaluation's result without the time that it took.
-func (c *chaos) judgement(ctx context.Context, id string) (*apigen.Evaluation, error) {
-	e, err := apiclient.Get[apigen.Evaluation](ctx, c.Client, "/api/evaluation/"+id, nil)
-	if err == nil && contract.Status(e.Status) != contract.StatusCompleted {
-		err = fmt.Errorf("the evaluation is %s: %s", e.Status, e.Error.Message)
-	}
-	e.Result.Seconds = 0
-	return &e, err
-}
+func always(contract.Event) bool { return true }
 
 // ofRunner is any event that a runner told: it lives.
 func ofRunner(e contract.Event) bool { return strings.HasPrefix(e.Type, "runner.") }
 
+const ingestRows = 60_000
+
+func ingest(ctx context.Context, c *chaos, target Target) (found, error) {
+	return c.disturbed(ctx, side{stage: Ingest, begun: always,
+		start: func(ctx context.Context) (string, error) {
+			d, err := c.Client.UploadDatasetFrom(ctx, bytes.NewReader(Rows(ingestRows)), "many.jsonl", apiclient.Upload{})
+			return "/api/datasets/" + d.ID, err
+		},
+		result: func(ctx context.Context, path string) (any, error) {
+			d, err := apiclient.Get[apigen.Dataset](ctx, c.Client, path, nil)
+			if err != nil || contract.Status(d.Status) != contract.StatusReady {
+				return nil, unfinished(string(d.Status), d.Error.Message, err)
+			}
+			preview, err := apiclient.Get[apigen.Preview](ctx, c.Client, path+"/preview", url.Values{"split": {"train"}})
+			return []any{d.Rows, d.TrainRows, d.EvalRows, d.Profile, preview.Rows}, err
+		}}, target)
+}
+
+func evaluate(ctx context.Context, c *chaos, target Target) (found, error) {
+	return c.disturbed(ctx, side{stage: Evaluate, begun: ofRunner,
+		start: func(ctx context.Context) (string, error) {
+			e, err := apiclient.Start[apigen.Evaluation](ctx, c.Client, "/api/evaluation/start",
+				apigen.StartEvaluation{ModelID: c.model, MaxGenerations: 16, MaxNewTokens: 16})
+			return "/api/evaluation/" + e.ID, err
+		},
+		result: func(ctx context.Context, path string) (any, error) {
+			e, err := apiclient.Get[apigen.Evaluation](ctx, c.Client, path, nil)
+			if err != nil || contract.Status(e.Status) != contract.StatusCompleted {
+				return nil, unfinished(string(e.Status), e.Error.Message, err)
+			}
+			e.Result.Seconds = 0 // the time that it took
+			return e.Result, nil
+		}}, target)
+}
+
 func export(ctx context.Context, c *chaos, target Target) (found, error) {
-	if c.exported == nil {
-		e, err := c.startExport(ctx)
-		if err != nil {
-			return found{}, err
-		}
-		if err := newStream(nil).follow(ctx, c.Client, "/api/exports/"+e.ID); err != nil {
-			return found{}, err
-		}
-		if c.exported, err = c.archive(ctx, e.ID); err != nil {
-			return found{}, err
-		}
-	}
-	e, err := c.startExport(ctx)
-	if err != nil {
-		return found{}, err
-	}
-	out, err := c.beside(ctx, "/api/exports/"+e.ID, target, ofRunner, 300*time.Millisecond)
-	if err != nil {
-		return out, err
-	}
-	made, err := c.archive(ctx, e.ID)
-	if err != nil {
-		return out, err
-	}
-	out.differs = same("the export", made.Files, c.exported.Files)
-	return out, nil
+	return c.disturbed(ctx, side{stage: Export, begun: ofRunner,
+		start: func(ctx context.Context) (string, error) {
+			e, err := apiclient.Start[apigen.Export](ctx, c.Client, "/api/exports", apigen.StartExport{ModelID: c.model, Format: "merged"})
+			return "/api/exports/" + e.ID, err
+		},
+		result: func(ctx context.Context, path string) (any, error) {
+			e, err := apiclient.Get[apigen.Export](ctx, c.Client, path, nil)
+			if err != nil || contract.Status(e.Status) != contract.StatusCompleted {
+				return nil, unfinished(string(e.Status), e.Error.Message, err)
+			}
+			return e.Files, nil
+		}}, target)
 }
 
-func (c *chaos) startExport(ctx context.Context) (apigen.Export, error) {
-	return apiclient.Start[apigen.Export](ctx, c.Client, "/api/exports", apigen.StartExport{ModelID: c.model, Format: "merged"})
-}
-
-func (c *chaos) archive(ctx context.Context, id string) (*apigen.Export, error) {
-	e, err := apiclient.Get[apigen.Export](ctx, c.Client, "/api/exports/"+id, nil)
-	if err == nil && contract.Status(e.Status) != contract.StatusCompleted {
-		err = fmt.Errorf("the export is %s: %s", e.Status, e.Error.Message)
+// unfinished is err, or else why something is not what it should have come to.
+func unfinished(status, why string, err error) error {
+	if err != nil {
+		return err
 	}
-	return &e, err
+	return fmt.Errorf("it is %s: %s", status, why)
 }
 
 // serve asks a deployment before and after the kill.
@@ -389,9 +366,12 @@ func serve(ctx context.Context, c *chaos, target Target) (found, error) {
 		return found{}, err
 	}
 	answer, err := c.awaitAnswer(ctx)
-	out := found{recovery: time.Since(killed), differs: same("the answer", answer, c.answer)}
+	out := found{recovery: time.Since(killed)}
 	if err != nil {
 		return out, err
+	}
+	if answer != c.answer {
+		out.differs = fmt.Errorf("the answer is %q, not %q", answer, c.answer)
 	}
 	return out, c.stopServing(ctx, d.ID)
 }
@@ -433,11 +413,4 @@ func (c *chaos) stopServing(ctx context.Context, id string) error {
 		return err
 	}
 	return newStream(nil).follow(ctx, c.Client, "/api/deployments/"+id)
-}
-
-func same(what string, is, want any) error {
-	if reflect.DeepEqual(is, want) {
-		return nil
-	}
-	return fmt.Errorf("%s is %v, not %v", what, is, want)
 }
