@@ -171,10 +171,10 @@ func (c *chaos) round(ctx context.Context, cell *Cell, number int, act act) erro
 	return c.tidy(ctx, cell, number)
 }
 
-// errMissed says that the target had done its part before it could be killed.
-var errMissed = errors.New("it had ended before it could be killed")
+// errMissed says that the target was not there at the moment that was drawn.
+var errMissed = errors.New("it was not there to be killed")
 
-// attempt plays a round; a moment that came too late proves nothing, and another is waited for.
+// attempt plays a round; a moment at which there was nothing to kill proves nothing, and another is drawn.
 func (c *chaos) attempt(ctx context.Context, cell *Cell, act act) (out found, err error) {
 	const most = 10
 	for range most {
@@ -247,13 +247,16 @@ func (c *chaos) restart(ctx context.Context) error {
 	return err
 }
 
-// kill ends a target at once, and restarts only what nothing in VibeFlow would.
-func (c *chaos) kill(ctx context.Context, target Target) error {
+// kill ends a target at once, tells that it is dead, and restarts only what nothing in VibeFlow would.
+func (c *chaos) kill(ctx context.Context, target Target, dead func()) error {
+	if target == Everything {
+		err := c.KillEverything(ctx)
+		dead()
+		return errors.Join(err, c.restart(ctx))
+	}
+	defer dead()
 	if process, ok := map[Target]datadir.Process{Server: datadir.ProcessServer, Temporal: datadir.ProcessTemporal, Worker: datadir.ProcessWorker}[target]; ok {
 		return c.Kill(process)
-	}
-	if target == Everything {
-		return errors.Join(c.KillEverything(ctx), c.restart(ctx))
 	}
 	found, err := c.Detached(ctx)
 	if err != nil {

@@ -126,7 +126,7 @@ func (t *training) note(e contract.Event) {
 	}
 }
 
-// mark notes the moment of the kill.
+// mark notes that the target is dead.
 func (t *training) mark() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

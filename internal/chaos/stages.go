@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"time"
 
 	"github.com/vibeflow/vibeflow/api/apigen"
@@ -106,8 +105,7 @@ func trainTo(first, last int) act {
 			if err := moment(ctx, 50*time.Millisecond); err != nil {
 				return err
 			}
-			t.mark()
-			return c.kill(ctx, target)
+			return c.kill(ctx, target, t.mark)
 		})
 	}
 }
@@ -121,8 +119,7 @@ func trainUntilSaving(ctx context.Context, c *chaos, target Target) (found, erro
 		half := filepath.Join(c.Dir.Root(), "worker", "main", "runs", t.id, "checkpoints", ".partial-*")
 		for {
 			if there, err := filepath.Glob(half); err != nil || len(there) > 0 {
-				t.mark()
-				return errors.Join(err, c.kill(ctx, target))
+				return errors.Join(err, c.kill(ctx, target, t.mark))
 			}
 			select {
 			case <-time.After(time.Millisecond): // a folder that appears tells nobody
@@ -148,8 +145,8 @@ func pause(ctx context.Context, c *chaos, target Target) (found, error) {
 		if err := c.awaitStatus(ctx, t, contract.StatusPaused); err != nil {
 			return err
 		}
-		killed := time.Now()
-		if err := c.kill(ctx, target); err != nil {
+		var killed time.Time
+		if err := c.kill(ctx, target, func() { killed = time.Now() }); err != nil {
 			return err
 		}
 		if err := c.awaitStatus(ctx, t, contract.StatusPaused); err != nil {
@@ -208,11 +205,10 @@ func untilAnswered(ctx context.Context, ask func() error) error {
 	}
 }
 
-// side is a stage beside training: how its work is started, from which event on it is at work, and what it came to.
+// side is a stage beside training: how its work is started, and what it came to.
 type side struct {
 	stage  Stage
 	start  func(ctx context.Context) (path string, err error)
-	begun  func(contract.Event) bool
 	result func(ctx context.Context, path string) (any, error)
 }
 
@@ -232,8 +228,7 @@ func (c *chaos) disturbed(ctx context.Context, s side, target Target) (found, er
 		if err := moment(ctx, want.took*2/3); err != nil {
 			return err
 		}
-		killed = time.Now()
-		return c.kill(ctx, target)
+		return c.kill(ctx, target, func() { killed = time.Now() })
 	})
 	if err != nil {
 		return found{}, err
@@ -253,8 +248,8 @@ func (c *chaos) play(ctx context.Context, s side, disturb func() error) (undistu
 		return undisturbed{}, nil, err
 	}
 	var began time.Time
-	events := newStream(func(e contract.Event) {
-		if began.IsZero() && s.begun(e) {
+	events := newStream(func(contract.Event) {
+		if began.IsZero() {
 			began = time.Now()
 		}
 	})
@@ -281,15 +276,10 @@ func (c *chaos) play(ctx context.Context, s side, disturb func() error) (undistu
 	return undisturbed{result, took}, events, err
 }
 
-func always(contract.Event) bool { return true }
-
-// ofRunner is any event that a runner told: it lives.
-func ofRunner(e contract.Event) bool { return strings.HasPrefix(e.Type, "runner.") }
-
 const ingestRows = 60_000
 
 func ingest(ctx context.Context, c *chaos, target Target) (found, error) {
-	return c.disturbed(ctx, side{stage: Ingest, begun: always,
+	return c.disturbed(ctx, side{stage: Ingest,
 		start: func(ctx context.Context) (string, error) {
 			d, err := c.Client.UploadDatasetFrom(ctx, bytes.NewReader(Rows(ingestRows)), "many.jsonl", apiclient.Upload{})
 			return "/api/datasets/" + d.ID, err
@@ -305,7 +295,7 @@ func ingest(ctx context.Context, c *chaos, target Target) (found, error) {
 }
 
 func evaluate(ctx context.Context, c *chaos, target Target) (found, error) {
-	return c.disturbed(ctx, side{stage: Evaluate, begun: ofRunner,
+	return c.disturbed(ctx, side{stage: Evaluate,
 		start: func(ctx context.Context) (string, error) {
 			e, err := apiclient.Start[apigen.Evaluation](ctx, c.Client, "/api/evaluation/start",
 				apigen.StartEvaluation{ModelID: c.model, MaxGenerations: 16, MaxNewTokens: 16})
@@ -322,7 +312,7 @@ func evaluate(ctx context.Context, c *chaos, target Target) (found, error) {
 }
 
 func export(ctx context.Context, c *chaos, target Target) (found, error) {
-	return c.disturbed(ctx, side{stage: Export, begun: ofRunner,
+	return c.disturbed(ctx, side{stage: Export,
 		start: func(ctx context.Context) (string, error) {
 			e, err := apiclient.Start[apigen.Export](ctx, c.Client, "/api/exports", apigen.StartExport{ModelID: c.model, Format: "merged"})
 			return "/api/exports/" + e.ID, err
@@ -361,8 +351,8 @@ func serve(ctx context.Context, c *chaos, target Target) (found, error) {
 	if err := moment(ctx, 500*time.Millisecond); err != nil {
 		return found{}, err
 	}
-	killed := time.Now()
-	if err := c.kill(ctx, target); err != nil {
+	var killed time.Time
+	if err := c.kill(ctx, target, func() { killed = time.Now() }); err != nil {
 		return found{}, err
 	}
 	answer, err := c.awaitAnswer(ctx)
