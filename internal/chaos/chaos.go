@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,9 +49,10 @@ const (
 type chaos struct {
 	*platform.Platform
 	Options
-	dataset   apigen.Dataset
-	model     string // the reference's
-	reference *training
+	dataset apigen.Dataset
+	model   string // the tuned one that other stages are about
+	// references are undisturbed trainings, by precision.
+	references map[string]*training
 	// What the other stages come to when nothing disturbs them, each made once.
 	undisturbed map[Stage]undisturbed
 	answer      string
@@ -71,7 +73,7 @@ func Run(ctx context.Context, options Options) (report *Report, err error) {
 	}
 	p.Own = options.Own
 	defer func() { err = errors.Join(err, p.Close()) }()
-	c := &chaos{Platform: p, Options: options.withDefaults(), undisturbed: map[Stage]undisturbed{}}
+	c := &chaos{Platform: p, Options: options.withDefaults(), references: map[string]*training{}, undisturbed: map[Stage]undisturbed{}}
 	report = &Report{Cores: runtime.NumCPU()}
 	if options.Cells == nil {
 		c.Cells, report.LeftOut = Matrix()
@@ -88,8 +90,8 @@ func Run(ctx context.Context, options Options) (report *Report, err error) {
 	if err := c.Stop(); err != nil {
 		return nil, err
 	}
-	left, err := c.Detached(ctx)
-	report.LeftBehind = len(left.All())
+	left, err := c.Processes(ctx)
+	report.LeftBehind = len(left)
 	report.Seconds = time.Since(began).Seconds()
 	return report, err
 }
@@ -114,15 +116,28 @@ func (c *chaos) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	c.Progress("making the undisturbed run")
-	if c.reference, err = c.startTraining(ctx, config); err != nil {
-		return err
-	}
-	if err := c.reference.follow(ctx, c.Client, c.reference.path()); err != nil {
-		return err
-	}
-	job, err := c.reference.finish(ctx, c.Client)
-	c.model = job.TunedModelID
+	_, err = c.reference(ctx, precisionAuto)
 	return err
+}
+
+// reference is the undisturbed training in a precision, made once.
+func (c *chaos) reference(ctx context.Context, precision string) (*training, error) {
+	if t, made := c.references[precision]; made {
+		return t, nil
+	}
+	t, err := c.startTraining(ctx, config(precision))
+	if err != nil {
+		return nil, err
+	}
+	if err := t.follow(ctx, c.Client, t.path()); err != nil {
+		return nil, err
+	}
+	job, err := t.finish(ctx, c.Client)
+	if err != nil {
+		return nil, err
+	}
+	c.model, c.references[precision] = cmp.Or(c.model, job.TunedModelID), t
+	return t, nil
 }
 
 // prove disturbs one cell's stage, round after round. What a round leaves under way is ended, for the next is not to suffer.

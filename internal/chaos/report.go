@@ -14,7 +14,7 @@ import (
 type Report struct {
 	Cells   []Cell    `json:"cells"`
 	LeftOut []LeftOut `json:"left_out"`
-	// LeftBehind are Python processes that live on after `up` was stopped.
+	// LeftBehind are processes of the data folder that live on after `up` was stopped.
 	LeftBehind int `json:"left_behind"`
 	// Cores and Seconds are of the machine that was used and of the whole proof.
 	Cores   int     `json:"cores"`

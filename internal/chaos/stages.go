@@ -19,12 +19,17 @@ import (
 	"github.com/vibeflow/vibeflow/internal/apiclient"
 )
 
+// Precisions of the trainings: auto is bf16 autocast where the processor has it.
+const precisionAuto, precisionFP32 = "auto", "fp32"
+
 // config trains two epochs in small steps, with dropout, so that the state of randomness counts too.
-var config = apigen.TrainingOverrides{
-	"method": "lora", "epochs": 2, "max_steps": 0, "batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 64,
-	"learning_rate": 0.001, "precision": "auto", "seed": 7,
-	"lora":       map[string]any{"r": 8, "alpha": 8, "dropout": 0.05, "target_modules": "all-linear"},
-	"checkpoint": map[string]any{"every_steps": checkpointSteps, "every_seconds": 0},
+func config(precision string) apigen.TrainingOverrides {
+	return apigen.TrainingOverrides{
+		"method": "lora", "epochs": 2, "max_steps": 0, "batch_size": 2, "gradient_accumulation_steps": 1, "max_length": 64,
+		"learning_rate": 0.001, "precision": precision, "seed": 7,
+		"lora":       map[string]any{"r": 8, "alpha": 8, "dropout": 0.05, "target_modules": "all-linear"},
+		"checkpoint": map[string]any{"every_steps": checkpointSteps, "every_seconds": 0},
+	}
 }
 
 // Rows makes n short questions and answers, each different.
@@ -48,8 +53,8 @@ type act func(ctx context.Context, c *chaos, target Target) (found, error)
 
 var acts = map[Stage]act{
 	Ingest:     ingest,
-	Epoch1:     trainTo(checkpointSteps/2, stepsAnEpoch-checkpointSteps),
-	Epoch2:     trainTo(stepsAnEpoch+1, allSteps-checkpointSteps),
+	Epoch1:     trainTo(precisionFP32, checkpointSteps/2, stepsAnEpoch-checkpointSteps),
+	Epoch2:     trainTo(precisionAuto, stepsAnEpoch+1, allSteps-checkpointSteps),
 	Checkpoint: trainUntilSaving,
 	Paused:     pause,
 	Evaluate:   evaluate,
@@ -59,8 +64,12 @@ var acts = map[Stage]act{
 
 // trained starts a training, has disturb do its part beside, and compares the end with the reference. launches is how many
 // runners that may take.
-func (c *chaos) trained(ctx context.Context, launches int64, disturb func(*training) error) (found, error) {
-	t, err := c.startTraining(ctx, config)
+func (c *chaos) trained(ctx context.Context, precision string, launches int64, disturb func(*training) error) (found, error) {
+	reference, err := c.reference(ctx, precision)
+	if err != nil {
+		return found{}, err
+	}
+	t, err := c.startTraining(ctx, config(precision))
 	if err != nil {
 		return found{}, err
 	}
@@ -78,7 +87,7 @@ func (c *chaos) trained(ctx context.Context, launches int64, disturb func(*train
 	if err != nil {
 		return found{}, err
 	}
-	out := found{differs: t.sameAs(c.reference), recovery: t.recovery, stepsLost: t.lost}
+	out := found{differs: t.sameAs(reference), recovery: t.recovery, stepsLost: t.lost}
 	out.missing, out.twice = t.count()
 	if out.differs == nil && job.Epoch > launches {
 		out.differs = fmt.Errorf("%d runners were launched, and %d would have done", job.Epoch, launches)
@@ -95,9 +104,9 @@ func launchesOf(target Target) int64 {
 }
 
 // trainTo kills at a random moment between two steps.
-func trainTo(first, last int) act {
+func trainTo(precision string, first, last int) act {
 	return func(ctx context.Context, c *chaos, target Target) (found, error) {
-		return c.trained(ctx, launchesOf(target), func(t *training) error {
+		return c.trained(ctx, precision, launchesOf(target), func(t *training) error {
 			chosen := first + rand.IntN(last-first)
 			if err := t.await(ctx, func() bool { return t.last >= chosen }); err != nil {
 				return err
@@ -112,7 +121,7 @@ func trainTo(first, last int) act {
 
 // trainUntilSaving kills while a checkpoint's folder is half made.
 func trainUntilSaving(ctx context.Context, c *chaos, target Target) (found, error) {
-	return c.trained(ctx, launchesOf(target), func(t *training) error {
+	return c.trained(ctx, precisionAuto, launchesOf(target), func(t *training) error {
 		if err := t.await(ctx, func() bool { return t.last >= 2*checkpointSteps-2 }); err != nil {
 			return err
 		}
@@ -135,7 +144,7 @@ func pause(ctx context.Context, c *chaos, target Target) (found, error) {
 	var back time.Duration
 	// Before and after the pause, and again where the warm parent died while it was asked to fork.
 	const launches = 3
-	out, err := c.trained(ctx, launches, func(t *training) error {
+	out, err := c.trained(ctx, precisionFP32, launches, func(t *training) error {
 		if err := t.await(ctx, func() bool { return t.last >= checkpointSteps+5 }); err != nil {
 			return err
 		}
@@ -149,8 +158,8 @@ func pause(ctx context.Context, c *chaos, target Target) (found, error) {
 		if err := c.kill(ctx, target, func() { killed = time.Now() }); err != nil {
 			return err
 		}
-		if err := c.awaitStatus(ctx, t, contract.StatusPaused); err != nil {
-			return fmt.Errorf("the pause did not survive: %w", err)
+		if status, err := c.status(ctx, t); err != nil || status != contract.StatusPaused {
+			return errors.Join(fmt.Errorf("the pause did not survive: the job is %q", status), err)
 		}
 		back = time.Since(killed)
 		return c.order(ctx, t, "resume")
@@ -167,19 +176,25 @@ func (c *chaos) order(ctx context.Context, t *training, verb string) error {
 	})
 }
 
-// awaitStatus waits through the time in which the server is away.
+// status waits through the time in which the server is away.
+func (c *chaos) status(ctx context.Context, t *training) (contract.Status, error) {
+	var job apigen.Job
+	err := untilAnswered(ctx, func() (err error) {
+		job, err = apiclient.Get[apigen.Job](ctx, c.Client, t.path(), nil)
+		return err
+	})
+	return contract.Status(job.Status), err
+}
+
+// awaitStatus waits until a job has a status.
 func (c *chaos) awaitStatus(ctx context.Context, t *training, want contract.Status) error {
 	for {
-		var job apigen.Job
-		err := untilAnswered(ctx, func() (err error) {
-			job, err = apiclient.Get[apigen.Job](ctx, c.Client, t.path(), nil)
-			return err
-		})
-		if err != nil || contract.Status(job.Status) == want {
+		status, err := c.status(ctx, t)
+		if err != nil || status == want {
 			return err
 		}
-		if contract.Status(job.Status).Final() {
-			return fmt.Errorf("the job is %s", job.Status)
+		if status.Final() {
+			return fmt.Errorf("the job is %s", status)
 		}
 		select {
 		case <-t.changed:

@@ -36,7 +36,7 @@ func (d Detached) All() []int {
 
 // Detached looks for them: by command line, for one whose record is lost is what somebody looks for here.
 func (p *Platform) Detached(ctx context.Context) (Detached, error) {
-	list, err := exec.CommandContext(ctx, "ps", "-axww", "-o", "pid=,stat=,command=").Output()
+	living, err := p.Processes(ctx)
 	if err != nil {
 		return Detached{}, err
 	}
@@ -44,15 +44,9 @@ func (p *Platform) Detached(ctx context.Context) (Detached, error) {
 	warm := recordedPIDs(filepath.Join(scratch, "warm.json"))
 	engines := recordedPIDs(filepath.Join(scratch, "engines", "*", "engine.json"))
 	var found Detached
-	for lines := bufio.NewScanner(bytes.NewReader(list)); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 3 || strings.HasPrefix(fields[1], "Z") || !strings.Contains(lines.Text(), "vibeflow_peft") || !strings.Contains(lines.Text(), p.Dir.Root()) {
-			continue
-		}
-		pid, err := strconv.Atoi(fields[0])
+	for pid, command := range living {
 		switch {
-		case err != nil:
-			return found, err
+		case !strings.Contains(command, "vibeflow_peft"):
 		case slices.Contains(warm, pid):
 			found.WarmParent = pid
 		case slices.Contains(engines, pid):
@@ -62,6 +56,27 @@ func (p *Platform) Detached(ctx context.Context) (Detached, error) {
 		}
 	}
 	return found, nil
+}
+
+// Processes are all that live and name the data folder on their command line, by pid.
+func (p *Platform) Processes(ctx context.Context) (map[int]string, error) {
+	list, err := exec.CommandContext(ctx, "ps", "-axww", "-o", "pid=,stat=,command=").Output()
+	if err != nil {
+		return nil, err
+	}
+	living := map[int]string{}
+	for lines := bufio.NewScanner(bytes.NewReader(list)); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 3 || strings.HasPrefix(fields[1], "Z") || !strings.Contains(lines.Text(), p.Dir.Root()) {
+			continue
+		}
+		pid, err := strconv.Atoi(fields[0])
+		if err != nil {
+			return nil, err
+		}
+		living[pid] = lines.Text()
+	}
+	return living, nil
 }
 
 // recordedPIDs are those that a worker's records name.
