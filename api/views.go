@@ -63,7 +63,7 @@ func (s *Server) viewJob(ctx context.Context, j store.Job) (apigen.Job, error) {
 		TokensPerSecond: value(j.TokensPerSecond), EtaSeconds: value(j.ETASeconds),
 		EtaLowSeconds: value(j.ETALowSeconds), EtaHighSeconds: value(j.ETAHighSeconds), MemoryBytes: value(j.MemoryBytes),
 		Device: j.Device, Precision: j.Precision, LossPath: j.LossPath, Checkpoint: j.Checkpoint, CheckpointStep: j.CheckpointStep,
-		LastSeq: j.Seq, Error: value(j.Error), Metrics: object(j.Metrics), CreatedAt: j.CreatedAt, QueuedAt: j.QueuedAt,
+		Adjusted: value(j.Adjusted), LastSeq: j.Seq, Error: value(j.Error), Metrics: object(j.Metrics), CreatedAt: j.CreatedAt, QueuedAt: j.QueuedAt,
 		StartedAt: j.StartedAt, CompletedAt: j.CompletedAt}
 	if j.Status != contract.StatusQueued {
 		return view, nil

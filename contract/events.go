@@ -226,6 +226,13 @@ type (
 		// Seconds is how long the stage took, waiting included; set once it has ended.
 		Seconds float64 `json:"seconds,omitempty"`
 	}
+	// CheckpointLost names a damaged checkpoint, and the newest one that is left.
+	CheckpointLost struct {
+		Name     string `json:"name"`
+		Step     int    `json:"step"`
+		Left     string `json:"left,omitempty"`
+		LeftStep int    `json:"left_step,omitempty"`
+	}
 	CheckpointCommitted struct {
 		Name  string `json:"name"`
 		Step  int    `json:"step"`
@@ -234,6 +241,12 @@ type (
 		Final bool   `json:"final,omitempty"`
 	}
 )
+
+// EventAdjusted says that a failure has changed a job's configuration; payload Adjustment.
+const EventAdjusted = "adjusted"
+
+// EventCheckpointLost says that a committed checkpoint cannot be read any more; payload CheckpointLost.
+const EventCheckpointLost = "checkpoint_lost"
 
 // EventCheckpointCommitted is appended once a checkpoint's files, events and manifest are all with the gateway.
 const EventCheckpointCommitted = "checkpoint_committed"

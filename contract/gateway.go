@@ -84,8 +84,9 @@ type RunState struct {
 	Status Status `json:"status"`
 	// Acked is the last line of the current epoch's event file that the log holds.
 	Acked int64 `json:"acked"`
-	// Checkpoint is the newest committed one.
-	Checkpoint *Manifest `json:"checkpoint,omitempty"`
+	// Checkpoint is the newest committed one, Earlier are those before it that are kept, the newest first.
+	Checkpoint *Manifest  `json:"checkpoint,omitempty"`
+	Earlier    []Manifest `json:"earlier,omitempty"`
 	// Result is set once the current epoch's result was taken.
 	Result *RunResult `json:"result,omitempty"`
 }
@@ -96,7 +97,19 @@ type ClaimRequest struct {
 	Worker      string `json:"worker"` // host/instance/boot
 	// Step is the step that the launch goes on from; the log gets a `rewound` event when it had told of later ones.
 	Step int `json:"step"`
+	// Adjust changes the configuration for this launch and all later ones.
+	Adjust *Adjustment `json:"adjust,omitempty"`
+	// Damaged names committed checkpoints that cannot be had whole: the gateway forgets them.
+	Damaged []string `json:"damaged,omitempty"`
+	// Notes are warnings for people, which the run's log gets with the launch: what happened, and how the run goes on.
+	Notes []string `json:"notes,omitempty"`
 }
+
+// Limits of a claim.
+const (
+	ClaimNotes     = 16
+	ClaimNoteBytes = 8 << 10
+)
 
 // AdoptRequest asks for a fresh token of the current epoch, for a worker that found its runner alive.
 type AdoptRequest struct {

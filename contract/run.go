@@ -99,6 +99,30 @@ type Training struct {
 	LearningRateScale float64 `json:"learning_rate_scale,omitempty"`
 }
 
+// Adjustment is what a failure has changed of a training's configuration, for good: every later launch keeps it. It says
+// what holds, not by how much it changed, so that it may be told twice. A zero field leaves what is configured.
+type Adjustment struct {
+	Code Code `json:"code"` // of the failure: out_of_memory or non_finite_loss
+	Step int  `json:"step"` // where it failed; 0: before the first step
+	// BatchSize times GradientAccumulationSteps, set together, is the configured effective batch.
+	BatchSize                 int     `json:"batch_size,omitempty"`
+	GradientAccumulationSteps int     `json:"gradient_accumulation_steps,omitempty"`
+	LearningRateScale         float64 `json:"learning_rate_scale,omitempty"`
+}
+
+// Adjust takes over what an adjustment sets; nil changes nothing.
+func (t *Training) Adjust(a *Adjustment) {
+	if a == nil {
+		return
+	}
+	if a.BatchSize > 0 {
+		t.BatchSize, t.GradientAccumulationSteps = a.BatchSize, a.GradientAccumulationSteps
+	}
+	if a.LearningRateScale > 0 {
+		t.LearningRateScale = a.LearningRateScale
+	}
+}
+
 // LoRA configures the adapter (PEFT's LoraConfig).
 type LoRA struct {
 	Rank          int     `json:"r"`

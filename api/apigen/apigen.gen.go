@@ -853,6 +853,12 @@ type AddModel struct {
 	Source string `json:"source"`
 }
 
+// Adjustment What the job trains with instead of what its config says, after memory was short or the loss was not finite. It
+// holds for all that is still to be trained.
+//
+// Example: {"batch_size":2,"code":"out_of_memory","gradient_accumulation_steps":4,"step":41}
+type Adjustment = contract.Adjustment
+
 // AuditActor defines model for AuditActor.
 type AuditActor struct {
 	ID   string         `json:"id,omitempty,omitzero"`
@@ -1335,10 +1341,12 @@ type Invitation struct {
 
 // Job Example: {"checkpoint":"step-00000060","checkpoint_step":60,"config":{"batch_size":4,"checkpoint":{"every_seconds":60,"every_steps":0},"completion_only":true,"epochs":2,"gradient_accumulation_steps":1,"gradient_checkpointing":false,"learning_rate":0.002,"lora":{"alpha":16,"dropout":0,"r":16,"rslora":false,"target_modules":"all-linear"},"max_grad_norm":1,"max_length":256,"max_steps":0,"method":"lora","precision":"auto","scheduler":"cosine","seed":42,"warmup_ratio":0.03,"weight_decay":0},"created_at":"2026-11-24T09:14:10.118Z","dataset_id":"ds_5f0c3a9be1d24c7786ab01ef","device":"cpu","epoch":1,"eta_high_seconds":92,"eta_low_seconds":71,"eta_seconds":78,"grad_norm":0.84,"id":"job_7c41d0e2f9a84b6d9e013c55","last_seq":131,"learning_rate":0.00107,"loss":1.2021,"loss_path":"labelled","memory_bytes":1509949440,"model_id":"smollm2-135m-instruct","name":"support, two epochs","precision":"bf16","project_id":"proj_default","queue":"cpu","queued_at":"2026-11-24T09:14:10.118Z","started_at":"2026-11-24T09:14:12.940Z","status":"running","step":84,"tags":["support","keep"],"tokens_per_second":239.4,"total_steps":168,"worker":"workbench/main/3f1a"}
 type Job struct {
-	BestEvalLoss   float64   `json:"best_eval_loss,omitempty,omitzero"`
-	Checkpoint     string    `json:"checkpoint,omitempty,omitzero"`
-	CheckpointStep int       `json:"checkpoint_step,omitempty,omitzero"`
-	CompletedAt    time.Time `json:"completed_at,omitempty,omitzero"`
+	// Adjusted What failures have changed of config; absent while nothing has.
+	Adjusted       Adjustment `json:"adjusted,omitempty,omitzero"`
+	BestEvalLoss   float64    `json:"best_eval_loss,omitempty,omitzero"`
+	Checkpoint     string     `json:"checkpoint,omitempty,omitzero"`
+	CheckpointStep int        `json:"checkpoint_step,omitempty,omitzero"`
+	CompletedAt    time.Time  `json:"completed_at,omitempty,omitzero"`
 
 	// Config Example: {"batch_size":4,"checkpoint":{"every_seconds":60,"every_steps":0},"completion_only":true,"epochs":2,"gradient_accumulation_steps":1,"gradient_checkpointing":false,"learning_rate":0.002,"lora":{"alpha":16,"dropout":0,"r":16,"rslora":false,"target_modules":"all-linear"},"max_grad_norm":1,"max_length":256,"max_steps":0,"method":"lora","precision":"auto","scheduler":"cosine","seed":42,"warmup_ratio":0.03,"weight_decay":0}
 	Config    TrainingConfig `json:"config"`

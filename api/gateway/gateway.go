@@ -189,6 +189,9 @@ func (g *Gateway) claim(c *echo.Context) error {
 	if request.Worker == "" || request.Step < 0 || request.ExpectEpoch < 0 {
 		return contract.Errorf(contract.CodeInvalid, "a claim names its worker, the epoch that it expects and a step of 0 or more")
 	}
+	if err := checkRemedies(request); err != nil {
+		return err
+	}
 	plan, err := g.plan(ctx, runID)
 	if err != nil {
 		return err
@@ -198,7 +201,13 @@ func (g *Gateway) claim(c *echo.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := g.artifacts.Discard(ctx, run.Freed...); err != nil {
+		g.log.Warn("damaged checkpoints are not deleted yet", "error", err)
+	}
 	plan.spec.Epoch = run.Epoch
+	if plan.spec.Training != nil {
+		plan.spec.Training.Adjust(request.Adjust)
+	}
 	claim, err := g.claimed(c, run)
 	if err != nil {
 		return err
@@ -206,6 +215,27 @@ func (g *Gateway) claim(c *echo.Context) error {
 	claim.Spec = &plan.spec
 	g.log.Info("run claimed", "run", runID, "epoch", run.Epoch, "worker", run.Worker, "step", request.Step)
 	return c.JSON(http.StatusOK, claim)
+}
+
+// checkRemedies bounds what a claim may say of the launch before it.
+func checkRemedies(request contract.ClaimRequest) error {
+	if len(request.Notes) > contract.ClaimNotes || len(request.Damaged) > contract.ClaimNotes {
+		return contract.Errorf(contract.CodeTooLarge, "a claim has at most %d notes and damaged checkpoints", contract.ClaimNotes)
+	}
+	for _, note := range request.Notes {
+		if len(note) > contract.ClaimNoteBytes {
+			return contract.Errorf(contract.CodeTooLarge, "a note has at most %d bytes", contract.ClaimNoteBytes).On("notes")
+		}
+	}
+	a := request.Adjust
+	if a == nil {
+		return nil
+	}
+	if a.Step < 0 || a.BatchSize < 0 || a.GradientAccumulationSteps < 0 || (a.BatchSize == 0) != (a.GradientAccumulationSteps == 0) ||
+		a.LearningRateScale < 0 || a.LearningRateScale > 1 {
+		return contract.Errorf(contract.CodeInvalid, "the adjustment cannot be").On("adjust")
+	}
+	return nil
 }
 
 func (g *Gateway) adopt(c *echo.Context) error {

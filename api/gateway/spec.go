@@ -51,6 +51,7 @@ func (g *Gateway) planTraining(ctx context.Context, p *plan) error {
 		return err
 	}
 	p.spec.Verb, p.spec.Model, p.spec.Training = contract.VerbTrain, job.Model, &job.Config
+	p.spec.Training.Adjust(job.Adjusted)
 	if err := g.addDataset(ctx, p, job.DatasetID, true); err != nil {
 		return err
 	}

@@ -76,8 +76,19 @@ func (r *Reader) Object() Object { return r.object }
 // Size is the object's size in bytes.
 func (r *Reader) Size() int64 { return r.object.Size }
 
+// ErrDamaged is in the chain of an error that another try will not mend: the stored content is gone, cut off or changed.
+var ErrDamaged = errors.New("damaged")
+
 func (r *Reader) damaged(err error) error {
-	return fmt.Errorf("object %s is damaged: %w", r.object.ID, err)
+	return fmt.Errorf("object %s is %w: %w", r.object.ID, ErrDamaged, err)
+}
+
+// cut types a read that ended too soon; any other failure to read may pass.
+func (r *Reader) cut(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return r.damaged(err)
+	}
+	return fmt.Errorf("read object %s: %w", r.object.ID, err)
 }
 
 // readHeader derives the content's key as Tink does.
@@ -87,7 +98,7 @@ func (r *Reader) readHeader(raw []byte) error {
 	}
 	header := make([]byte, headerBytes)
 	if _, err := io.ReadFull(r.body, header); err != nil {
-		return r.damaged(err)
+		return r.cut(err)
 	}
 	if err := r.closeBody(); err != nil {
 		return err
@@ -245,7 +256,7 @@ func (r *Reader) load(segment int64) error {
 	}
 	r.sealed = r.sealed[:length]
 	if _, err := io.ReadFull(r.body, r.sealed); err != nil {
-		return r.damaged(err)
+		return r.cut(err)
 	}
 	plain, err := r.gcm.Open(r.plain[:0], r.nonce(segment, last), r.sealed, nil)
 	if err != nil {

@@ -58,8 +58,29 @@ func foldJob(j *Job, e contract.Event) error {
 		c, err := decode[contract.CheckpointCommitted](e)
 		j.Checkpoint, j.CheckpointStep = c.Name, c.Step
 		return err
+	case contract.EventCheckpointLost:
+		c, err := decode[contract.CheckpointLost](e)
+		j.Checkpoint, j.CheckpointStep = c.Left, c.LeftStep
+		return err
+	case contract.EventAdjusted:
+		a, err := decode[contract.Adjustment](e)
+		j.adjust(a)
+		return err
 	}
 	return nil
+}
+
+// adjust keeps what an earlier adjustment set and this one does not.
+func (j *Job) adjust(a contract.Adjustment) {
+	if before := j.Adjusted; before != nil {
+		if a.BatchSize == 0 {
+			a.BatchSize, a.GradientAccumulationSteps = before.BatchSize, before.GradientAccumulationSteps
+		}
+		if a.LearningRateScale == 0 {
+			a.LearningRateScale = before.LearningRateScale
+		}
+	}
+	j.Adjusted = &a
 }
 
 func (j *Job) launched(e contract.Event) error {

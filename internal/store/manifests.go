@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -217,6 +218,51 @@ func totalSize(m contract.Manifest) (n int64) {
 		n += f.Size
 	}
 	return n
+}
+
+// loseCheckpoints forgets committed checkpoints that cannot be read whole any more, and tells the log. What they alone held
+// is let go of, so that the same content is taken anew when it is made again. A name that is not held is passed over.
+func (t *txn) loseCheckpoints(ctx context.Context, run Run, names []string) ([]string, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	all, err := checkpointsOf(ctx, t, run.RunID)
+	if err != nil {
+		return nil, err
+	}
+	var lost, left []Checkpoint
+	for _, c := range all {
+		if slices.Contains(names, c.Name) {
+			lost = append(lost, c)
+		} else {
+			left = append(left, c)
+		}
+	}
+	needed := map[string]bool{}
+	for _, c := range left {
+		addDigests(needed, c.Manifest)
+	}
+	freed, err := t.drop(ctx, run.RunID, lost, needed)
+	if err != nil {
+		return nil, err
+	}
+	return freed, t.tellLost(ctx, run, lost, left)
+}
+
+func (t *txn) tellLost(ctx context.Context, run Run, lost, left []Checkpoint) error {
+	var evs []contract.NewEvent
+	for i, c := range lost {
+		told := contract.CheckpointLost{Name: c.Name, Step: c.Step}
+		if len(left) > 0 {
+			told.Left, told.LeftStep = left[0].Name, left[0].Step
+		}
+		evs = append(evs, newEvent(run.Kind, contract.EventCheckpointLost, told, fmt.Sprintf("lost/%d", run.Epoch), int64(i+1)))
+	}
+	if len(evs) == 0 {
+		return nil
+	}
+	_, err := t.append(ctx, contract.Stream(run.Kind, run.RunID), evs)
+	return err
 }
 
 func newestCheckpoint(ctx context.Context, db bun.IDB, runID string) (*Checkpoint, error) {

@@ -97,6 +97,8 @@ type Job struct {
 	Precision       string          `bun:"precision" json:"precision,omitempty"`
 	LossPath        string          `bun:"loss_path" json:"loss_path,omitempty"`
 	Metrics         json.RawMessage `bun:"-" json:"metrics,omitempty"` // of the finished run
+	// Adjusted is what failures have changed of Config; later launches keep it.
+	Adjusted *contract.Adjustment `bun:"adjusted,type:json,nullzero" json:"adjusted,omitempty"`
 }
 
 // MetricPoint is one step of a job's curve. Split is "train" or "eval"; values that were not told are nil.

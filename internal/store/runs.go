@@ -30,6 +30,8 @@ type Run struct {
 	Result    *contract.RunResult  `bun:"-"`
 	Sealed    []byte               `bun:"result,nullzero"` // Result, as the database has it
 	ClaimedAt time.Time            `bun:"claimed_at"`
+	// Freed are objects that a claim has let go of, for the caller to delete.
+	Freed []string `bun:"-"`
 }
 
 // RunKind tells by an id's prefix which kind of run it names; ok is false for what no worker runs.
@@ -58,9 +60,13 @@ func (s *Store) RunState(ctx context.Context, runID string) (contract.RunState, 
 			return err
 		}
 		state.Epoch, state.Worker, state.Acked, state.Result = run.Epoch, run.Worker, run.Acked, run.Result
-		newest, err := newestCheckpoint(ctx, tx, runID)
-		if newest != nil {
-			state.Checkpoint = &newest.Manifest
+		kept, err := checkpointsOf(ctx, tx, runID)
+		for i := range kept {
+			if i == 0 {
+				state.Checkpoint = &kept[i].Manifest
+				continue
+			}
+			state.Earlier = append(state.Earlier, kept[i].Manifest)
 		}
 		return err
 	})
@@ -126,8 +132,9 @@ type RunClaim struct {
 }
 
 // ClaimRun moves a run to its next epoch (compare and set), and tells the log: `rewound` first if the log had told of
-// steps after the one that the launch goes on from, then `started`. epoch_superseded if another claim was first, a
-// conflict if the run is over.
+// steps after the one that the launch goes on from, then `started`, then what the worker has to say of the launch before.
+// Checkpoints that it found damaged are forgotten (Run.Freed). epoch_superseded if another claim was first, a conflict if
+// the run is over.
 func (s *Store) ClaimRun(ctx context.Context, c RunClaim) (Run, error) {
 	var run Run
 	err := s.write(ctx, func(ctx context.Context, tx *txn) error {
@@ -152,7 +159,10 @@ func (s *Store) ClaimRun(ctx context.Context, c RunClaim) (Run, error) {
 		if err := tx.saveInputs(ctx, c); err != nil {
 			return err
 		}
-		return tx.tellClaim(ctx, run, c.Step)
+		if run.Freed, err = tx.loseCheckpoints(ctx, run, c.Damaged); err != nil {
+			return err
+		}
+		return tx.tellClaim(ctx, run, c.ClaimRequest)
 	})
 	return run, err
 }
@@ -187,8 +197,8 @@ func (t *txn) saveInputs(ctx context.Context, c RunClaim) error {
 	return nil
 }
 
-func (t *txn) tellClaim(ctx context.Context, run Run, step int) error {
-	source := fmt.Sprintf("gateway/%d", run.Epoch)
+func (t *txn) tellClaim(ctx context.Context, run Run, c contract.ClaimRequest) error {
+	step, source := c.Step, fmt.Sprintf("gateway/%d", run.Epoch)
 	claimed := contract.Claimed{Epoch: run.Epoch, Worker: run.Worker, Step: step}
 	newest, err := newestCheckpoint(ctx, t, run.RunID)
 	if err != nil {
@@ -206,6 +216,12 @@ func (t *txn) tellClaim(ctx context.Context, run Run, step int) error {
 		evs = append(evs, newEvent(run.Kind, contract.EventRewound, contract.Rewound{ToStep: step}, source, 1))
 	}
 	evs = append(evs, newEvent(run.Kind, contract.EventStarted, claimed, source, 2))
+	if c.Adjust != nil {
+		evs = append(evs, newEvent(run.Kind, contract.EventAdjusted, c.Adjust, source, 3))
+	}
+	for i, note := range c.Notes {
+		evs = append(evs, noteEvent(note, source, int64(4+i)))
+	}
 	_, err = t.append(ctx, contract.Stream(run.Kind, run.RunID), evs)
 	return err
 }
@@ -214,6 +230,13 @@ func (t *txn) tellClaim(ctx context.Context, run Run, step int) error {
 func (t *txn) lastStep(ctx context.Context, jobID string) (step int, err error) {
 	err = t.QueryRowContext(ctx, `SELECT COALESCE(MAX(step), 0) FROM metric_points WHERE job_id = ?`, jobID).Scan(&step)
 	return step, err
+}
+
+// noteEvent is a line of a run's log that is not its runner's own.
+func noteEvent(message, source string, seq int64) contract.NewEvent {
+	ev := newEvent("", "", map[string]string{"level": "warn", "message": message}, source, seq)
+	ev.Type = contract.RunnerLog
+	return ev
 }
 
 func newEvent(kind contract.Kind, suffix string, payload any, source string, seq int64) contract.NewEvent {

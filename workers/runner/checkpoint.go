@@ -80,12 +80,22 @@ func (l *launch) fetchCheckpoint(ctx context.Context, manifest *contract.Manifes
 		return nil
 	}
 	err = l.download(ctx, *manifest, folder)
-	if err == nil || ctx.Err() != nil || contract.CodeOf(err) == contract.CodeDiskFull || contract.CodeOf(err) == contract.CodeEpochSuperseded {
+	if err == nil || ctx.Err() != nil || !lost(err) {
 		return err
 	}
 	l.log.Error("a committed checkpoint is damaged, an older one is used", "checkpoint", manifest.Name, "error", err)
-	l.unusable[manifest.Name] = true
+	l.unusable[manifest.Name] = err.Error()
 	return errAgain
+}
+
+// lost tells content that the gateway does not have any more, or not as it was, from trouble of this machine or moment.
+func lost(err error) bool {
+	switch contract.CodeOf(err) {
+	case contract.CodeNotFound, contract.CodeBadData, contract.CodeUnavailable, contract.CodeInvalid:
+		return true // unavailable after all patience: what arrives has another digest, again and again
+	default:
+		return false
+	}
 }
 
 // download fetches into a folder of another name and renames it, as the runner does: a checkpoint is whole or not there.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,7 +79,7 @@ func (a *attempt) newLaunch(claim contract.Claim, dir EpochFolder) *launch {
 
 // launch claims a new epoch and starts a runner under it, from the newest committed checkpoint that is whole.
 func (a *attempt) launch(ctx context.Context, state contract.RunState) (*launch, error) {
-	resume := a.resumePoint(state.Checkpoint)
+	resume := a.resumePoint(state)
 	claim, err := a.claim(ctx, state.Epoch, resume)
 	if err != nil {
 		return nil, err
@@ -105,7 +107,10 @@ func (a *attempt) launch(ctx context.Context, state contract.RunState) (*launch,
 
 // claim takes the next epoch. A claim whose answer was lost looks like somebody else's: it is told by its worker.
 func (a *attempt) claim(ctx context.Context, epoch int64, resume *contract.Manifest) (claim contract.Claim, err error) {
-	request := contract.ClaimRequest{ExpectEpoch: epoch, Worker: a.s.Worker}
+	request := contract.ClaimRequest{
+		ExpectEpoch: epoch, Worker: a.s.Worker, Adjust: a.next.adjust, Notes: a.notesOf(resume),
+		Damaged: slices.Sorted(maps.Keys(a.unusable)),
+	}
 	if resume != nil {
 		request.Step = resume.Step
 	}
@@ -113,6 +118,10 @@ func (a *attempt) claim(ctx context.Context, epoch int64, resume *contract.Manif
 		claim, err = a.s.Gateway.Claim(ctx, a.id, request)
 		return err
 	})
+	if err == nil {
+		a.told()
+		return claim, nil
+	}
 	code := contract.CodeOf(err)
 	if code != contract.CodeConflict && code != contract.CodeEpochSuperseded {
 		return claim, err
@@ -122,23 +131,35 @@ func (a *attempt) claim(ctx context.Context, epoch int64, resume *contract.Manif
 		return claim, stateErr
 	}
 	if state.Epoch > epoch && state.Worker == a.s.Worker {
+		a.told()
 		return claim, errAgain
 	}
 	return claim, contract.Errorf(contract.CodeEpochSuperseded, "another worker claimed this run: %w", err)
 }
 
-// resumePoint is the committed checkpoint or, where that is known to be damaged, the newest whole one here before it.
-// A local checkpoint beyond the committed one is never taken: the log may lack the steps up to it.
-func (a *attempt) resumePoint(committed *contract.Manifest) *contract.Manifest {
-	if committed == nil || !a.unusable[committed.Name] {
+// resumePoint is the newest committed checkpoint that is not known to be damaged, or a newer whole one that this machine
+// still has of those before a damaged one. A local checkpoint beyond the committed one is never taken: the log may lack
+// the steps up to it.
+func (a *attempt) resumePoint(state contract.RunState) *contract.Manifest {
+	committed := state.Checkpoint
+	if committed == nil || a.unusable[committed.Name] == "" {
 		return committed
 	}
-	for _, manifest := range localCheckpoints(a.folder) {
-		if manifest.Step < committed.Step && !a.unusable[manifest.Name] {
-			return &manifest
+	candidates := slices.Concat(state.Earlier, localCheckpoints(a.folder))
+	candidates = slices.DeleteFunc(candidates, func(m contract.Manifest) bool {
+		return m.Step >= committed.Step || a.unusable[m.Name] != ""
+	})
+	if len(candidates) == 0 {
+		return nil
+	}
+	// The first of equals: a committed one can be fetched again.
+	newest := candidates[0]
+	for _, m := range candidates[1:] {
+		if m.Step > newest.Step {
+			newest = m
 		}
 	}
-	return nil
+	return &newest
 }
 
 // prepare brings all that the spec names to this machine and fills in its paths.

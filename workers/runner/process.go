@@ -30,6 +30,12 @@ func (p Process) Alive() bool {
 // Terminate asks the process to save and leave.
 func (p Process) Terminate() { p.signal(p.PID, syscall.SIGTERM) }
 
+// DumpStacks has a Python process write every thread's stack to its stderr; one that was stopped is woken for it.
+func (p Process) DumpStacks() {
+	p.signal(p.PID, syscall.SIGUSR1)
+	p.signal(p.PID, syscall.SIGCONT)
+}
+
 // Kill ends the process and its children (it leads a process group of its own) without asking.
 func (p Process) Kill() {
 	p.signal(-p.PID, syscall.SIGKILL)

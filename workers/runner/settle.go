@@ -16,11 +16,15 @@ import (
 // settle decides what a runner's end means: the run is over (again is false), or it is to be launched anew.
 func (l *launch) settle(ctx context.Context, end death) (out contract.RunOutput, again bool, err error) {
 	if end.result == nil {
-		return l.settleCrash(ctx, end, contract.Error{Code: contract.CodeRunnerCrashed})
+		return l.settleCrash(ctx, end, contract.Error{Code: contract.CodeRunnerCrashed, Message: end.hung})
 	}
 	result := *end.result
-	if result.Outcome == contract.OutcomeFailed && result.Error != nil && unforeseen(result.Error.Code) {
+	if result.Outcome == contract.OutcomeFailed && result.Error != nil && unforeseen(*result.Error) {
 		return l.settleCrash(ctx, end, *result.Error)
+	}
+	if result.Outcome == contract.OutcomeFailed && result.Error != nil && l.mend(end, *result.Error) {
+		l.log.Warn("the runner failed, and goes on otherwise", "error", result.Error.Message, "detail", result.Error.Detail)
+		return out, true, nil
 	}
 	if result.Outcome == contract.OutcomeSuperseded {
 		return out, false, contract.Errorf(contract.CodeEpochSuperseded, "a newer launch owns this run")
@@ -45,9 +49,17 @@ func (l *launch) settle(ctx context.Context, end death) (out contract.RunOutput,
 	}
 }
 
-// unforeseen tells a failure that nobody typed from one that has a policy of its own.
-func unforeseen(code contract.Code) bool {
-	return code == contract.CodeInternal || code == contract.CodeRunnerCrashed || code == ""
+// unforeseen tells a failure that nobody typed from one that has a policy of its own. A checkpoint that was whole when the
+// runner was launched, and is not any more, is looked at again before the next launch.
+func unforeseen(problem contract.Error) bool {
+	switch problem.Code {
+	case contract.CodeInternal, contract.CodeRunnerCrashed, "":
+		return true
+	case contract.CodeBadData:
+		return problem.Field == "resume_from"
+	default:
+		return false
+	}
 }
 
 // settleSaved is for a runner that saved and left. If nobody here asked it to (its lease had lapsed while the machine
@@ -77,6 +89,10 @@ func (l *launch) settleCrash(ctx context.Context, end death, problem contract.Er
 		return l.paused(end), false, nil
 	}
 	cause := l.explain(problem)
+	if cause.Code == contract.CodeOutOfMemory && l.mend(end, cause) {
+		l.log.Warn("the system killed the runner for want of memory, it goes on with a smaller micro-batch")
+		return contract.RunOutput{}, true, nil
+	}
 	if !l.witnessed {
 		l.log.Warn("the runner died while no worker looked, it is started again")
 		return contract.RunOutput{}, true, nil
@@ -94,13 +110,14 @@ func (l *launch) settleCrash(ctx context.Context, end death, problem contract.Er
 		cause.Message = fmt.Sprintf("the runner died %d times in a row without getting further: %s", count, cause.Message)
 		cause.Code = contract.CodeNoProgress
 	}
+	cause = l.advise(cause)
 	return contract.RunOutput{}, false, errors.Join(&cause, l.forgetDeaths())
 }
 
 // patienceWith is how many such deaths in a row a run survives. One that was ended from outside, without a word in stderr,
 // may be somebody's doing and no fault of its own.
 func patienceWith(end death, cause contract.Error) int {
-	outside := end.result == nil || end.result.Outcome == contract.OutcomePaused
+	outside := end.hung == "" && (end.result == nil || end.result.Outcome == contract.OutcomePaused)
 	if outside && cause.Code == contract.CodeRunnerCrashed && lastLineOfTraceback(cause.Detail) == "" {
 		return killsAllowed
 	}
@@ -147,7 +164,7 @@ func (l *launch) failureOf(result contract.RunResult) error {
 	if result.Error == nil {
 		return contract.Errorf(contract.CodeNoProgress, "the runner failed and did not say why")
 	}
-	problem := *result.Error
+	problem := l.advise(*result.Error)
 	if problem.Detail == "" {
 		problem.Detail = StderrTail(l.dir.path(stderrFile))
 	}

@@ -87,7 +87,7 @@ func (s *Supervisor) Run(ctx context.Context, request gpu.RunRequest) (contract.
 	a := &attempt{
 		s: s, id: request.Input.RunID, folder: folder, request: request,
 		log:      s.Log.With("run", request.Input.RunID),
-		unusable: map[string]bool{},
+		unusable: map[string]string{},
 	}
 	out, err := a.run(ctx)
 	if ctx.Err() != nil && err != nil {
@@ -131,8 +131,10 @@ type attempt struct {
 	folder  RunFolder
 	request gpu.RunRequest
 	log     *slog.Logger
-	// unusable names committed checkpoints that turned out damaged.
-	unusable map[string]bool
+	// unusable names committed checkpoints that turned out damaged, and says how.
+	unusable map[string]string
+	// next is what the next launch does otherwise.
+	next remedy
 	// settled is the last launch that has ended and of which all has been shipped.
 	settled int64
 }

@@ -33,6 +33,8 @@ type bench struct {
 	scratch *runner.Scratch
 	hold    string
 	starts  []runner.Process
+	folders []string // of the launches
+	doomed  []string
 	lives   int
 }
 
@@ -53,6 +55,15 @@ func newBench(t *testing.T) *bench {
 	return &bench{t: t, gateway: gateway, scratch: scratch, hold: hold}
 }
 
+// dropLater and dropNow lose content at the gateway, as a broken disk would.
+func (b *bench) dropLater(digest string) { b.doomed = append(b.doomed, digest) }
+
+func (b *bench) dropNow() {
+	for _, digest := range b.doomed {
+		b.gateway.DropBlob(digest)
+	}
+}
+
 // letGo ends the hold that a script stops at.
 func (b *bench) letGo() { require.NoError(b.t, os.Remove(b.hold)) }
 
@@ -68,7 +79,7 @@ func (b *bench) supervisor(scripts ...runnertest.Script) *runner.Supervisor {
 			launches++
 			s.Hold = b.hold
 			process, err := runnertest.Start(b.t, s, launch)
-			b.starts = append(b.starts, process)
+			b.starts, b.folders = append(b.starts, process), append(b.folders, launch.Folder)
 			return process, err
 		},
 	})
@@ -100,8 +111,8 @@ func (g *going) wait() (contract.RunOutput, error) {
 	select {
 	case <-g.done:
 		return g.out, g.err
-	case <-time.After(time.Minute):
-		require.Fail(g.t, "the run did not end in a minute")
+	case <-time.After(5 * time.Minute): // a real runner on a machine that is busy
+		require.Fail(g.t, "the run did not end")
 		return contract.RunOutput{}, nil
 	}
 }

@@ -24,6 +24,8 @@ type death struct {
 	result *contract.RunResult
 	// step and total are what its events told last.
 	step, total int
+	// hung says that it stood still in a step and was killed for it; in what words.
+	hung string
 }
 
 // watch stays with a runner until it is gone and all it left has been shipped: its events, and its newest checkpoint. A
@@ -32,7 +34,7 @@ type death struct {
 func (l *launch) watch(ctx context.Context) (death, error) {
 	w := &watcher{launch: l, gone: make(chan struct{}), shipped: make(chan struct{}), wake: make(chan struct{}, 1), acked: l.acked}
 	group, ctx := errgroup.WithContext(ctx)
-	for _, task := range []func(context.Context) error{w.awaitExit, w.keepLease, w.obeyPause, w.ship, w.commitNewest} {
+	for _, task := range []func(context.Context) error{w.awaitExit, w.keepLease, w.obeyPause, w.feelPulse, w.ship, w.commitNewest} {
 		group.Go(func() error { return task(ctx) })
 	}
 	if err := group.Wait(); err != nil {
@@ -43,7 +45,7 @@ func (l *launch) watch(ctx context.Context) (death, error) {
 		l.log.Error("the runner's result cannot be used", "error", err)
 		result = nil
 	}
-	return death{result: result, step: w.step, total: w.total}, nil
+	return death{result: result, step: w.step, total: w.total, hung: w.hung}, nil
 }
 
 // watcher is what the tasks of watch share.
@@ -58,6 +60,7 @@ type watcher struct {
 	newest      *line // the last `checkpoint` line
 	step, total int
 	told        string // the committed checkpoint that hints name
+	hung        string // of death, set before gone is closed
 }
 
 func (w *watcher) awaitExit(ctx context.Context) error {

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,7 +58,11 @@ type Run struct {
 	Checkpoints []contract.Manifest
 	Artifacts   []contract.Manifest
 	Adoptions   int
-	token       string
+	// Notes, Adjusted and Lost are what claims told of the launches before them.
+	Notes    []string
+	Adjusted []contract.Adjustment
+	Lost     []string
+	token    string
 }
 
 // New starts a gateway that ends with the test.
@@ -308,9 +313,35 @@ func (g *Gateway) claim(w http.ResponseWriter, r *http.Request) error {
 	run.State.Epoch++
 	run.State.Worker, run.State.Acked, run.State.Result = request.Worker, 0, nil
 	run.Claims = append(run.Claims, request.Step)
+	run.Notes = append(run.Notes, request.Notes...)
+	run.lose(request.Damaged)
+	if request.Adjust != nil {
+		run.Adjusted = append(run.Adjusted, *request.Adjust)
+	}
 	spec := run.Spec
 	spec.Epoch = run.State.Epoch
+	if spec.Training != nil {
+		training := *spec.Training
+		for _, a := range run.Adjusted {
+			training.Adjust(&a)
+		}
+		spec.Training = &training
+	}
 	return write(w, contract.Claim{Epoch: run.State.Epoch, Token: g.newToken(run), Spec: &spec, Checkpoint: run.State.Checkpoint})
+}
+
+// lose forgets damaged checkpoints.
+func (r *Run) lose(names []string) {
+	r.Lost = append(r.Lost, names...)
+	var left []contract.Manifest
+	if r.State.Checkpoint != nil {
+		left = append(left, *r.State.Checkpoint)
+	}
+	left = slices.DeleteFunc(append(left, r.State.Earlier...), func(m contract.Manifest) bool { return slices.Contains(names, m.Name) })
+	r.State.Checkpoint, r.State.Earlier = nil, nil
+	if len(left) > 0 {
+		r.State.Checkpoint, r.State.Earlier = &left[0], left[1:]
+	}
 }
 
 func (g *Gateway) adopt(w http.ResponseWriter, r *http.Request) error {
@@ -432,9 +463,10 @@ func (g *Gateway) putCheckpoint(w http.ResponseWriter, r *http.Request, run *Run
 		return contract.Errorf(contract.CodeConflict, "the events up to %s are missing", manifest.Name)
 	}
 	run.Checkpoints = append(run.Checkpoints, manifest)
-	if run.State.Checkpoint == nil || manifest.Step >= run.State.Checkpoint.Step {
-		run.State.Checkpoint = &manifest
+	if run.State.Checkpoint != nil && run.State.Checkpoint.Name != manifest.Name {
+		run.State.Earlier = append([]contract.Manifest{*run.State.Checkpoint}, run.State.Earlier...)
 	}
+	run.State.Checkpoint = &manifest
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }

@@ -101,14 +101,20 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def prune(parent: Path, keep: Iterable[str] = ()) -> list[str]:
-    """Removes complete checkpoints but the last two, the newest best, the final and those named. Returns which."""
-    manifests = {}
+    """Removes complete checkpoints but the last two, the newest best, the final and those named. Returns which.
+
+    One whose manifest cannot be read is none: it is no reason to stop, and goes.
+    """
+    manifests, removed = {}, []
     for folder in sorted(p for p in parent.iterdir() if _STEP.match(p.name) and (p / MANIFEST).is_file()):
-        manifests[folder.name] = read_manifest(folder)
+        try:
+            manifests[folder.name] = read_manifest(folder)
+        except RunnerError:
+            removed.append(folder.name)
     names = sorted(manifests, key=lambda name: manifests[name]["step"])
     kept = {*names[-_KEPT_LAST:], *keep, *(n for n in names if manifests[n].get("final"))}
     kept.update([n for n in names if manifests[n].get("best")][-1:])
-    removed = [name for name in names if name not in kept]
+    removed += [name for name in names if name not in kept]
     for name in removed:
         # Renamed first, so that a crash in the middle of a removal leaves no folder that looks complete.
         doomed = parent / (_TEMPORARY + name)

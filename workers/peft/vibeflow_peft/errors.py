@@ -34,6 +34,17 @@ EXIT_CODES = {
 
 _DETAIL_LIMIT = 8000
 
+# What allocators say: torch's on a CPU (two wordings), the C++ library's, CUDA's driver, runtime and libraries.
+_OUT_OF_MEMORY = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "std::bad_alloc",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+
 
 class RunnerError(Exception):
     """A failure that the user or operator can act on.
@@ -107,12 +118,9 @@ def _chain(error: BaseException):
 def _is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "DefaultCPUAllocator: can't allocate memory" in text
-        or "CUDA out of memory" in text
-        or "CUBLAS_STATUS_ALLOC_FAILED" in text
-    )
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def _is_disk_full(error: BaseException) -> bool:

@@ -46,7 +46,7 @@ def rehearse(trainer: RunTrainer) -> Rehearsal:
     trained = [p for p in model.parameters() if p.requires_grad]
     with _undone(model, trained):
         optimizer = torch.optim.AdamW(trained, lr=1e-6)
-        seconds = _step(trainer, batch, optimizer)
+        seconds = _first_step(trainer, batch, optimizer)
         if seconds * accumulation <= _SLOW_SECONDS:
             seconds = _step(trainer, batch, optimizer)  # the first pays for kernels and allocations
     return Rehearsal(seconds * accumulation, peak_memory_bytes())
@@ -71,6 +71,22 @@ def require_disk(folder: Path, needed: int) -> int:
             remedy=f"free {_size(needed - free)}, or move the data folder, then resume",
         )
     return free
+
+
+def _first_step(trainer: RunTrainer, batch: dict[str, Any], optimizer: torch.optim.Optimizer) -> float:
+    """A step on the weights as they come: a loss that is not finite here no lower rate will mend."""
+    try:
+        return _step(trainer, batch, optimizer)
+    except RunnerError as error:
+        if error.code != "non_finite_loss":
+            raise
+        raise RunnerError(
+            "non_finite_loss",
+            "the loss is not finite before anything has been trained",
+            field="model",
+            remedy="use precision fp32 (or bf16), or another base model: its weights may be damaged",
+            detail=error.message,
+        ) from error
 
 
 def _step(trainer: RunTrainer, batch: dict[str, Any], optimizer: torch.optim.Optimizer) -> float:

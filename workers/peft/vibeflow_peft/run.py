@@ -7,6 +7,7 @@ from typing import Any
 
 from .events import EventWriter, Line
 from .lease import Lease
+from .pulse import Pulse
 from .spec import RunSpec
 from .stop import StopRequest
 
@@ -19,6 +20,7 @@ class Run:
     events: EventWriter
     stop: StopRequest
     lease: Lease | None
+    pulse: Pulse = field(default_factory=lambda: Pulse(None))
 
     def introduce(self, *lines: Line) -> None:
         """Lines for people that a resumed launch leaves out, for an earlier one has told them."""

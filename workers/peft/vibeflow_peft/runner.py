@@ -18,11 +18,12 @@ from .checkpoint import write_atomically
 from .errors import EXIT_COMPLETED, EXIT_USAGE
 from .events import EventWriter
 from .lease import Lease
+from .pulse import Pulse
 from .run import Ending, Failed, Run
 from .spec import RunSpec, load
 from .stop import Stopped, StopRequest
 
-EVENTS, RESULT = "events.ndjson", "result.json"
+EVENTS, RESULT, PULSE = "events.ndjson", "result.json", "pulse"
 
 # Held so that a result can be written on a disk that the run has filled.
 _RESERVE, _RESERVE_BYTES = ".reserve", 64 << 10
@@ -42,7 +43,8 @@ def run(spec_path: Path) -> int:
     asked = StopRequest()
     stop.handle_signals(asked)
     try:
-        (folder / RESULT).unlink(missing_ok=True)  # of an earlier launch: it must not be taken for this one's
+        for earlier in (RESULT, PULSE):  # of an earlier launch: it must not be taken for this one's
+            (folder / earlier).unlink(missing_ok=True)
         _reserve(folder)
         events = EventWriter(folder / EVENTS)
     except OSError as error:
@@ -51,7 +53,7 @@ def run(spec_path: Path) -> int:
     names, ending, code = {"run_id": "", "epoch": 0}, Ending(outcome="failed"), errors.EXIT_CODES["internal"]
     try:
         names = _names(spec_path)
-        ending = _do(load(spec_path), events, asked)
+        ending = _do(load(spec_path), folder, events, asked)
         code = _OUTCOME_CODES[ending.outcome]
     except Stopped as stopped:
         ending, code = Ending(outcome=stopped.reason), _OUTCOME_CODES[stopped.reason]
@@ -65,11 +67,11 @@ def run(spec_path: Path) -> int:
     return code
 
 
-def _do(spec: RunSpec, events: EventWriter, asked: StopRequest) -> Ending:
+def _do(spec: RunSpec, folder: Path, events: EventWriter, asked: StopRequest) -> Ending:
     lease = Lease(Path(spec.lease_file), spec.epoch, spec.lease_seconds, asked) if spec.lease_file else None
     if lease is not None:
         lease.watch()
-    job = Run(spec, events, asked, lease)
+    job = Run(spec, events, asked, lease, Pulse(folder / PULSE))
     if spec.verb == "train":
         from .train import train
 

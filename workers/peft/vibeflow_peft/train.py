@@ -27,7 +27,7 @@ from trl import SFTConfig
 from . import adapters, attention, checkpoint, device, fingerprint, lora, loss, models, preflight, wording
 from .device import Device, Precision
 from .encoding import EncodedDataset, EncodeStats, encode_rows
-from .errors import RunnerError
+from .errors import RunnerError, classify
 from .run import Ending, Failed, Run
 from .spec import RunSpec, Training
 from .stop import SUPERSEDED, Stopped
@@ -119,7 +119,7 @@ def _set_up(run: Run) -> _Setup:
     _tell_rows(run, data)
     run.stop.check()
     encoded = time.perf_counter()
-    model = _load_model(spec, resolved, where, precision)
+    model = _load_fitting(spec, resolved, where, precision)
     run.stop.check()
     trainer, total, per_epoch = _make_trainer(run, model, tokenizer, data, where, precision)
     timings = {
@@ -181,6 +181,22 @@ def _tell_rows(run: Run, data: tuple[EncodedDataset, EncodedDataset | None]) -> 
         run.introduce(*wording.rows("held out", held_out.stats, run.spec.training.max_length))
         if not held_out.examples:
             run.introduce(wording.no_held_out())
+
+
+def _load_fitting(spec: RunSpec, resolved: models.ResolvedModel, where: Device, precision: Precision) -> Any:
+    """The model, or a refusal that no smaller batch mends."""
+    try:
+        return _load_model(spec, resolved, where, precision)
+    except Exception as error:
+        if classify(error).code != "out_of_memory":
+            raise
+        raise RunnerError(
+            "out_of_memory",
+            "the model does not fit into this machine's memory",
+            field="model",
+            remedy="use a smaller model, close what else uses memory, or use method qlora where there is a GPU",
+            detail=str(error),
+        ) from error
 
 
 def _load_model(spec: RunSpec, resolved: models.ResolvedModel, where: Device, precision: Precision) -> Any:
@@ -266,7 +282,16 @@ def _make_trainer(
     checkpoints = Path(spec.checkpoints_dir)
     checkpoints.mkdir(parents=True, exist_ok=True, mode=0o700)
     trainer.attach(
-        Control(run.events, run.stop, run.lease, checkpoints, training.checkpoint, precision, learning_rate=rate)
+        Control(
+            run.events,
+            run.stop,
+            run.lease,
+            checkpoints,
+            training.checkpoint,
+            precision,
+            learning_rate=rate,
+            pulse=run.pulse,
+        )
     )
     return trainer, total, per_epoch
 

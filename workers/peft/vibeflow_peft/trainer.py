@@ -32,6 +32,7 @@ from .events import EventWriter, Progress
 from .lease import Lease
 from .loss import IGNORED, LabelledLoss
 from .pace import Batches, Course, Outlook
+from .pulse import Pulse
 from .spec import CheckpointPolicy
 from .stop import SUPERSEDED, StopRequest
 
@@ -66,6 +67,7 @@ class Control:
     precision: Precision
     fingerprint: dict[str, Any] = field(default_factory=dict)
     learning_rate: float = 0.0
+    pulse: Pulse = field(default_factory=lambda: Pulse(None))
 
 
 class Collator:
@@ -116,6 +118,7 @@ class RunTrainer(SFTTrainer):
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """The micro-batches of one optimizer step, and how many labelled tokens they have together."""
         self._step_began = time.perf_counter()
+        self.control_of_run.pulse.step_begins()
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         self._step_rows = [row for batch in batches for row in batch.pop("rows")]
         self._step_tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
@@ -132,8 +135,13 @@ class RunTrainer(SFTTrainer):
             with self.autocast():  # accelerate's wraps model.forward, which is not called here
                 loss = self.labelled(inputs, num_items_in_batch)
         if self.model.training and not bool(torch.isfinite(loss)):
-            raise _non_finite(f"the loss became {loss.item()} after step {self.state.global_step}")
+            raise non_finite(f"the loss became {loss.item()} after step {self.state.global_step}")
         return (loss, None) if return_outputs else loss
+
+    @property
+    def step_seconds(self) -> float:
+        """How long the step under way has taken."""
+        return time.perf_counter() - self._step_began
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """The run's mixed precision."""
@@ -146,7 +154,7 @@ class RunTrainer(SFTTrainer):
         self._skipped = 0 if finite else self._skipped + 1
         # Called before the optimizer's step: a poisoned gradient never reaches weights or a checkpoint.
         if not finite and (not self.control_of_run.precision.scaled or self._skipped >= _SKIPPED_LIMIT):
-            raise _non_finite(f"the gradient's norm became {float(norm)} after step {self.state.global_step}")
+            raise non_finite(f"the gradient's norm became {float(norm)} after step {self.state.global_step}")
         return norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -154,7 +162,7 @@ class RunTrainer(SFTTrainer):
         self._metrics["train"].clear()
         if "loss" not in logs:  # the summary that transformers logs at the end
             return
-        seconds = time.perf_counter() - self._step_began
+        seconds = self.step_seconds
         self.totals.loss += logs["loss"]
         self.totals.last_loss = logs["loss"]
         self.totals.tokens += self._step_tokens
@@ -293,6 +301,7 @@ class _Between(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         run = self._trainer.control_of_run
+        run.pulse.step_ends(self._trainer.step_seconds)
         if run.lease is not None:
             run.lease.check()
         if run.stop.reason == SUPERSEDED:  # somebody else's run now: leave no trace
@@ -358,9 +367,8 @@ def _settled(config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _non_finite(message: str) -> RunnerError:
+def non_finite(message: str) -> RunnerError:
+    """The failure after which a run goes back to its last checkpoint, with a lower rate."""
     return RunnerError(
-        "non_finite_loss",
-        message,
-        remedy="resume from the last checkpoint with a lower learning rate, or look for odd rows",
+        "non_finite_loss", message, remedy="use a lower learning_rate or a longer warm-up, and look for odd rows"
     )

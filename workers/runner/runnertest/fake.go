@@ -31,14 +31,17 @@ type Script struct {
 	Hold   string `json:"hold"`
 	// Chatty has it write log lines while it is stopped.
 	Chatty bool `json:"chatty"`
+	// Patience is how many seconds the pulse allows it to be stopped for. 0: as long as it takes.
+	Patience float64 `json:"patience"`
 	// CrashAt makes it crash, with a traceback, after a step that it reports. 0: never; -1: before the first.
 	CrashAt int `json:"crash_at"`
 	// Torn leaves half a line behind in the event file at the crash.
 	Torn bool `json:"torn"`
 	// Deaf ignores SIGTERM.
 	Deaf bool `json:"deaf"`
-	// Fail ends the run with a typed failure.
-	Fail *contract.Error `json:"fail"`
+	// Fail ends the run with a typed failure, after a step that it reports. FailAt 0: before the first.
+	Fail   *contract.Error `json:"fail"`
+	FailAt int             `json:"fail_at"`
 	// KeepLast removes older checkpoints, as the real one does. 0: keeps all.
 	KeepLast int `json:"keep_last"`
 }
@@ -83,6 +86,7 @@ type fake struct {
 	folder string
 	events *os.File
 	n      int
+	beat   int
 	step   int
 	name   string
 	term   chan os.Signal
@@ -101,6 +105,13 @@ func fakeRunner(text string) {
 	} else {
 		signal.Notify(f.term, syscall.SIGTERM)
 	}
+	dumps := make(chan os.Signal, 1)
+	signal.Notify(dumps, syscall.SIGUSR1)
+	go func() {
+		for range dumps {
+			fmt.Fprintln(os.Stderr, "Current thread (most recent call first):\n  File \"fake.py\", line 1 in hold")
+		}
+	}()
 	f.openEvents()
 	f.run()
 }
@@ -133,7 +144,7 @@ func (f *fake) run() {
 	if f.CrashAt < 0 {
 		f.crash()
 	}
-	if f.Fail != nil {
+	if f.Fail != nil && f.FailAt == 0 {
 		f.finish(contract.RunResult{Outcome: contract.OutcomeFailed, Error: f.Fail})
 		return
 	}
@@ -148,6 +159,10 @@ func (f *fake) run() {
 		}
 		if f.HoldAt == f.step {
 			f.hold()
+		}
+		if f.Fail != nil && f.FailAt == f.step {
+			f.finish(contract.RunResult{Outcome: contract.OutcomeFailed, Error: f.Fail})
+			return
 		}
 		if f.told() {
 			f.save()
@@ -174,6 +189,8 @@ func (f *fake) resume() {
 }
 
 func (f *fake) hold() {
+	f.beat++
+	must(os.WriteFile(filepath.Join(f.folder, "pulse"), fmt.Appendf(nil, `{"beat":%d,"patience_seconds":%g}`, f.beat, f.Patience), 0o600))
 	for !f.told() {
 		if _, err := os.Stat(f.Hold); err != nil {
 			return
