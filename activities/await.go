@@ -7,6 +7,7 @@ import (
 	"go.temporal.io/sdk/activity"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/hardware"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
 
@@ -37,6 +38,33 @@ func (c *Control) AwaitStatus(ctx context.Context, in contract.AwaitStatusInput)
 		case <-beat.C:
 		case <-ctx.Done():
 			return contract.AwaitStatusOutput{}, failure(context.Cause(ctx))
+		}
+	}
+}
+
+// Room on the server's disk: as much as a database and the objects of a run need for a while, on a small disk a share of it.
+const (
+	storeRoom      = 1 << 30
+	storeRoomShare = 20
+	roomLook       = 10 * time.Second
+)
+
+// AwaitStore waits until the server's disk has room again: not only some, or the next write would fill it.
+func (c *Control) AwaitStore(ctx context.Context, _ contract.RunInput) error {
+	ctx, cancel := untilStop(ctx)
+	defer cancel()
+	look := time.NewTicker(roomLook)
+	defer look.Stop()
+	for {
+		disk := hardware.DiskOf(c.store.Path())
+		if disk.Free >= min(storeRoom, disk.Total/storeRoomShare) {
+			return nil
+		}
+		activity.RecordHeartbeat(ctx, disk.Free)
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return failure(context.Cause(ctx))
 		}
 	}
 }

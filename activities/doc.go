@@ -51,6 +51,7 @@ func (c *Control) Register(r Registry) {
 		contract.ActivityStartStage:     c.StartStage,
 		contract.ActivityAssembleExport: c.AssembleExport,
 		contract.ActivityAwaitStatus:    c.AwaitStatus,
+		contract.ActivityAwaitStore:     c.AwaitStore,
 	} {
 		r.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}

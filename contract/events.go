@@ -190,8 +190,10 @@ type (
 	Paused struct {
 		Step       int    `json:"step"`
 		Checkpoint string `json:"checkpoint,omitempty"`
-		// Error is set when the job paused by itself, to be resumed once its cause is mended (a full disk).
-		Error *Error `json:"error,omitempty"`
+		// Error is set when the job paused by itself (a full disk). GoesOn says that it resumes by itself once the cause is
+		// mended.
+		Error  *Error `json:"error,omitempty"`
+		GoesOn bool   `json:"goes_on,omitempty"`
 	}
 	JobCompleted struct {
 		ModelID    string          `json:"model_id"`

@@ -37,15 +37,17 @@ const (
 	ActivityStartStage     = "StartStage" // creates the row that a pipeline's stage works on
 	ActivityAssembleExport = "AssembleExport"
 	ActivityAwaitStatus    = "AwaitStatus" // waits until a resource is ready, serving or ended
+	ActivityAwaitStore     = "AwaitStore"  // waits until the server's disk has room again
 )
 
 // Activities of the slot queues and their serve queues.
 const (
-	ActivityTrain    = "RunTraining"
-	ActivityEvaluate = "RunEvaluation"
-	ActivityExport   = "RunExport"
-	ActivityServe    = "Serve"
-	ActivityTokens   = "ShowTokens"
+	ActivityTrain     = "RunTraining"
+	ActivityEvaluate  = "RunEvaluation"
+	ActivityExport    = "RunExport"
+	ActivityServe     = "Serve"
+	ActivityTokens    = "ShowTokens"
+	ActivityAwaitRoom = "AwaitRoom" // waits until a worker's disk has room for a run again
 )
 
 // Signals.

@@ -241,7 +241,7 @@ func (h *gpuHost) work(life context.Context, env *pyenv.Env) error {
 	h.takeOver(life, supervisor)
 
 	tokenizer := &runner.Tokenizer{Python: python, Scratch: h.scratch, Gateway: h.gateway}
-	if err := h.poll(life, &gpu.Activities{Runner: supervisor, Engines: engines, Tokenizer: tokenizer, SaveOnStop: h.save.Load}); err != nil {
+	if err := h.poll(life, &gpu.Activities{Runner: supervisor, Engines: engines, Tokenizer: tokenizer, Room: supervisor, SaveOnStop: h.save.Load}); err != nil {
 		return err
 	}
 	if h.save.Load() {
@@ -261,6 +261,7 @@ func (h *gpuHost) poll(life context.Context, activities *gpu.Activities) error {
 	serve := h.worker(contract.ServeQueue(h.Queue), serveSlots, fatal)
 	serve.RegisterActivityWithOptions(activities.Serve, activity.RegisterOptions{Name: contract.ActivityServe})
 	serve.RegisterActivityWithOptions(activities.ShowTokens, activity.RegisterOptions{Name: contract.ActivityTokens})
+	serve.RegisterActivityWithOptions(activities.AwaitRoom, activity.RegisterOptions{Name: contract.ActivityAwaitRoom})
 
 	for _, w := range []worker.Worker{slots, serve} {
 		if err := w.Start(); err != nil {

@@ -80,6 +80,14 @@ func longControlOptions(summary string) workflow.ActivityOptions {
 	return options
 }
 
+// roomOptions are for waiting beside a disk, for as long as it takes and through restarts.
+func roomOptions(queue, summary string) workflow.ActivityOptions {
+	options := longControlOptions(summary)
+	options.TaskQueue = queue
+	options.WaitForCancellation = false
+	return options
+}
+
 // refusals are the codes with which the log refuses an event for good. A full disk or a locked database is waited for.
 var refusals = []string{string(contract.CodeNotFound), string(contract.CodeInvalid), string(contract.CodeConflict)}
 

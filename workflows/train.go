@@ -26,6 +26,7 @@ type training struct {
 	last contract.CheckpointRef
 	// resumed says that the job has held a slot before.
 	resumed bool
+	room    room
 }
 
 func (t *training) run(ctx workflow.Context) (contract.TrainResult, error) {
@@ -95,16 +96,22 @@ func (t *training) judge(ctx workflow.Context, out contract.RunOutput, err error
 	return t.complete(ctx, out)
 }
 
-// failed applies the policies of failures: a full disk waits for the user to make room, all others are final.
+// failed applies the policies of failures: a full disk waits for room, all others are final.
 func (t *training) failed(ctx workflow.Context, problem *contract.Error) (bool, contract.TrainResult, error) {
 	if problem.Code != contract.CodeDiskFull {
 		return true, contract.TrainResult{}, t.log.fail(ctx, problem)
 	}
 	t.resumed = true
-	if !t.messages.pause {
+	rest := t.rest
+	switch {
+	case t.messages.pause: // the user's own pause comes before it, and only the user ends it
+	case workflow.GetVersion(ctx, changeGoesOn, workflow.DefaultVersion, 1) == workflow.DefaultVersion:
 		t.messages.woken()
+	default:
+		t.messages.woken()
+		rest = t.restForRoom
 	}
-	if err := t.rest(ctx, problem); err != nil {
+	if err := rest(ctx, problem); err != nil {
 		return true, contract.TrainResult{}, err
 	}
 	return false, contract.TrainResult{}, nil
@@ -124,17 +131,24 @@ func (t *training) remember(paused *temporal.CanceledError) {
 // rest waits, holding no slot, until the job is resumed or cancelled.
 func (t *training) rest(ctx workflow.Context, problem *contract.Error) error {
 	for again := true; again; again = t.messages.pause && !t.messages.wanted && !t.messages.resume {
-		t.log.show(ctx, string(contract.StatusPaused), fmt.Sprintf("Paused at step %d", t.last.Step))
-		paused := contract.Paused{Step: t.last.Step, Checkpoint: t.last.Name, Error: problem}
-		if err := t.log.record(ctx, contract.EventPaused, paused); err != nil {
+		if err := t.paused(ctx, contract.Paused{Error: problem}); err != nil {
 			return err
 		}
-		t.messages.rested()
 		if err := workflow.Await(ctx, t.messages.wakes); err != nil {
 			return err
 		}
 	}
 	t.messages.woken()
+	return nil
+}
+
+func (t *training) paused(ctx workflow.Context, p contract.Paused) error {
+	t.log.show(ctx, string(contract.StatusPaused), fmt.Sprintf("Paused at step %d", t.last.Step))
+	p.Step, p.Checkpoint = t.last.Step, t.last.Name
+	if err := t.log.record(ctx, contract.EventPaused, p); err != nil {
+		return err
+	}
+	t.messages.rested()
 	return nil
 }
 

@@ -561,3 +561,82 @@ func checkStory(t *rapid.T, told []string, result contract.TrainResult, err erro
 		require.Fail(t, "no end", "%v", told)
 	}
 }
+
+func TestTrainGoesOnByItselfOnceTheDiskHasRoom(t *testing.T) {
+	t.Parallel()
+	full := func(fulls int) func(int, string) launch {
+		return func(n int, _ string) launch {
+			if n < fulls {
+				return fails(time.Second, contract.Errorf(contract.CodeDiskFull, "no room"))
+			}
+			return finishes(time.Minute)
+		}
+	}
+	at := func(after time.Duration) func(int) time.Duration { return func(int) time.Duration { return after } }
+
+	t.Run("when there is room on both sides", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.plan, w.room = full(1), at(10*time.Minute)
+		result, err := w.train()
+		require.NoError(t, err)
+		require.Equal(t, contract.StatusCompleted, result.Status)
+		require.Equal(t, []string{"queued", "paused", "queued", "completed"}, w.told(contract.KindJob, job))
+		require.Equal(t, map[string]int{contract.ActivityAwaitStore: 1, contract.ActivityAwaitRoom: 1}, w.looked)
+		require.InDelta(t, 10*time.Minute, w.begun[1], float64(5*time.Second))
+		require.Equal(t, 1, w.launches[1].Priority.PriorityKey, "first in line")
+		paused := payload[contract.Paused](w, contract.KindJob, job, "paused")
+		require.True(t, paused.GoesOn)
+	})
+	t.Run("a disk that fills up again and again is tried less and less often", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.plan, w.room = full(5), at(time.Second)
+		_, err := w.train()
+		require.NoError(t, err)
+		var gaps []time.Duration
+		for i := 1; i < len(w.begun); i++ {
+			gaps = append(gaps, (w.begun[i] - w.begun[i-1]).Round(time.Minute))
+		}
+		require.Equal(t, []time.Duration{0, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute}, gaps)
+	})
+	t.Run("the user need not wait", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.plan = full(1)
+		w.signal(time.Minute, contract.SignalResume, contract.ControlRequest{Seq: 1})
+		_, err := w.train()
+		require.NoError(t, err)
+		require.InDelta(t, time.Minute, w.begun[1], float64(5*time.Second))
+	})
+	t.Run("a cancel ends the waiting", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t)
+		w.plan = full(1)
+		w.signal(time.Minute, contract.SignalCancel, contract.CancelRequest{})
+		_, err := w.train()
+		require.True(t, temporal.IsCanceledError(err))
+		require.Equal(t, []string{"queued", "paused", "cancelled"}, w.told(contract.KindJob, job))
+	})
+	t.Run("a pause of the user's is not undone", func(t *testing.T) {
+		t.Parallel()
+		for name, pauseAt := range map[string]time.Duration{"before the disk was full": 500 * time.Millisecond, "while it waits": time.Minute} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t)
+				w.room = at(10 * time.Minute)
+				w.plan = func(n int, _ string) launch {
+					if n == 0 {
+						return launch{lasts: time.Second, dies: appError(contract.Errorf(contract.CodeDiskFull, "no room")), err: appError(contract.Errorf(contract.CodeDiskFull, "no room"))}
+					}
+					return finishes(time.Minute)
+				}
+				w.signal(pauseAt, contract.SignalPause, contract.ControlRequest{Seq: 1})
+				w.signal(5*time.Hour, contract.SignalResume, contract.ControlRequest{Seq: 2})
+				_, err := w.train()
+				require.NoError(t, err)
+				require.GreaterOrEqual(t, w.begun[1], 5*time.Hour)
+			})
+		}
+	})
+}

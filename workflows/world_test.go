@@ -42,6 +42,8 @@ type world struct {
 
 	// plan says how the nth launch (from 0) of a slot activity behaves.
 	plan func(n int, activity string) launch
+	// room says when the disk has room again, once it is waited for the nth time (from 0); 0: never.
+	room func(n int) time.Duration
 	// control answers the activities of the control queue.
 	control controlActivities
 
@@ -49,6 +51,7 @@ type world struct {
 	events   map[string][]contract.NewEvent
 	launches []workflow.ActivityOptions
 	begun    []time.Duration // when each launch began, since the start
+	looked   map[string]int  // how often room was waited for, by activity
 	running  int
 	overlap  bool
 }
@@ -69,6 +72,7 @@ func newWorld(t require.TestingT) *world {
 	w := &world{t: t, env: suite.NewTestWorkflowEnvironment(), events: map[string][]contract.NewEvent{}}
 	w.start = w.env.Now()
 	w.plan = func(int, string) launch { return finishes(time.Minute) }
+	w.room, w.looked = func(int) time.Duration { return 0 }, map[string]int{}
 	w.control = controlActivities{
 		refuse: func(contract.NewEvent) error { return nil },
 		register: func(in contract.RegisterModelInput) (contract.RegisterModelOutput, error) {
@@ -185,9 +189,26 @@ func (o *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...an
 	switch name {
 	case contract.ActivityTrain, contract.ActivityEvaluate, contract.ActivityExport, contract.ActivityServe:
 		return o.world.simulate(ctx, name)
+	case contract.ActivityAwaitStore, contract.ActivityAwaitRoom:
+		return o.world.simulateRoom(ctx, name)
 	default:
 		return o.Next.ExecuteActivity(ctx, name, args...)
 	}
+}
+
+func (w *world) simulateRoom(ctx workflow.Context, name string) workflow.Future {
+	after := w.room(w.looked[name])
+	w.looked[name]++
+	future, settle := workflow.NewFuture(ctx)
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		if after == 0 {
+			ctx.Done().Receive(ctx, nil)
+			settle.SetError(temporal.NewCanceledError())
+			return
+		}
+		settle.SetError(workflow.Sleep(ctx, after))
+	})
+	return future
 }
 
 func (w *world) simulate(ctx workflow.Context, name string) workflow.Future {

@@ -28,6 +28,7 @@ type Activities struct {
 	Runner    Runner
 	Engines   Engines
 	Tokenizer Tokenizer
+	Room      Room
 	// SaveOnStop is asked when the worker stops: true has the runners save and leave (Ctrl-C on `up`), false leaves them
 	// running for the next worker (SIGTERM, an upgrade). Nil is false.
 	SaveOnStop func() bool
@@ -90,6 +91,29 @@ func (a *Activities) ShowTokens(ctx context.Context, in contract.TokensInput) er
 		return Failure(err)
 	}
 	return nil
+}
+
+// roomLook is how often a disk that was full is looked at.
+const roomLook = 10 * time.Second
+
+// AwaitRoom waits until this machine's disk has room for a run again. When the worker stops the next one waits on.
+func (a *Activities) AwaitRoom(ctx context.Context, in contract.RunInput) error {
+	look := time.NewTicker(roomLook)
+	defer look.Stop()
+	for {
+		there, err := a.Room.HasRoom(in.RunID)
+		if err != nil || there {
+			return err
+		}
+		activity.RecordHeartbeat(ctx)
+		select {
+		case <-look.C:
+		case <-activity.GetWorkerStopChannel(ctx):
+			return temporal.NewApplicationError("the worker was stopped", TypeWorkerStopping)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // keepBeating heartbeats on a context that outlives the activity's: a save that takes longer than the heartbeat timeout

@@ -53,3 +53,9 @@ type Tokenizer interface {
 	// Answer fetches a question from the gateway and gives it the answer; a row that cannot be encoded is one.
 	Answer(ctx context.Context, questionID string) error
 }
+
+// Room tells of the machine's disk: workers/runner.Supervisor.
+type Room interface {
+	// HasRoom says whether there is room for a run that the disk was too full for, and some to spare.
+	HasRoom(run string) (bool, error)
+}

@@ -240,7 +240,11 @@ func (v *trainingView) paused(e contract.Event) {
 	var p contract.Paused
 	if json.Unmarshal(e.Payload, &p) == nil && p.Error != nil {
 		_, id, _ := contract.SplitStream(e.Stream)
-		v.bar.remark(fmt.Sprintf("paused: %s; then: vibeflow jobs resume %s", p.Error.Error(), id))
+		remark := "paused: " + p.Error.Error()
+		if !p.GoesOn {
+			remark += "; then: vibeflow jobs resume " + id
+		}
+		v.bar.remark(remark)
 	}
 	v.bar.update("paused", v.step, v.total, "")
 }

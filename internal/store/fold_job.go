@@ -100,7 +100,7 @@ func (j *Job) rewound(e contract.Event) error {
 
 // queued is told once a pause is over, whatever was asked for meanwhile.
 func (j *Job) queued(e contract.Event) error {
-	if j.Status == contract.StatusResuming {
+	if j.Status == contract.StatusResuming || j.Status == contract.StatusPaused { // paused: it goes on by itself
 		j.Status, j.Error = contract.StatusQueued, nil
 	}
 	return j.wait(&j.Lifecycle, e)

@@ -33,6 +33,7 @@ type Options struct {
 
 // Store is the application's database. It is safe for concurrent use.
 type Store struct {
+	path   string
 	writer *bun.DB
 	reader reader
 	log    *slog.Logger
@@ -77,6 +78,7 @@ func (s *Store) open(ctx context.Context, opts Options) error {
 	if err != nil {
 		return err
 	}
+	s.path = path
 	if err := createPrivate(path); err != nil {
 		return err
 	}
@@ -145,6 +147,9 @@ func (s *Store) ID(ctx context.Context) (id string, err error) {
 	err = s.reader.QueryRowContext(ctx, `SELECT id FROM identity`).Scan(&id)
 	return id, err
 }
+
+// Path is the database's file.
+func (s *Store) Path() string { return s.path }
 
 // Ping reports whether the database answers.
 func (s *Store) Ping(ctx context.Context) error { return s.reader.PingContext(ctx) }

@@ -146,6 +146,17 @@ func TestFaultsOfTheRealRunner(t *testing.T) {
 			})
 		})
 	}
+	t.Run("a full disk", func(t *testing.T) {
+		f.arm(map[string]any{"do": "full_disk", "after": 3})
+		b, _, err := f.train(plain)
+		require.Equal(t, contract.CodeDiskFull, contract.CodeOf(err))
+		f.arm()
+		out, err := b.run(b.realSupervisor(f.starter.Start)).wait()
+		require.NoError(t, err)
+		require.Equal(t, contract.OutcomeCompleted, out.Outcome)
+		require.Equal(t, calm.losses(), b.losses())
+		require.Equal(t, calm.adapter(), b.adapter())
+	})
 	t.Run("a slow save is no hang", func(t *testing.T) {
 		f.arm(map[string]any{"do": "slow_save", "seconds": 0.5}, map[string]any{"do": "impatient", "seconds": 1})
 		b, _, err := f.train(func(t *contract.Training) { t.LoRA.Dropout, t.Checkpoint.EverySteps = 0, 12 })

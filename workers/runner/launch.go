@@ -172,7 +172,7 @@ func (l *launch) prepare(ctx context.Context, spec *contract.RunSpec, resume *co
 			return nil, diskError("prepare", err)
 		}
 	}
-	if err := requireSpace(string(l.folder), l.s.MinFree+sizeOf(spec, resume)); err != nil {
+	if err := l.requireRoom(l.s.MinFree + sizeOf(spec, resume)); err != nil {
 		return nil, err
 	}
 	if err := l.fetchInputs(ctx, spec); err != nil {
@@ -223,11 +223,16 @@ func sizeOf(spec *contract.RunSpec, resume *contract.Manifest) int64 {
 			size += file.Size
 		}
 	}
-	if resume != nil {
-		const checkpointsAtOnce = 4 // the last two, the best, and the one being written
-		for _, file := range resume.Files {
-			size += checkpointsAtOnce * file.Size
-		}
+	return size + checkpointsOf(resume)
+}
+
+// checkpointsOf is what checkpoints of this one's size take: the last two, the best, and the one being written.
+func checkpointsOf(one *contract.Manifest) (size int64) {
+	if one == nil {
+		return 0
+	}
+	for _, file := range one.Files {
+		size += 4 * file.Size
 	}
 	return size
 }

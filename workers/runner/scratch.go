@@ -266,22 +266,17 @@ func diskError(what string, err error) error {
 		return nil
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return contract.Errorf(contract.CodeDiskFull, "the disk of the worker's scratch folder is full: %w", err).
-			Mend("free some space, then resume")
+			Mend("free some space there")
 	default:
 		return fmt.Errorf("%s: %w", what, err)
 	}
 }
 
-// requireSpace refuses a launch that would soon fill the disk.
-func requireSpace(path string, need int64) error {
+// freeSpace is how many bytes the file system of a folder has left.
+func freeSpace(path string) (int64, error) {
 	var stat unix.Statfs_t
 	if err := unix.Statfs(path, &stat); err != nil {
-		return fmt.Errorf("free space of %s: %w", path, err)
+		return 0, fmt.Errorf("free space of %s: %w", path, err)
 	}
-	free := int64(stat.Bavail) * int64(stat.Bsize) //nolint:gosec,unconvert // types differ between systems
-	if free < need {
-		return contract.Errorf(contract.CodeDiskFull, "the worker's scratch folder has %d MiB free, this run needs %d MiB",
-			free>>20, need>>20).Mend("free some space on %s, then resume", path)
-	}
-	return nil
+	return int64(stat.Bavail) * int64(stat.Bsize), nil //nolint:gosec,unconvert // types differ between systems
 }

@@ -165,6 +165,9 @@ func (l *launch) failureOf(result contract.RunResult) error {
 		return contract.Errorf(contract.CodeNoProgress, "the runner failed and did not say why")
 	}
 	problem := l.advise(*result.Error)
+	if problem.Code == contract.CodeDiskFull {
+		l.keepNeed(l.s.MinFree + checkpointsOf(l.committed))
+	}
 	if problem.Detail == "" {
 		problem.Detail = StderrTail(l.dir.path(stderrFile))
 	}

@@ -94,7 +94,7 @@ def classify(error: BaseException) -> RunnerError:
                 detail=detail,
             )
         if _is_disk_full(link):
-            return RunnerError("disk_full", "the disk is full", remedy="free some space and resume", detail=detail)
+            return RunnerError("disk_full", "the disk is full", remedy="free some space", detail=detail)
         if isinstance(link, ImportError):
             return RunnerError(
                 "environment_broken",

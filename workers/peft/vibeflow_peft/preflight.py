@@ -68,7 +68,7 @@ def require_disk(folder: Path, needed: int) -> int:
         raise RunnerError(
             "disk_full",
             f"checkpoints need {_size(needed)} and {folder} has {_size(free)} free",
-            remedy=f"free {_size(needed - free)}, or move the data folder, then resume",
+            remedy=f"free {_size(needed - free)}, or move the data folder",
         )
     return free
 

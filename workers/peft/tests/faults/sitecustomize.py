@@ -102,7 +102,7 @@ def _arm(folder: Path) -> None:
         for fault in faults:
             if fault["do"] == "full_disk" and checkpoint.step_of(Path(parent.name.removeprefix(".partial-"))):
                 step = checkpoint.step_of(Path(parent.name.removeprefix(".partial-")))
-                if step > fault["after"] and not path.with_name("room").exists():
+                if step > fault["after"]:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if fault["do"] == "slow_save":
                 time.sleep(fault["seconds"])

@@ -1,0 +1,58 @@
+package runner
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/vibeflow/vibeflow/contract"
+)
+
+// roomFile keeps what a run needed when the disk was too full for it.
+const roomFile = "room.json"
+
+// roomNeeded is room.json.
+type roomNeeded struct {
+	Bytes int64 `json:"bytes"`
+}
+
+// requireRoom refuses a launch that would soon fill the disk, and keeps what it needs for HasRoom.
+func (l *launch) requireRoom(need int64) error {
+	free, err := freeSpace(string(l.folder))
+	if err != nil || free >= need {
+		return err
+	}
+	l.keepNeed(need)
+	return contract.Errorf(contract.CodeDiskFull, "the worker's scratch folder has %s free, this run needs %s", size(free), size(need)).
+		Mend("free %s on the disk of %s", size(need-free), l.folder)
+}
+
+// keepNeed notes how much a run needs. Where not even that can be written, the least that any run needs is waited for.
+func (l *launch) keepNeed(need int64) {
+	if err := writeJSON(filepath.Join(string(l.folder), roomFile), roomNeeded{Bytes: need}); err != nil {
+		l.log.Warn("what the run needs is not kept", "error", err)
+	}
+}
+
+// HasRoom implements gpu.Room: a twentieth more than the run needs is free, so that it does not stop again at once.
+func (s *Supervisor) HasRoom(run string) (bool, error) {
+	folder, err := s.Scratch.Run(run)
+	if err != nil {
+		return false, err
+	}
+	need := roomNeeded{Bytes: s.MinFree}
+	if err := readJSON(filepath.Join(string(folder), roomFile), &need); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.Log.Warn("what the run needs is unreadable", "run", run, "error", err)
+	}
+	free, err := freeSpace(s.Scratch.Root)
+	return err == nil && free >= need.Bytes+need.Bytes/20, err
+}
+
+// size is a number of bytes as people say it.
+func size(bytes int64) string {
+	if bytes >= 1e9 {
+		return fmt.Sprintf("%.1f GB", float64(bytes)/1e9)
+	}
+	return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
+}
