@@ -57,6 +57,8 @@ type GPUConfig struct {
 const (
 	reportEvery    = 30 * time.Second
 	reconcileEvery = 10 * time.Minute
+	// reconcileAgain is after a run that could not be looked at: the gateway was away.
+	reconcileAgain = 10 * time.Second
 	// stopPatience is how long running activities may take to end once the worker stops: a step and a save.
 	stopPatience = 20 * time.Minute
 	// finishPatience bounds the shipping of what was saved at the very end; the next worker ships the rest.
@@ -240,7 +242,7 @@ func (h *gpuHost) work(life context.Context, env *pyenv.Env) error {
 	h.beside(func() { engines.Keep(life) })
 	h.takeOver(life, supervisor)
 
-	tokenizer := &runner.Tokenizer{Python: python, Scratch: h.scratch, Gateway: h.gateway}
+	tokenizer := &runner.Tokenizer{Python: python, Scratch: h.scratch, Gateway: h.gateway, Log: h.log}
 	if err := h.poll(life, &gpu.Activities{Runner: supervisor, Engines: engines, Tokenizer: tokenizer, Room: supervisor, SaveOnStop: h.save.Load}); err != nil {
 		return err
 	}
@@ -310,17 +312,22 @@ func (h *gpuHost) announceReady(life context.Context) {
 	}
 }
 
-// reconcile wipes what ended runs left, at start and now and then.
+// reconcile wipes what ended runs left, at start, when a run was let go, and now and then.
 func (h *gpuHost) reconcile(life context.Context, supervisor *runner.Supervisor) {
-	ticker := time.NewTicker(reconcileEvery)
-	defer ticker.Stop()
 	for {
+		next := reconcileEvery
 		if err := supervisor.Reconcile(life); err != nil && life.Err() == nil {
 			h.log.Warn("scratch folder not reconciled", "error", err)
+			next = reconcileAgain
 		}
+		timer := time.NewTimer(next)
 		select {
-		case <-ticker.C:
+		case <-timer.C:
+		case <-supervisor.LetGo():
 		case <-life.Done():
+		}
+		timer.Stop()
+		if life.Err() != nil {
 			return
 		}
 	}

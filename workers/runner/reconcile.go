@@ -3,6 +3,7 @@ package runner
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"time"
@@ -15,22 +16,24 @@ import (
 // another server by mistake.
 const keepUnknown = 7 * 24 * time.Hour
 
-// Reconcile looks at every run that has a folder here and does what no activity will: it wipes runs that have ended, and
-// has runners save that an earlier worker was pausing when it died. Runs that go on are left to their activity.
+// Reconcile looks at every run that has a folder here and does what no activity will: it wipes runs that have ended, has
+// runners save that an earlier worker was pausing when it died, and kills those whose run goes on elsewhere. Other runs
+// that go on are left to their activity. Its error names the runs that it could not look at.
 func (s *Supervisor) Reconcile(ctx context.Context) error {
 	runs, err := s.Scratch.Runs()
 	if err != nil {
 		return err
 	}
+	var failures []error
 	for _, run := range runs {
 		if err := s.reconcile(ctx, run); err != nil {
-			s.Log.Warn("run not reconciled", "run", run, "error", err)
+			failures = append(failures, fmt.Errorf("run %s: %w", run, err))
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
-	return nil
+	return errors.Join(failures...)
 }
 
 // leaving are the statuses in which a runner is to save and leave.
@@ -59,8 +62,28 @@ func (s *Supervisor) reconcile(ctx context.Context, run string) error {
 		if _, alive, err := liveRunner(folder.Epoch(state.Epoch)); err == nil && alive {
 			return renewLease(folder.Epoch(state.Epoch), contract.Lease{RunID: run, Epoch: state.Epoch, Worker: s.Worker})
 		}
-		return nil
+		return s.killSuperseded(folder, state)
 	}
+}
+
+// killSuperseded ends the runners of launches that a later one has taken the run from: this worker was cut off, and another
+// took over. Their writes are refused already; this gives the machine back.
+func (s *Supervisor) killSuperseded(folder RunFolder, state contract.RunState) error {
+	epochs, err := folder.Epochs()
+	if err != nil {
+		return err
+	}
+	for _, epoch := range epochs {
+		process, alive, err := liveRunner(folder.Epoch(epoch))
+		if err != nil || !alive || epoch >= state.Epoch {
+			continue
+		}
+		s.Log.Warn("the run goes on under a later launch, its runner here is killed", "folder", folder, "epoch", epoch, "owner", state.Worker, "owned_by", state.Epoch)
+		if err := process.killAndWait(killPatience); err != nil {
+			return fmt.Errorf("launch %d: %w", epoch, err)
+		}
+	}
+	return nil
 }
 
 // Finish has a live runner of a run save and leave, ships what is left of it, and returns where the run stands. It starts

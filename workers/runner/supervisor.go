@@ -53,6 +53,8 @@ type Supervisor struct {
 	Config
 	mu   sync.Mutex
 	busy map[string]chan struct{} // runs being supervised; closed when let go
+	// letGo has room for one: a run was let go while its runner lived.
+	letGo chan struct{}
 }
 
 // New returns a Supervisor.
@@ -69,7 +71,7 @@ func New(config Config) *Supervisor {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Supervisor{Config: config, busy: map[string]chan struct{}{}}
+	return &Supervisor{Config: config, busy: map[string]chan struct{}{}, letGo: make(chan struct{}, 1)}
 }
 
 // Run implements gpu.Runner: it carries on from whatever the scratch folder and the gateway say, and stays until the
@@ -91,9 +93,21 @@ func (s *Supervisor) Run(ctx context.Context, request gpu.RunRequest) (contract.
 	}
 	out, err := a.run(ctx)
 	if ctx.Err() != nil && err != nil {
+		s.tellLetGo()
 		return contract.RunOutput{}, gpu.ErrDetached
 	}
 	return out, err
+}
+
+// LetGo tells that a run was let go: Temporal has given its attempt to somebody else, or will. Reconcile then sees to a
+// runner that lives on here for a launch that is over.
+func (s *Supervisor) LetGo() <-chan struct{} { return s.letGo }
+
+func (s *Supervisor) tellLetGo() {
+	select {
+	case s.letGo <- struct{}{}:
+	default:
+	}
 }
 
 // enter waits until no other attempt of this process supervises the run: an attempt that Temporal gave up may still be

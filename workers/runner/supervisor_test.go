@@ -530,3 +530,28 @@ func TestReconcile(t *testing.T) {
 	require.NoError(t, next.Reconcile(t.Context()))
 	require.NoDirExists(t, filepath.Join(b.scratch.Root, "runs", job))
 }
+
+func TestReconcileKillsARunnerWhoseRunGoesOnElsewhere(t *testing.T) {
+	b := newBench(t)
+	supervisor := b.supervisor(runnertest.Script{Steps: 10, HoldAt: 5})
+	run := b.run(supervisor)
+	b.awaitStep(1, 5)
+	run.cancel() // its heartbeat was lost
+	_, err := run.wait()
+	require.ErrorIs(t, err, gpu.ErrDetached)
+	select {
+	case <-supervisor.LetGo():
+	default:
+		require.Fail(t, "nobody was told that the run was let go")
+	}
+
+	require.NoError(t, supervisor.Reconcile(t.Context()))
+	require.True(t, b.starts[0].Alive(), "nobody else has the run: its runner waits for the next attempt")
+	_, err = b.gateway.Client(t).Claim(t.Context(), job, contract.ClaimRequest{ExpectEpoch: 1, Worker: "elsewhere/x/y"})
+	require.NoError(t, err)
+	b.gateway.SetDown(true)
+	require.Error(t, supervisor.Reconcile(t.Context()), "a run that could not be looked at is not passed over")
+	b.gateway.SetDown(false)
+	require.NoError(t, supervisor.Reconcile(t.Context()))
+	require.False(t, b.starts[0].Alive())
+}
