@@ -12,6 +12,7 @@ import (
 
 	"github.com/labstack/echo/v5"
 
+	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/artifact"
 	"github.com/vibeflow/vibeflow/internal/catalog"
@@ -28,7 +29,7 @@ type modelUpload struct {
 }
 
 // UploadModel takes in a model's files, or an archive of them: all of it becomes a model of the project, or nothing is kept.
-func (s *Server) UploadModel(c *echo.Context) error {
+func (s *Server) UploadModel(c *echo.Context, _ apigen.UploadModelParams) error {
 	ctx := c.Request().Context()
 	form := modelUpload{intake: &modelfolder.Intake{Put: s.putModelFile, Limit: s.MaxUploadBytes}}
 	model, err := s.takeModel(c, &form)
@@ -39,7 +40,8 @@ func (s *Server) UploadModel(c *echo.Context) error {
 	s.dropObjects(ctx, model.Unused)
 	row := form.row(model)
 	c.Set(resourceKey, row.ID)
-	if _, err := s.Store.CreateModel(ctx, row); err != nil {
+	asked := s.asked(c, form.name, form.project, form.archive, digests(row.Files))
+	if _, err := s.Store.CreateModel(asked, row); err != nil {
 		s.dropObjects(ctx, form.intake.Objects())
 		return err
 	}
@@ -55,6 +57,15 @@ func (s *Server) dropObjects(ctx context.Context, objects []string) {
 	for _, object := range objects {
 		_ = s.discard(ctx, contract.Object{ID: object}, nil)
 	}
+}
+
+// digests are those of files, by path: their order in the upload does not matter.
+func digests(files []store.ModelFile) map[string]string {
+	byPath := map[string]string{}
+	for _, f := range files {
+		byPath[f.Path] = f.SHA256
+	}
+	return byPath
 }
 
 func (f modelUpload) row(m modelfolder.Model) store.Model {

@@ -178,3 +178,21 @@ func TestAModelIsUploadedByTheClient(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "upload:"+m.ID, stored.Ref.Source)
 }
+
+func TestAModelUploadedTwiceWithOneKeyIsOne(t *testing.T) {
+	w := newWorld(t)
+	key := header("Idempotency-Key", "upload-1")
+	fields := fieldsOf(tinyModel(), field{"name", "", "mine"})
+	first := into[apigen.Model](w.uploadModel(fields, key), http.StatusCreated)
+	before := len(w.files())
+	again := w.uploadModel(fieldsOf(tinyModel(), field{"name", "", "mine"}), key)
+	require.Equal(t, "true", again.header.Get("Idempotency-Replayed"))
+	require.Equal(t, first.ID, into[apigen.Model](again, http.StatusCreated).ID)
+	require.Len(t, w.files(), before, "what came with the repetition is not kept")
+
+	other := tinyModel()
+	other["config.json"] += " "
+	require.Equal(t, "Idempotency-Key", w.uploadModel(fieldsOf(other, field{"name", "", "mine"}), key).problem(http.StatusConflict).Field)
+	require.Len(t, w.files(), before)
+	require.NotEqual(t, first.ID, into[apigen.Model](w.uploadModel(fields), http.StatusCreated).ID)
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"net/http"
+	"path"
 
 	"github.com/labstack/echo/v5"
 
@@ -66,28 +67,46 @@ func (s *Server) tokensOf(ctx ctx, d *store.Dataset, m *store.Model, rows []map[
 	if err != nil {
 		return nil, err
 	}
-	if len(base.Files) > 0 {
-		return nil, contract.Errorf(contract.CodeConflict, "the tokens of an uploaded model cannot be shown yet").On("model_id").
-			Mend("choose another model; a training shows in its log how many tokens its rows have")
-	}
 	asked := contract.TokensQuestion{Model: base.Ref, Format: d.Canonical, CompletionOnly: completionOnly}
-	size := 0
-	for _, row := range rows {
-		line, err := json.Marshal(row)
-		if err != nil {
-			return nil, err
-		}
-		asked.Rows = append(asked.Rows, line)
-		size += len(line)
-	}
-	if size > maxTokenBytes {
-		return nil, contract.Errorf(contract.CodeTooLarge, "the %d rows are longer than %d KiB together", len(rows), maxTokenBytes>>10).On("limit").Mend("ask for fewer rows")
+	asked.Model.Files = tokenizerFiles(base)
+	if asked.Rows, err = questionRows(rows); err != nil {
+		return nil, err
 	}
 	queue, err := s.readyQueue(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return s.Options.ShowTokens(ctx, d.ProjectID, queue, asked)
+}
+
+// tokenizerFiles are the files of an uploaded model but its weights; none of a model that the worker has or fetches itself.
+func tokenizerFiles(m *store.Model) (files []contract.FileInfo) {
+	for _, f := range m.Files {
+		if path.Ext(f.Path) != ".safetensors" {
+			files = append(files, f.FileInfo)
+		}
+	}
+	return files
+}
+
+// questionRows writes rows as JSON, as many as the gateway may hold in memory.
+func questionRows(rows []map[string]any) (lines []json.RawMessage, err error) {
+	size := 0
+	for number, row := range rows {
+		line, err := json.Marshal(row)
+		if err != nil {
+			return nil, err
+		}
+		if len(line) > maxTokenBytes {
+			return nil, contract.Errorf(contract.CodeTooLarge, "the row at place %d is longer than %d KiB, which is too long to be shown as tokens", number, maxTokenBytes>>10).
+				On("offset").Mend("begin behind it; a training cuts it at its max_length")
+		}
+		if size += len(line); size > maxTokenBytes {
+			return nil, contract.Errorf(contract.CodeTooLarge, "the %d rows are longer than %d KiB together", len(rows), maxTokenBytes>>10).On("limit").Mend("set limit to %d", number)
+		}
+		lines = append(lines, line)
+	}
+	return lines, nil
 }
 
 // readyQueue is the queue that a new run would take, if a worker is there to be asked now.

@@ -44,6 +44,17 @@ func TestAnUploadedModelIsTrainedOn(t *testing.T) {
 	packed := decoded[apigen.Model](t, stdout)
 	require.Equal(t, ours.Files, packed.Files, "the same files, by their digests")
 
+	shown := map[string]apigen.TokenRows{}
+	for _, model := range []string{"tiny-llama", ours.ID} {
+		stdout, stderr, code = p.cli("datasets", "tokens", firstDataset(t, p), "--model", model, "--json")
+		require.Zero(t, code, stderr)
+		rows := decoded[apigen.TokenRows](t, stdout)
+		rows.ModelID = ""
+		shown[model] = rows
+	}
+	require.NotEmpty(t, shown[ours.ID].Rows)
+	require.Equal(t, shown["tiny-llama"], shown[ours.ID], "its own tokenizer, the same")
+
 	done, same := run(ours.ID)
 	require.Equal(t, loss, same)
 	require.NotZero(t, loss)
@@ -64,6 +75,15 @@ func decoded[T any](t *testing.T, text string) (v T) {
 	t.Helper()
 	require.NoError(t, json.Unmarshal([]byte(text), &v), text)
 	return v
+}
+
+// firstDataset is the id of the dataset that was read first.
+func firstDataset(t *testing.T, p *site) string {
+	t.Helper()
+	page, err := apiclient.Get[apigen.DatasetPage](t.Context(), p.Client, "/api/datasets", nil)
+	require.NoError(t, err)
+	require.NotEmpty(t, page.Items)
+	return page.Items[len(page.Items)-1].ID
 }
 
 // tarOf packs a folder's files as `tar -C folder -czf packed.tar.gz .` does.

@@ -2622,6 +2622,12 @@ type UploadModelMultipartBody struct {
 	ProjectID string               `json:"project_id,omitempty,omitzero"`
 }
 
+// UploadModelParams defines parameters for UploadModel.
+type UploadModelParams struct {
+	// IdempotencyKey The caller's name for this one request, for 24 hours. Repeated with the same key it starts nothing, and is answered with what the first one started (with `Idempotency-Replayed`). The same key with another request is a conflict.
+	IdempotencyKey IdempotencyKey `json:"Idempotency-Key,omitempty,omitzero"`
+}
+
 // DeleteModelParams defines parameters for DeleteModel.
 type DeleteModelParams struct {
 	// Preview Only say what would go.
@@ -3082,7 +3088,7 @@ type ServerInterface interface {
 	AddModel(ctx *echo.Context) error
 	// UploadModel Upload a base model
 	// (POST /api/models/upload)
-	UploadModel(ctx *echo.Context) error
+	UploadModel(ctx *echo.Context, params UploadModelParams) error
 	// DeleteModel Delete a tuned or uploaded model
 	// (DELETE /api/models/{id})
 	DeleteModel(ctx *echo.Context, id ModelID, params DeleteModelParams) error
@@ -4469,8 +4475,28 @@ func (w *ServerInterfaceWrapper) AddModel(ctx *echo.Context) error {
 func (w *ServerInterfaceWrapper) UploadModel(ctx *echo.Context) error {
 	var err error
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params UploadModelParams
+
+	headers := ctx.Request().Header
+	// ------------- Optional header parameter "Idempotency-Key" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Idempotency-Key")]; found {
+		var IdempotencyKey IdempotencyKey
+		n := len(valueList)
+		if n != 1 {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Expected one value for Idempotency-Key, got %d", n))
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Idempotency-Key", valueList[0], &IdempotencyKey, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			return echo.NewHTTPError(http.StatusBadRequest, fmt.Sprintf("Invalid format for parameter Idempotency-Key: %s", err))
+		}
+
+		params.IdempotencyKey = IdempotencyKey
+	}
+
 	// Invoke the callback with all the unmarshaled arguments
-	err = w.Handler.UploadModel(ctx)
+	err = w.Handler.UploadModel(ctx, params)
 	return err
 }
 

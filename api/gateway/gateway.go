@@ -86,6 +86,7 @@ func (g *Gateway) Register(group *echo.Group) {
 	worker.DELETE("/deployments/:id/serving", g.deleteServing)
 	worker.GET("/tokens/:id", g.getTokens)
 	worker.PUT("/tokens/:id", g.putTokens)
+	worker.GET("/tokens/:id/blobs/:sha", g.getTokensBlob)
 
 	run := group.Group("", g.asRun)
 	run.POST("/runs/:run/events", g.postEvents)

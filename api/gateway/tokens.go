@@ -3,6 +3,8 @@ package gateway
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/labstack/echo/v5"
@@ -87,6 +89,33 @@ func (g *Gateway) getTokens(c *echo.Context) error {
 		return err
 	}
 	return c.JSON(http.StatusOK, q.asked)
+}
+
+// getTokensBlob serves a file of an uploaded model that an open question names.
+func (g *Gateway) getTokensBlob(c *echo.Context) error {
+	q, err := g.questions.find(c.Param("id"))
+	if err != nil {
+		return err
+	}
+	named := slices.ContainsFunc(q.asked.Model.Files, func(f contract.FileInfo) bool { return f.SHA256 == c.Param("sha") })
+	id, uploaded := strings.CutPrefix(q.asked.Model.Source, "upload:")
+	if !named || !uploaded {
+		return contract.Errorf(contract.CodeNotFound, "the question has no content with this digest")
+	}
+	m, err := g.store.GetModel(c.Request().Context(), id)
+	if err != nil {
+		return err
+	}
+	for _, f := range m.Files {
+		if f.SHA256 == c.Param("sha") {
+			o, err := g.artifacts.Stat(c.Request().Context(), f.ObjectID)
+			if err != nil {
+				return err
+			}
+			return g.serve(c, o)
+		}
+	}
+	return contract.Errorf(contract.CodeNotFound, "model %s has no content with this digest", id)
 }
 
 func (g *Gateway) putTokens(c *echo.Context) error {

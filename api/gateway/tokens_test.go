@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/store"
 )
 
 func TestAWorkerAnswersAQuestionAboutTokens(t *testing.T) {
@@ -31,6 +32,27 @@ func TestAWorkerAnswersAQuestionAboutTokens(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []contract.TokensRow{row}, rows)
 	w.refused(w.do(workerToken, "GET", "/tokens/"+gone, nil), http.StatusNotFound, contract.CodeNotFound)
+}
+
+func TestAQuestionAboutAnUploadedModelHasItsTokenizer(t *testing.T) {
+	w := newWorld(t)
+	tokenizer, weights := w.object(`{"a":1}`), w.object("weights")
+	_, err := w.store.CreateModel(t.Context(), store.Model{ID: "model_up", ProjectID: store.DefaultProject, Name: "mine", Ref: contract.ModelRef{Source: "upload:model_up"},
+		Files: []store.ModelFile{
+			{FileInfo: contract.FileInfo{Path: "tokenizer.json", SHA256: tokenizer.SHA256, Size: tokenizer.Size}, ObjectID: tokenizer.ObjectID},
+			{FileInfo: contract.FileInfo{Path: "model.safetensors", SHA256: weights.SHA256, Size: weights.Size}, ObjectID: weights.ObjectID},
+		}})
+	require.NoError(t, err)
+	asked := contract.TokensQuestion{Model: contract.ModelRef{Source: "upload:model_up", Files: []contract.FileInfo{{Path: "tokenizer.json", SHA256: tokenizer.SHA256}}}}
+	_, err = w.gateway.AskTokens(t.Context(), "", asked, func(_ context.Context, id string) error {
+		require.Equal(t, `{"a":1}`, string(w.do(workerToken, "GET", "/tokens/"+id+"/blobs/"+tokenizer.SHA256, nil).body))
+		w.refused(w.do("no worker", "GET", "/tokens/"+id+"/blobs/"+tokenizer.SHA256, nil), http.StatusUnauthorized, contract.CodeUnauthenticated)
+		w.refused(w.do(workerToken, "GET", "/tokens/"+id+"/blobs/"+weights.SHA256, nil), http.StatusNotFound, contract.CodeNotFound)
+		w.refused(w.do(workerToken, "GET", "/tokens/none/blobs/"+tokenizer.SHA256, nil), http.StatusNotFound, contract.CodeNotFound)
+		w.do(workerToken, "PUT", "/tokens/"+id, contract.TokensAnswer{})
+		return nil
+	})
+	require.NoError(t, err)
 }
 
 func TestAQuestionAboutTokensEndsWithTheReason(t *testing.T) {

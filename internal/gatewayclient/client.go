@@ -115,6 +115,13 @@ func (c *Client) PutTokens(ctx context.Context, id string, answer contract.Token
 	return c.call(ctx, http.MethodPut, "/internal/tokens/"+url.PathEscape(id), c.token, answer, nil)
 }
 
+// TokensBlobs is the source of the files that a question's model names.
+func (c *Client) TokensBlobs(id string) BlobSource {
+	return func(ctx context.Context, sha256 string, offset int64) (io.ReadCloser, int64, error) {
+		return c.openBlob(ctx, "/internal/tokens/"+url.PathEscape(id)+"/blobs/"+url.PathEscape(sha256), c.token, offset)
+	}
+}
+
 // DeleteServing tells the gateway that a deployment's engine died and is started again.
 func (c *Client) DeleteServing(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, "/internal/deployments/"+url.PathEscape(id)+"/serving", c.token, nil, nil)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -113,7 +114,7 @@ func (s *Store) CreateModel(ctx context.Context, m Model) (created bool, err err
 				return err
 			}
 		}
-		return nil
+		return tx.remember(ctx, KindModel, m.ID, http.StatusCreated)
 	})
 	return created && err == nil, err
 }

@@ -6,18 +6,21 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/gatewayclient"
 )
 
 // TokensGateway is the part of the gateway's client that a Tokenizer uses.
 type TokensGateway interface {
 	TokensQuestion(ctx context.Context, id string) (contract.TokensQuestion, error)
 	PutTokens(ctx context.Context, id string, answer contract.TokensAnswer) error
+	TokensBlobs(id string) gatewayclient.BlobSource
 }
 
 // Tokenizer shows rows as a model's tokens, with the runner's `inspect`: what it shows is what is trained on.
@@ -25,6 +28,7 @@ type Tokenizer struct {
 	Python  Python
 	Scratch *Scratch
 	Gateway TokensGateway
+	Log     *slog.Logger
 }
 
 // Answer fetches a question, and gives the answer or the reason why there is none.
@@ -34,7 +38,7 @@ func (t *Tokenizer) Answer(ctx context.Context, questionID string) error {
 		return err
 	}
 	answer := contract.TokensAnswer{}
-	answer.Rows, err = t.show(ctx, question)
+	answer.Rows, err = t.show(ctx, questionID, question)
 	if err != nil {
 		var failure *contract.Error
 		if !errors.As(err, &failure) {
@@ -45,14 +49,26 @@ func (t *Tokenizer) Answer(ctx context.Context, questionID string) error {
 	return t.Gateway.PutTokens(ctx, questionID, answer)
 }
 
-func (t *Tokenizer) show(ctx context.Context, question contract.TokensQuestion) (rows []contract.TokensRow, err error) {
-	file, err := t.write(question.Rows)
+func (t *Tokenizer) show(ctx context.Context, id string, question contract.TokensQuestion) (rows []contract.TokensRow, err error) {
+	folder, err := os.MkdirTemp(t.Scratch.Root, tokensPrefix) // of this user's alone
 	if err != nil {
+		return nil, diskError("write rows", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
+	file := filepath.Join(folder, "rows.jsonl")
+	if err := writeRows(file, question.Rows); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.Remove(file)) }()
-	args := []string{"-m", "vibeflow_peft", "inspect", "--json", "--model", question.Model.Source, "--revision", question.Model.Revision,
-		"--models-dir", t.Scratch.Models(), "--format", question.Format, "--file", file}
+	args := []string{"-m", "vibeflow_peft", "inspect", "--json", "--format", question.Format, "--file", file}
+	if len(question.Model.Files) > 0 {
+		tokenizer := filepath.Join(folder, "tokenizer")
+		if err := fetchFolder(ctx, t.Log, t.Gateway.TokensBlobs(id), question.Model.Files, tokenizer); err != nil {
+			return nil, err
+		}
+		args = append(args, "--tokenizer", tokenizer)
+	} else {
+		args = append(args, "--model", question.Model.Source, "--revision", question.Model.Revision, "--models-dir", t.Scratch.Models())
+	}
 	if !question.CompletionOnly {
 		args = append(args, "--learn-all")
 	}
@@ -70,21 +86,12 @@ func (t *Tokenizer) show(ctx context.Context, question contract.TokensQuestion) 
 	return rows, nil
 }
 
-// write puts the rows into a file of this user's alone.
-func (t *Tokenizer) write(rows []json.RawMessage) (string, error) {
-	file, err := os.CreateTemp(t.Scratch.Root, "tokens-*.jsonl")
-	if err != nil {
-		return "", diskError("write rows", err)
-	}
+func writeRows(path string, rows []json.RawMessage) error {
+	var lines bytes.Buffer
 	for _, row := range rows {
-		if _, err = file.Write(append(bytes.TrimSpace(row), '\n')); err != nil {
-			break
-		}
+		lines.Write(append(bytes.TrimSpace(row), '\n'))
 	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return "", errors.Join(diskError("write rows", err), os.Remove(file.Name()))
-	}
-	return file.Name(), nil
+	return diskError("write rows", os.WriteFile(path, lines.Bytes(), 0o600))
 }
 
 func (t *Tokenizer) inspect(ctx context.Context, args []string, model contract.ModelRef) ([]byte, error) {
@@ -122,11 +129,14 @@ func refusalOf(stderr []byte) error {
 	return said.Error
 }
 
+// tokensPrefix begins the names of the folders of questions in a scratch folder.
+const tokensPrefix = "tokens-"
+
 // sweepTokens removes rows that a killed worker left.
 func (s *Scratch) sweepTokens() error {
-	left, err := filepath.Glob(filepath.Join(s.Root, "tokens-*.jsonl"))
-	for _, file := range left {
-		err = errors.Join(err, os.Remove(file))
+	left, err := filepath.Glob(filepath.Join(s.Root, tokensPrefix+"*"))
+	for _, path := range left {
+		err = errors.Join(err, os.RemoveAll(path))
 	}
 	return err
 }

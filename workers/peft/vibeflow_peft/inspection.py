@@ -30,8 +30,7 @@ _MOST_TOKENS = 5
 def main(argv: list[str]) -> int:
     """Prints the profile, or with --render some rows' tokens and which of them are learned."""
     options = _parser().parse_args(argv)
-    model = resolve(ModelRef(options.model, options.revision), options.models_dir)
-    tokenizer = load_chat_tokenizer(model)
+    tokenizer = _tokenizer(options)
     if options.render:
         rows = render_rows(options.file, options.format, tokenizer, options.render, not options.learn_all)
         print(json.dumps(rows) if options.json else "\n".join(map(_marked, rows)))
@@ -41,11 +40,19 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _tokenizer(options: argparse.Namespace) -> ChatTokenizer:
+    if options.tokenizer:
+        return ChatTokenizer.load(options.tokenizer)
+    return load_chat_tokenizer(resolve(ModelRef(options.model, options.revision), options.models_dir))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vibeflow_peft inspect", description="Counts a dataset's tokens for a model.")
-    parser.add_argument("--model", required=True, help='model source, such as "bundled:smollm2-135m-instruct"')
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", help='model source, such as "bundled:smollm2-135m-instruct"')
+    which.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="a model's folder, of which only the tokenizer is read")
     parser.add_argument("--revision", default="", help="Hub commit")
-    parser.add_argument("--models-dir", type=Path, required=True, help="where models are kept")
+    parser.add_argument("--models-dir", type=Path, default=Path("models"), help="where models are kept")
     parser.add_argument("--format", choices=FORMATS, required=True)
     parser.add_argument("--file", type=Path, required=True, help="canonical JSONL")
     parser.add_argument("--max-length", type=int, default=0, help="tokens that training would keep of a row; 0: all")
