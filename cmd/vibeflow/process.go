@@ -453,9 +453,12 @@ func (l *temporalLink) dial(ctx context.Context) (client.Client, error) {
 
 // dialTemporal waits for the data folder's Temporal, or uses the one that VIBEFLOW_TEMPORAL names.
 func dialTemporal(ctx context.Context, dir *datadir.Dir, log *slog.Logger, identity string) (client.Client, error) {
-	token, err := dir.Token(datadir.SecretTemporalToken)
-	if err != nil {
-		return nil, err
+	token := os.Getenv("VIBEFLOW_TEMPORAL_TOKEN")
+	if token == "" {
+		var err error
+		if token, err = dir.Token(datadir.SecretTemporalToken); err != nil {
+			return nil, err
+		}
 	}
 	address := os.Getenv("VIBEFLOW_TEMPORAL")
 	if address == "" {

@@ -24,7 +24,7 @@ import (
 
 func (a *app) upCommand() *cobra.Command {
 	var flags serverFlags
-	var verbose bool
+	var verbose, noWorker bool
 	cmd := &cobra.Command{
 		Use: "up", Short: "Start VibeFlow and keep it running; Ctrl-C pauses what trains and stops",
 		Args: cobra.NoArgs,
@@ -40,11 +40,15 @@ func (a *app) upCommand() *cobra.Command {
 			}
 			options := a.supervision(dir, flags.listen, verbose, hurry, func(at datadir.Endpoints) { a.welcome(ctx, dir, at) })
 			options.Args[datadir.ProcessServer] = append(options.Args[datadir.ProcessServer], flags.args()...)
+			if noWorker {
+				options.Elsewhere = append(options.Elsewhere, datadir.ProcessWorker)
+			}
 			return supervise.Run(ctx, options)
 		},
 	}
 	flags.add(cmd)
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show everything that the processes log")
+	cmd.Flags().BoolVar(&noWorker, "no-worker", false, "leave this machine's worker out: workers elsewhere do the work (`vibeflow worker`)")
 	return cmd
 }
 
@@ -86,11 +90,14 @@ func (a *app) supervision(dir *datadir.Dir, listen string, verbose bool, hurry <
 	if a.quiet {
 		out = io.Discard
 	}
-	return supervise.Options{
+	options := supervise.Options{
 		DataDir: dir, Listen: listen, Verbose: verbose, Out: out, Err: a.err, Ready: ready, Hurry: hurry,
-		ExternalTemporal: os.Getenv("VIBEFLOW_TEMPORAL") != "",
-		Args:             map[datadir.Process][]string{datadir.ProcessServer: {"--" + besideWorker}},
+		Args: map[datadir.Process][]string{datadir.ProcessServer: {"--" + besideWorker}},
 	}
+	if os.Getenv("VIBEFLOW_TEMPORAL") != "" {
+		options.Elsewhere = append(options.Elsewhere, datadir.ProcessTemporal)
+	}
+	return options
 }
 
 // ownServer is how withServer starts a server where none runs: at which address, and whether it stays until Ctrl-C.

@@ -40,8 +40,8 @@ type Options struct {
 	Listen string
 	// Args are further arguments of each process.
 	Args map[datadir.Process][]string
-	// ExternalTemporal leaves the embedded Temporal out: a cluster elsewhere is used.
-	ExternalTemporal bool
+	// Elsewhere are the processes that are left out: a Temporal cluster, or workers on other machines, are used.
+	Elsewhere []datadir.Process
 	// Verbose shows everything that the processes log, not only warnings, errors and what is no log line.
 	Verbose bool
 	// Out gets the one line that says that VibeFlow is ready; Err what is restarted, and complaints. Nil: discard.
@@ -135,10 +135,9 @@ func newSupervisor(options Options) (*supervisor, error) {
 	}
 	s := &supervisor{Options: options}
 	for _, process := range []datadir.Process{datadir.ProcessTemporal, datadir.ProcessServer, datadir.ProcessWorker} {
-		if process == datadir.ProcessTemporal && options.ExternalTemporal {
-			continue
+		if !slices.Contains(options.Elsewhere, process) {
+			s.children = append(s.children, newChild(s, process))
 		}
-		s.children = append(s.children, newChild(s, process))
 	}
 	return s, nil
 }
