@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,8 +22,9 @@ func (a *app) chaosCommand() *cobra.Command {
 		Use: "chaos", Short: "Kill every process in every stage, and compare with the undisturbed run", Args: cobra.NoArgs,
 		Long: `Runs VibeFlow on a temporary data folder with the tiny model, kills each of its processes (kill -9) in each stage at a random
 moment, restarts only what "up" or systemd would, and compares losses, sample order, adapter, evaluation, export and answers
-with those of a run that nothing disturbed. A round of the whole matrix takes some 15 minutes on 2 cores. Exit code 8: a
-cell did not keep the promise.`,
+with those of a run that nothing disturbed. Beside that it cuts the network of a worker elsewhere, has its machine vanish or
+come back late, and stops everything as a closed lid does. A round of the whole matrix takes some 40 minutes on 2 cores. Exit
+code 8: a cell did not keep the promise.`,
 		Example: `  vibeflow chaos
   vibeflow chaos --rounds 5 --json
   vibeflow chaos --only runner --only paused`,
@@ -34,8 +37,10 @@ cell did not keep the promise.`,
 			if err != nil {
 				return err
 			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM) // what it has started must not outlive it
+			defer stop()
 			began := time.Now()
-			report, err := chaos.Run(cmd.Context(), chaos.Options{Binary: binary, Rounds: rounds, Cells: cells, Own: true, Progress: func(line string) {
+			report, err := chaos.Run(ctx, chaos.Options{Binary: binary, Rounds: rounds, Cells: cells, Own: true, Progress: func(line string) {
 				if !a.quiet {
 					_, _ = fmt.Fprintf(a.err, "%6s  %s\n", time.Since(began).Round(time.Second), line)
 				}

@@ -34,7 +34,7 @@ type Options struct {
 const (
 	tinyModel = "tiny-llama"
 	// roundPatience is for a machine that does other things beside.
-	roundPatience = 5 * time.Minute
+	roundPatience = 7 * time.Minute
 	// leavePatience is how long what has ended may take to leave, and probePatience a run of one step.
 	leavePatience = 20 * time.Second
 	probePatience = 2 * time.Minute
@@ -51,6 +51,9 @@ type chaos struct {
 	Options
 	dataset apigen.Dataset
 	model   string // the tuned one that other stages are about
+	// machine has the worker, while it is not `up` that has it; other is the one that takes over.
+	machine, other *platform.Machine
+	machines       int // there were so far
 	// references are undisturbed trainings, by precision.
 	references map[string]*training
 	// What the other stages come to when nothing disturbs them, each made once.
@@ -72,8 +75,8 @@ func Run(ctx context.Context, options Options) (report *Report, err error) {
 		return nil, err
 	}
 	p.Own = options.Own
-	defer func() { err = errors.Join(err, p.Close()) }()
 	c := &chaos{Platform: p, Options: options.withDefaults(), references: map[string]*training{}, undisturbed: map[Stage]undisturbed{}}
+	defer func() { err = errors.Join(err, c.closeMachines(), p.Close()) }()
 	report = &Report{Cores: runtime.NumCPU()}
 	if options.Cells == nil {
 		c.Cells, report.LeftOut = Matrix()
@@ -87,7 +90,7 @@ func Run(ctx context.Context, options Options) (report *Report, err error) {
 		}
 		report.Cells = append(report.Cells, cell)
 	}
-	if err := c.Stop(); err != nil {
+	if err := errors.Join(c.closeMachines(), c.Stop()); err != nil {
 		return nil, err
 	}
 	left, err := c.Processes(ctx)
@@ -148,6 +151,9 @@ func (c *chaos) prove(ctx context.Context, cell *Cell) error {
 	}
 	for round := 1; round <= c.Rounds; round++ {
 		cell.Rounds++
+		if err := c.place(ctx, cell.Process); err != nil {
+			return err
+		}
 		if err := c.round(ctx, cell, round, act); err != nil {
 			return err
 		}
@@ -222,9 +228,9 @@ func (c *chaos) tidy(ctx context.Context, cell *Cell, number int) error {
 
 func (c *chaos) awaitNoRunners(ctx context.Context) (left int, err error) {
 	for deadline := time.Now().Add(leavePatience); ; {
-		found, err := c.Detached(ctx)
-		if err != nil || len(found.Runners) == 0 || time.Now().After(deadline) {
-			return len(found.Runners), err
+		found, err := c.runners(ctx)
+		if err != nil || len(found) == 0 || time.Now().After(deadline) {
+			return len(found), err
 		}
 		time.Sleep(100 * time.Millisecond) // a process that leaves tells nobody
 	}
@@ -264,10 +270,8 @@ func (c *chaos) restart(ctx context.Context) error {
 
 // kill ends a target at once, tells that it is dead, and restarts only what nothing in VibeFlow would.
 func (c *chaos) kill(ctx context.Context, target Target, dead func()) error {
-	if target == Everything {
-		err := c.KillEverything(ctx)
-		dead()
-		return errors.Join(err, c.restart(ctx))
+	if take, ok := takeAways[target]; ok {
+		return take(c, ctx, dead)
 	}
 	defer dead()
 	if process, ok := map[Target]datadir.Process{Server: datadir.ProcessServer, Temporal: datadir.ProcessTemporal, Worker: datadir.ProcessWorker}[target]; ok {

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/vibeflow/vibeflow/api/apigen"
@@ -97,7 +98,7 @@ func (c *chaos) trained(ctx context.Context, precision string, launches int64, d
 
 // launchesOf is how many runners a training takes: one that lives is taken over, whatever else dies.
 func launchesOf(target Target) int64 {
-	if target == Runner || target == Everything {
+	if slices.Contains([]Target{Runner, Everything, Machine, Late}, target) {
 		return 2
 	}
 	return 1
@@ -125,7 +126,7 @@ func trainUntilSaving(ctx context.Context, c *chaos, target Target) (found, erro
 		if err := t.await(ctx, func() bool { return t.last >= 2*checkpointSteps-2 }); err != nil {
 			return err
 		}
-		half := filepath.Join(c.Dir.Root(), "worker", "main", "runs", t.id, "checkpoints", ".partial-*")
+		half := filepath.Join(c.workerDir().Root(), "worker", "main", "runs", t.id, "checkpoints", ".partial-*")
 		for {
 			if there, err := filepath.Glob(half); err != nil || len(there) > 0 {
 				return errors.Join(err, c.kill(ctx, target, t.mark))

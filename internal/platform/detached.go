@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/vibeflow/vibeflow/internal/datadir"
 )
 
 // Detached are the Python processes of the data folder that live, by what they are. They outlive the worker that started
@@ -35,12 +37,14 @@ func (d Detached) All() []int {
 }
 
 // Detached looks for them: by command line, for one whose record is lost is what somebody looks for here.
-func (p *Platform) Detached(ctx context.Context) (Detached, error) {
-	living, err := p.Processes(ctx)
+func (p *Platform) Detached(ctx context.Context) (Detached, error) { return detached(ctx, p.Dir) }
+
+func detached(ctx context.Context, dir *datadir.Dir) (Detached, error) {
+	living, err := processes(ctx, dir)
 	if err != nil {
 		return Detached{}, err
 	}
-	scratch := filepath.Join(p.Dir.Root(), "worker", "main")
+	scratch := filepath.Join(dir.Root(), "worker", "main")
 	warm := recordedPIDs(filepath.Join(scratch, "warm.json"))
 	engines := recordedPIDs(filepath.Join(scratch, "engines", "*", "engine.json"))
 	var found Detached
@@ -60,6 +64,10 @@ func (p *Platform) Detached(ctx context.Context) (Detached, error) {
 
 // Processes are all that live and name the data folder on their command line, by pid.
 func (p *Platform) Processes(ctx context.Context) (map[int]string, error) {
+	return processes(ctx, p.Dir)
+}
+
+func processes(ctx context.Context, dir *datadir.Dir) (map[int]string, error) {
 	list, err := exec.CommandContext(ctx, "ps", "-axww", "-o", "pid=,stat=,command=").Output()
 	if err != nil {
 		return nil, err
@@ -67,7 +75,7 @@ func (p *Platform) Processes(ctx context.Context) (map[int]string, error) {
 	living := map[int]string{}
 	for lines := bufio.NewScanner(bytes.NewReader(list)); lines.Scan(); {
 		fields := strings.Fields(lines.Text())
-		if len(fields) < 3 || strings.HasPrefix(fields[1], "Z") || !strings.Contains(lines.Text(), p.Dir.Root()) {
+		if len(fields) < 3 || strings.HasPrefix(fields[1], "Z") || !strings.Contains(lines.Text(), dir.Root()) {
 			continue
 		}
 		pid, err := strconv.Atoi(fields[0])

@@ -38,11 +38,12 @@ const (
 )
 
 // Platform is a data folder and the `up` that runs on it, if one does. Own is for a program that handles Ctrl-C itself: one
-// at the terminal reaches `up` through it alone, and once.
+// at the terminal reaches `up` through it alone, and once. NoWorker has the next Start leave `up`'s worker out.
 type Platform struct {
-	Dir    *datadir.Dir
-	Client *apiclient.Client
-	Own    bool
+	Dir      *datadir.Dir
+	Client   *apiclient.Client
+	Own      bool
+	NoWorker bool
 
 	root   string
 	binary string
@@ -101,7 +102,7 @@ func New(binary string) (*Platform, error) {
 // Start runs `up`, always on the same address, and returns how long it took until it said that it is ready. When ctx ends,
 // `up` is told to stop.
 func (p *Platform) Start(ctx context.Context) (time.Duration, error) {
-	p.up = exec.CommandContext(ctx, p.binary, "up", "--data", p.Dir.Root(), "--listen", p.listen)
+	p.up = exec.CommandContext(ctx, p.binary, "up", "--data", p.Dir.Root(), "--listen", p.listen, fmt.Sprintf("--no-worker=%t", p.NoWorker)) //nolint:gosec // our own binary
 	p.up.Cancel = func() error { return p.up.Process.Signal(syscall.SIGINT) }
 	p.up.WaitDelay = stopPatience
 	p.up.SysProcAttr = &syscall.SysProcAttr{Setpgid: p.Own}
