@@ -45,7 +45,7 @@ func (c *Control) stage(ctx context.Context, p *store.Pipeline, queue string, in
 		}
 		return store.Creation{Kind: contract.KindEvaluation, ID: id(contract.PrefixEvaluation), Payload: contract.EvaluationCreated{
 			ProjectID: p.ProjectID, JobID: in.JobID, ModelID: in.ModelID, DatasetID: in.DatasetID, Queue: queue,
-			Config: evaluationOf(job.Config), PipelineID: p.ID,
+			Config: evaluationOf(job.Config), PipelineID: p.ID, Priority: job.Urgency,
 		}}, nil
 	case contract.StageDeploy:
 		return store.Creation{Kind: contract.KindDeployment, ID: id(contract.PrefixDeployment), Payload: contract.DeploymentCreated{
@@ -63,8 +63,16 @@ func (c *Control) trainStage(ctx context.Context, p *store.Pipeline, queue strin
 	_, entry, err := c.model(ctx, in.ModelID)
 	return contract.JobCreated{
 		ProjectID: p.ProjectID, Name: p.Name, DatasetID: in.DatasetID, ModelID: in.ModelID, Model: entry.Ref(),
-		Queue: queue, Config: *in.Config, PipelineID: p.ID,
+		Queue: queue, Config: *in.Config, PipelineID: p.ID, Priority: p.Request.Priority, Seconds: secondsOf(p),
 	}, err
+}
+
+// secondsOf is what the pipeline's proposal expects the training to take.
+func secondsOf(p *store.Pipeline) [2]float64 {
+	if p.Recommendation == nil {
+		return [2]float64{}
+	}
+	return p.Recommendation.Seconds
 }
 
 // Limits of a pipeline's evaluation: enough for a verdict, quick enough for a CPU.

@@ -67,6 +67,12 @@ func (s *Server) edit(c *echo.Context, kind contract.Kind, id, ifMatch string) e
 	if err != nil {
 		return err
 	}
+	if request.Priority != nil {
+		if kind != contract.KindJob {
+			return contract.Errorf(contract.CodeInvalid, "only a training job has a priority").On("priority").Mend("leave it out")
+		}
+		edited.Priority = (*contract.Priority)(request.Priority)
+	}
 	return s.Store.Edit(c.Request().Context(), kind, id, versionMeant(ifMatch), edited)
 }
 

@@ -23,7 +23,8 @@ func (s *Server) StartPipeline(c *echo.Context, _ apigen.StartPipelineParams) er
 		return err
 	}
 	asked := contract.PipelineRequest{DatasetID: d.ID, ModelID: request.ModelID, Goal: request.Goal,
-		AutoConfirm: request.AutoConfirm, SkipEvaluate: request.SkipEvaluate, SkipDeploy: request.SkipDeploy}
+		AutoConfirm: request.AutoConfirm, SkipEvaluate: request.SkipEvaluate, SkipDeploy: request.SkipDeploy,
+		Priority: contract.Priority(request.Priority)}
 	if asked.Config, err = s.choices(ctx, d, asked, request.Config); err != nil {
 		return err
 	}

@@ -133,13 +133,15 @@ func (s *Server) rerun(ctx ctx, request *apigen.StartTraining) (contract.Recomme
 	request.DatasetID = cmp.Or(request.DatasetID, job.DatasetID)
 	request.ModelID = cmp.Or(request.ModelID, job.ModelID)
 	request.Name = cmp.Or(request.Name, job.Name)
+	request.Priority = cmp.Or(request.Priority, apigen.Priority(job.Urgency))
 	config, err := overlay(job.Config, request.Config)
 	request.Config = nil
 	return contract.RecommendInput{Config: &config}, err
 }
 
 func (s *Server) newJob(ctx ctx, request apigen.StartTraining, d *store.Dataset, proposal contract.Recommendation) (contract.JobCreated, error) {
-	job := contract.JobCreated{ProjectID: d.ProjectID, Name: request.Name, DatasetID: d.ID, ModelID: proposal.ModelID, Config: proposal.Config}
+	job := contract.JobCreated{ProjectID: d.ProjectID, Name: request.Name, DatasetID: d.ID, ModelID: proposal.ModelID, Config: proposal.Config,
+		Priority: contract.Priority(request.Priority), Seconds: proposal.Seconds}
 	model, err := s.Store.GetModel(ctx, proposal.ModelID)
 	if err != nil {
 		return job, err
@@ -202,15 +204,11 @@ func (s *Server) ListJobs(c *echo.Context, p apigen.ListJobsParams) error {
 	if err != nil {
 		return err
 	}
-	out := apigen.JobPage{Items: []apigen.Job{}, NextCursor: page.Next}
-	for _, j := range page.Items {
-		view, err := s.viewJob(ctx, j)
-		if err != nil {
-			return err
-		}
-		out.Items = append(out.Items, view)
+	views, err := s.viewJobs(ctx, page.Items...)
+	if err != nil {
+		return err
 	}
-	return c.JSON(http.StatusOK, out)
+	return c.JSON(http.StatusOK, apigen.JobPage{Items: views, NextCursor: page.Next})
 }
 
 // GetJob shows a job.
@@ -222,12 +220,12 @@ func (s *Server) showJob(c *echo.Context, status int, id string) error {
 	if err != nil {
 		return err
 	}
-	view, err := s.viewJob(ctx, *j)
+	views, err := s.viewJobs(ctx, *j)
 	if err != nil {
 		return err
 	}
 	c.Response().Header().Set("ETag", etagOf(j.Version))
-	return c.JSON(status, view)
+	return c.JSON(status, views[0])
 }
 
 // PauseJob asks for a pause: the runner saves after its step and the slot is freed.

@@ -3,10 +3,14 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
+	"time"
 
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/catalog"
+	"github.com/vibeflow/vibeflow/internal/line"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
 
@@ -54,8 +58,30 @@ func viewModel(m store.Model) apigen.Model {
 		TaskTypes: m.TaskTypes, Description: m.Description, Requirements: object(m.Dims), CreatedAt: m.CreatedAt}
 }
 
-// viewJob adds a queued job's place in the line.
-func (s *Server) viewJob(ctx context.Context, j store.Job) (apigen.Job, error) {
+// viewJobs adds the places of those that wait in line.
+func (s *Server) viewJobs(ctx context.Context, jobs ...store.Job) ([]apigen.Job, error) {
+	places, err := s.places(ctx, jobs)
+	if err != nil {
+		return nil, err
+	}
+	return mapped(jobs, func(j store.Job) apigen.Job { return viewJob(j, places[j.ID]) }), nil
+}
+
+// places reads the lines if any of the jobs stands in one.
+func (s *Server) places(ctx context.Context, jobs []store.Job) (map[string]line.Place, error) {
+	places := map[string]line.Place{}
+	if !slices.ContainsFunc(jobs, func(j store.Job) bool { return j.Status == contract.StatusQueued }) {
+		return places, nil
+	}
+	lines, err := s.Store.Lines(ctx)
+	now := time.Now().UTC()
+	for _, l := range lines {
+		maps.Copy(places, l.Places(now))
+	}
+	return places, err
+}
+
+func viewJob(j store.Job, place line.Place) apigen.Job {
 	view := apigen.Job{ID: j.ID, ProjectID: j.ProjectID, Name: j.Name, Notes: j.Notes, Tags: j.Tags, DatasetID: j.DatasetID, ModelID: j.ModelID,
 		TunedModelID: j.TunedModelID, PipelineID: j.PipelineID, Queue: j.Queue, Worker: j.Worker, Epoch: j.Epoch,
 		Progress: viewProgress(j.Progress), Status: apigen.Status(j.Status), Config: j.Config, Step: j.Step, TotalSteps: j.TotalSteps, Loss: value(j.Loss),
@@ -64,13 +90,11 @@ func (s *Server) viewJob(ctx context.Context, j store.Job) (apigen.Job, error) {
 		EtaLowSeconds: value(j.ETALowSeconds), EtaHighSeconds: value(j.ETAHighSeconds), MemoryBytes: value(j.MemoryBytes),
 		Device: j.Device, Precision: j.Precision, LossPath: j.LossPath, Checkpoint: j.Checkpoint, CheckpointStep: j.CheckpointStep,
 		Adjusted: value(j.Adjusted), LastSeq: j.Seq, Error: value(j.Error), Metrics: object(j.Metrics), CreatedAt: j.CreatedAt, QueuedAt: j.QueuedAt,
-		StartedAt: j.StartedAt, CompletedAt: j.CompletedAt}
-	if j.Status != contract.StatusQueued {
-		return view, nil
+		StartedAt: j.StartedAt, CompletedAt: j.CompletedAt, Priority: apigen.Priority(j.Urgency), QueuePosition: place.Position}
+	if place.Starts.Known() {
+		view.ExpectedStart = apigen.ExpectedStart{Earliest: place.Starts.Earliest, Latest: place.Starts.Latest}
 	}
-	position, err := s.Store.QueuePosition(ctx, j.ID)
-	view.QueuePosition = position
-	return view, err
+	return view
 }
 
 // viewEvaluation leaves the samples to /compare.

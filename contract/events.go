@@ -109,6 +109,8 @@ type Edited struct {
 	Name  *string   `json:"name,omitempty"`
 	Notes *string   `json:"notes,omitempty"`
 	Tags  *[]string `json:"tags,omitempty"`
+	// Priority is of a job that has not ended; it counts whenever the job waits in line.
+	Priority *Priority `json:"priority,omitempty"`
 }
 
 // Payloads of "<kind>.created": what the resource was asked to be.
@@ -134,6 +136,9 @@ type (
 		Queue      string   `json:"queue"`
 		Config     Training `json:"config"`
 		PipelineID string   `json:"pipeline_id,omitempty"`
+		Priority   Priority `json:"priority,omitempty"`
+		// Seconds is how long the recommender expects it to take, low and high; zeros: not known.
+		Seconds [2]float64 `json:"predicted_seconds,omitzero"`
 	}
 	// EvaluationCreated compares a tuned model with its base on a dataset's held-out rows.
 	EvaluationCreated struct {
@@ -144,6 +149,7 @@ type (
 		Queue      string     `json:"queue"`
 		Config     Evaluation `json:"config"`
 		PipelineID string     `json:"pipeline_id,omitempty"`
+		Priority   Priority   `json:"priority,omitempty"`
 	}
 	// DeploymentCreated asks for a model to be served.
 	DeploymentCreated struct {

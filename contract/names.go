@@ -52,6 +52,7 @@ const (
 
 // Signals.
 const (
+	SignalTurn    = "turn" // payload Turn: the line lets a run go to a slot
 	SignalPause   = "pause"
 	SignalResume  = "resume"
 	SignalCancel  = "cancel"  // payload CancelRequest

@@ -1,6 +1,9 @@
 package contract
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Start is an outbox entry that starts a workflow once: design §4.
 type Start struct {
@@ -63,6 +66,8 @@ type PipelineRequest struct {
 	AutoConfirm  bool `json:"auto_confirm,omitempty"`
 	SkipEvaluate bool `json:"skip_evaluate,omitempty"`
 	SkipDeploy   bool `json:"skip_deploy,omitempty"`
+	// Priority is of its training and its evaluation.
+	Priority Priority `json:"priority,omitempty"`
 }
 
 // Stages of a pipeline, in order.
@@ -81,6 +86,11 @@ type (
 	// for it sees each signal's channel apart; the dispatcher fills it with the outbox row's number. 0: no order known.
 	ControlRequest struct {
 		Seq int64 `json:"seq,omitempty"`
+	}
+	// Turn tells a run that its place in line has come: it may take a slot. QueuedAt is the time of the `queued` event that
+	// it answers, so that a turn that comes late, after a pause, is not taken for the next one's.
+	Turn struct {
+		QueuedAt time.Time `json:"queued_at"`
 	}
 	// CancelRequest ends a run; Keep registers the model from its last checkpoint ("stop and keep").
 	CancelRequest struct {

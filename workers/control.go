@@ -17,11 +17,12 @@ import (
 	"github.com/vibeflow/vibeflow/workflows"
 )
 
-// ControlConfig wires the control worker: it runs all workflows and the activities beside the database, and delivers the
-// outbox. Only the server process has one.
+// ControlConfig wires the control worker: it runs all workflows and the activities beside the database, gives turns to runs
+// that wait for a slot, and delivers the outbox. Only the server process has one.
 type ControlConfig struct {
 	Client client.Client
 	Outbox Outbox // internal/store
+	Line   Line   // the same
 	// Activities are those of the control queue, with what they depend on.
 	Activities *activities.Control
 	Logger     *slog.Logger // nil: slog.Default
@@ -102,6 +103,7 @@ func (c ControlConfig) run(ctx context.Context, self Identity) error {
 	c.Logger.Debug("control worker polls", "queue", c.Queue, "identity", self.String())
 	d := &dispatcher{client: c.Client, outbox: c.Outbox, log: c.Logger, queue: c.Queue, orphaned: c.Activities.Orphaned}
 	group.Go(func() error { return d.run(ctx) })
+	group.Go(func() error { giveTurns(ctx, c.Line, c.Logger); return nil })
 	group.Go(func() error {
 		select {
 		case err := <-fatal:

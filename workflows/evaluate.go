@@ -14,7 +14,7 @@ import (
 func Evaluate(ctx workflow.Context, in contract.EvaluateInput) (contract.EvaluateResult, error) {
 	e := &evaluation{slotRun{
 		id: in.EvaluationID, kind: contract.KindEvaluation, queue: in.Queue, activity: contract.ActivityEvaluate,
-		log: newRecorder(ctx, contract.KindEvaluation, in.EvaluationID), ending: newEnding(ctx, contract.SignalCancel),
+		log: newRecorder(ctx, contract.KindEvaluation, in.EvaluationID), ending: newEnding(ctx, contract.SignalCancel), turns: newTurns(ctx),
 	}}
 	return e.evaluate(detach(ctx))
 }

@@ -10,7 +10,7 @@ import (
 func Export(ctx workflow.Context, in contract.ExportInput) error {
 	e := &export{slotRun{
 		id: in.ExportID, kind: contract.KindExport, queue: in.Queue, activity: contract.ActivityExport,
-		log: newRecorder(ctx, contract.KindExport, in.ExportID), ending: newEnding(ctx, contract.SignalCancel),
+		log: newRecorder(ctx, contract.KindExport, in.ExportID), ending: newEnding(ctx, contract.SignalCancel), turns: newTurns(ctx),
 	}}
 	return e.export(detach(ctx))
 }

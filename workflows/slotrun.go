@@ -18,20 +18,25 @@ type slotRun struct {
 	activity string
 	log      *recorder
 	ending   *ending
+	turns    *turns
 }
 
 // errEnding tells a caller that the user wants the run to end.
 var errEnding = errors.New("the run is to end")
 
-// run waits for a slot and works until the end; it returns errEnding when a cancel came first, and never calls the
+// run waits in line for a slot and works until the end; it returns errEnding when a cancel came first, and never calls the
 // activity when the cancel was there before it.
 func (r *slotRun) run(ctx workflow.Context) (out contract.RunOutput, err error) {
 	if r.ending.asked() {
 		return out, errEnding
 	}
 	r.log.show(ctx, string(r.kind), fmt.Sprintf("Waits for a slot of queue `%s`, or runs", r.queue))
-	if err := r.log.record(ctx, contract.EventQueued, contract.Queued{Queue: r.queue}); err != nil {
+	come, err := r.turns.queue(ctx, r.log, contract.Queued{Queue: r.queue}, r.ending.asked)
+	if err != nil {
 		return out, err
+	}
+	if !come {
+		return out, errEnding
 	}
 	input := contract.RunInput{RunID: r.id, Kind: r.kind}
 	ctx = workflow.WithActivityOptions(ctx, slotOptions(r.queue, string(r.kind)+" "+r.id, priorityNew))

@@ -14,7 +14,7 @@ import (
 // and registers the model. Signals pause, resume and cancel are taken at any time and in any order. A failed job ends
 // the workflow with an application error whose type is a contract.Code, a cancelled one with a CanceledError.
 func Train(ctx workflow.Context, in contract.TrainInput) (contract.TrainResult, error) {
-	t := &training{in: in, log: newRecorder(ctx, contract.KindJob, in.JobID), messages: newControls(ctx)}
+	t := &training{in: in, log: newRecorder(ctx, contract.KindJob, in.JobID), messages: newControls(ctx), turns: newTurns(ctx)}
 	return t.run(detach(ctx))
 }
 
@@ -22,6 +22,7 @@ type training struct {
 	in       contract.TrainInput
 	log      *recorder
 	messages *controls
+	turns    *turns
 	// last is the newest checkpoint that the workflow has heard of; the gateway may know a newer one.
 	last contract.CheckpointRef
 	// resumed says that the job has held a slot before.
@@ -51,12 +52,16 @@ func (t *training) run(ctx workflow.Context) (contract.TrainResult, error) {
 	}
 }
 
-// train takes a slot, first in line if the job had one before, and trains until the end, a pause or a cancel.
+// train waits in line, before others if the job had a slot before, takes one, and trains until the end, a pause or a cancel.
 func (t *training) train(ctx workflow.Context) (out contract.RunOutput, err error) {
 	t.log.show(ctx, contract.StageTrain, fmt.Sprintf("Waits for a slot of queue `%s`, or trains", t.in.Queue))
 	queued := contract.Queued{Queue: t.in.Queue, Priority: t.resumed}
-	if err := t.log.record(ctx, contract.EventQueued, queued); err != nil {
+	come, err := t.turns.queue(ctx, t.log, queued, t.messages.interrupts)
+	if err != nil {
 		return out, err
+	}
+	if !come {
+		return out, temporal.NewCanceledError()
 	}
 	priority := priorityNew
 	if t.resumed {

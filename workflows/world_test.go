@@ -44,11 +44,18 @@ type world struct {
 	plan func(n int, activity string) launch
 	// room says when the disk has room again, once it is waited for the nth time (from 0); 0: never.
 	room func(n int) time.Duration
+	// turn says how long the nth run in line (from 0) waits for its turn, and how often it is told.
+	turn func(n int) (after time.Duration, times int)
 	// control answers the activities of the control queue.
 	control controlActivities
 
 	mu       sync.Mutex
 	events   map[string][]contract.NewEvent
+	queued   int
+	line     map[string][2]time.Time // by stream: when it joined the line last, and which of its stays a turn has answered
+	jumped   bool                    // a launch began before its turn
+	active   map[string]int
+	held     bool // a launch went on while its run was told to be paused or in line
 	launches []workflow.ActivityOptions
 	begun    []time.Duration // when each launch began, since the start
 	looked   map[string]int  // how often room was waited for, by activity
@@ -69,10 +76,11 @@ type controlActivities struct {
 func newWorld(t require.TestingT) *world {
 	suite := &testsuite.WorkflowTestSuite{}
 	suite.SetLogger(log.NewStructuredLogger(slog.New(slog.DiscardHandler)))
-	w := &world{t: t, env: suite.NewTestWorkflowEnvironment(), events: map[string][]contract.NewEvent{}}
+	w := &world{t: t, env: suite.NewTestWorkflowEnvironment(), events: map[string][]contract.NewEvent{}, active: map[string]int{}, line: map[string][2]time.Time{}}
 	w.start = w.env.Now()
 	w.plan = func(int, string) launch { return finishes(time.Minute) }
 	w.room, w.looked = func(int) time.Duration { return 0 }, map[string]int{}
+	w.turn = func(int) (time.Duration, int) { return 0, 1 }
 	w.control = controlActivities{
 		refuse: func(contract.NewEvent) error { return nil },
 		register: func(in contract.RegisterModelInput) (contract.RegisterModelOutput, error) {
@@ -155,9 +163,34 @@ func (w *world) recordEvents(_ context.Context, in contract.RecordEventsInput) e
 		}
 		if !known {
 			w.events[in.Stream] = append(w.events[in.Stream], event)
+			w.giveTurn(in.Stream, event)
+			w.held = w.held || (w.active[contract.ActivityTrain] > 0 && (event.Type == "job.paused" || event.Type == "job.queued"))
 		}
 	}
 	return nil
+}
+
+// giveTurn does what the line does once there is room: it tells a run that joined that its turn has come.
+func (w *world) giveTurn(stream string, event contract.NewEvent) {
+	kind, id, _ := contract.SplitStream(stream)
+	if event.Type != contract.EventType(kind, contract.EventQueued) {
+		return
+	}
+	after, times := w.turn(w.queued)
+	w.queued++
+	w.line[stream] = [2]time.Time{event.At, w.line[stream][1]}
+	tell := func() {
+		turn := contract.Turn{QueuedAt: event.At.Truncate(time.Microsecond)}
+		w.mu.Lock()
+		w.line[stream] = [2]time.Time{w.line[stream][0], event.At}
+		w.mu.Unlock()
+		if w.env.SignalWorkflowByID(contract.WorkflowID(kind, id), contract.SignalTurn, turn) != nil { // it is no child
+			w.env.SignalWorkflow(contract.SignalTurn, turn)
+		}
+	}
+	for i := range times {
+		w.env.RegisterDelayedCallback(tell, after+time.Duration(i)*time.Second)
+	}
 }
 
 // InterceptWorkflow implements interceptor.WorkerInterceptor.
@@ -188,6 +221,7 @@ type outbound struct {
 func (o *outbound) ExecuteActivity(ctx workflow.Context, name string, args ...any) workflow.Future {
 	switch name {
 	case contract.ActivityTrain, contract.ActivityEvaluate, contract.ActivityExport, contract.ActivityServe:
+		o.world.checkTurn(args[0].(contract.RunInput))
 		return o.world.simulate(ctx, name)
 	case contract.ActivityAwaitStore, contract.ActivityAwaitRoom:
 		return o.world.simulateRoom(ctx, name)
@@ -216,6 +250,7 @@ func (w *world) simulate(ctx workflow.Context, name string) workflow.Future {
 	w.launches = append(w.launches, workflow.GetActivityOptions(ctx))
 	w.begun = append(w.begun, workflow.Now(ctx).Sub(w.start))
 	w.running++
+	w.begins(name, 1)
 	w.overlap = w.overlap || (w.running > 1 && name == contract.ActivityTrain)
 	future, settle := workflow.NewFuture(ctx)
 	workflow.Go(ctx, func(ctx workflow.Context) {
@@ -226,6 +261,7 @@ func (w *world) simulate(ctx workflow.Context, name string) workflow.Future {
 			_ = workflow.Sleep(free, l.saving)
 		}
 		w.running--
+		w.begins(name, -1)
 		switch {
 		case ended || l.wins:
 			settle.Set(l.out, l.err)
@@ -239,6 +275,29 @@ func (w *world) simulate(ctx workflow.Context, name string) workflow.Future {
 	})
 	return future
 }
+
+func (w *world) checkTurn(in contract.RunInput) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	stay := w.line[contract.Stream(in.Kind, in.RunID)]
+	w.jumped = w.jumped || (in.Kind != contract.KindDeployment && !stay[0].Equal(stay[1]))
+}
+
+// lastAt is when the newest event of a resource was told, since the start.
+func (w *world) lastAt(kind contract.Kind, id string) time.Duration {
+	events := w.events[contract.Stream(kind, id)]
+	return events[len(events)-1].At.Sub(w.start)
+}
+
+// begins notes that a launch begins or ends.
+func (w *world) begins(activity string, by int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.active[activity] += by
+}
+
+// busy tells how many launches go on that take a slot.
+func (w *world) busy() int { return w.running - w.active[contract.ActivityServe] }
 
 // finishes is a launch that completes by itself; cancelled before, it saves step 7.
 func finishes(after time.Duration) launch {

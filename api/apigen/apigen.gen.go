@@ -227,6 +227,27 @@ func (e OpenAIModelListObject) Valid() bool {
 	}
 }
 
+// Defines values for Priority.
+const (
+	PriorityHigh   Priority = "high"
+	PriorityLow    Priority = "low"
+	PriorityNormal Priority = "normal"
+)
+
+// Valid indicates whether the value is a known member of the Priority enum.
+func (e Priority) Valid() bool {
+	switch e {
+	case PriorityHigh:
+		return true
+	case PriorityLow:
+		return true
+	case PriorityNormal:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ProjectRole.
 const (
 	ProjectRoleEditor ProjectRole = "editor"
@@ -1249,6 +1270,9 @@ type Edit struct {
 	Name  *string `json:"name,omitempty"`
 	Notes *string `json:"notes,omitempty"`
 
+	// Priority Of a training job that has not ended, and of nothing else. It counts while the job waits in line.
+	Priority *Priority `json:"priority,omitempty"`
+
 	// Tags All of them; an empty list takes them away.
 	Tags *[]string `json:"tags,omitempty"`
 }
@@ -1286,6 +1310,13 @@ type EvaluationResult = contract.EvaluationResult
 
 // Event defines model for Event.
 type Event = contract.Event
+
+// ExpectedStart When a job in line should begin, from what is left of the running ones and what the ones before it are expected to
+// take. Absent where there is no basis: no machine is connected, or nobody knows how long one before it takes.
+type ExpectedStart struct {
+	Earliest time.Time `json:"earliest"`
+	Latest   time.Time `json:"latest"`
+}
 
 // Export Example: {"completed_at":"2026-11-24T09:20:04.559Z","created_at":"2026-11-24T09:20:00.017Z","files":[{"path":"adapter_model.safetensors","sha256":"9f2c7a4b1d0e8f6a5c3b2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f1a","size":19571744}],"format":"adapter","id":"exp_60e1b2c3d4f5461788a9b0c1","model_id":"model_2b9e6c1f0a7d4e5c8b3f6a10","project_id":"proj_default","queue":"cpu","status":"completed"}
 type Export struct {
@@ -1366,8 +1397,12 @@ type Job struct {
 	// still while the job is paused.
 	EtaSeconds float64 `json:"eta_seconds,omitempty,omitzero"`
 	EvalLoss   float64 `json:"eval_loss,omitempty,omitzero"`
-	GradNorm   float64 `json:"grad_norm,omitempty,omitzero"`
-	ID         string  `json:"id"`
+
+	// ExpectedStart When a job in line should begin, from what is left of the running ones and what the ones before it are expected to
+	// take. Absent where there is no basis: no machine is connected, or nobody knows how long one before it takes.
+	ExpectedStart ExpectedStart `json:"expected_start,omitempty,omitzero"`
+	GradNorm      float64       `json:"grad_norm,omitempty,omitzero"`
+	ID            string        `json:"id"`
 
 	// LastSeq Of the job's event stream.
 	LastSeq      int64   `json:"last_seq,omitempty,omitzero"`
@@ -1388,12 +1423,17 @@ type Job struct {
 	PipelineID string `json:"pipeline_id,omitempty,omitzero"`
 	Precision  string `json:"precision,omitempty,omitzero"`
 
+	// Priority Which of a project's own runs goes first; `normal` unless said. Projects take turns whatever their priorities, and a
+	// resumed job goes before all others.
+	Priority Priority `json:"priority,omitempty,omitzero"`
+
 	// Progress Of a stage beside the steps, e.g. held_out_loss, in rows; absent while it trains.
 	Progress  Progress `json:"progress,omitempty,omitzero"`
 	ProjectID string   `json:"project_id"`
 	Queue     string   `json:"queue,omitempty,omitzero"`
 
-	// QueuePosition 1 is next; absent unless queued.
+	// QueuePosition 1 is next; absent unless queued, and for a moment after a job was made or resumed. Projects take turns; within one
+	// the priority decides, then the time of arrival.
 	QueuePosition int       `json:"queue_position,omitempty,omitzero"`
 	QueuedAt      time.Time `json:"queued_at,omitempty,omitzero"`
 	StartedAt     time.Time `json:"started_at,omitempty,omitzero"`
@@ -1683,6 +1723,10 @@ type Preview struct {
 	Rows       []map[string]interface{} `json:"rows"`
 	Split      string                   `json:"split,omitempty,omitzero"`
 }
+
+// Priority Which of a project's own runs goes first; `normal` unless said. Projects take turns whatever their priorities, and a
+// resumed job goes before all others.
+type Priority string
 
 // Problem RFC 9457 problem document.
 type Problem struct {
@@ -1982,12 +2026,16 @@ type StartPipeline struct {
 	ModelID   string            `json:"model_id,omitempty,omitzero"`
 
 	// Name A name for people; no control characters.
-	Name         Name `json:"name,omitempty,omitzero"`
-	SkipDeploy   bool `json:"skip_deploy,omitempty,omitzero"`
-	SkipEvaluate bool `json:"skip_evaluate,omitempty,omitzero"`
+	Name Name `json:"name,omitempty,omitzero"`
+
+	// Priority Which of a project's own runs goes first; `normal` unless said. Projects take turns whatever their priorities, and a
+	// resumed job goes before all others.
+	Priority     Priority `json:"priority,omitempty,omitzero"`
+	SkipDeploy   bool     `json:"skip_deploy,omitempty,omitzero"`
+	SkipEvaluate bool     `json:"skip_evaluate,omitempty,omitzero"`
 }
 
-// StartTraining Example: {"config":{"epochs":2},"dataset_id":"ds_5f0c3a9be1d24c7786ab01ef","model_id":"smollm2-135m-instruct","name":"support, two epochs"}
+// StartTraining Example: {"config":{"epochs":2},"dataset_id":"ds_5f0c3a9be1d24c7786ab01ef","model_id":"smollm2-135m-instruct","name":"support, two epochs","priority":"high"}
 type StartTraining struct {
 	// Config Fields of TrainingConfig; what is absent is the recommender's.
 	//
@@ -2005,6 +2053,10 @@ type StartTraining struct {
 
 	// Name A name for people; no control characters.
 	Name Name `json:"name,omitempty,omitzero"`
+
+	// Priority Which of a project's own runs goes first; `normal` unless said. Projects take turns whatever their priorities, and a
+	// resumed job goes before all others.
+	Priority Priority `json:"priority,omitempty,omitzero"`
 
 	// Queue A queue of slots: cpu, or gpu.<class>. Absent: that of the best machine that is connected.
 	Queue Queue `json:"queue,omitempty,omitzero"`
@@ -3200,7 +3252,7 @@ type ServerInterface interface {
 	// GetJob A training job
 	// (GET /api/training/{id})
 	GetJob(ctx *echo.Context, id ID) error
-	// UpdateJob Change the name, the notes and the tags of a training job
+	// UpdateJob Change the name, the notes, the tags and the priority of a training job
 	// (PATCH /api/training/{id})
 	UpdateJob(ctx *echo.Context, id ID, params UpdateJobParams) error
 	// CancelJob Cancel, or stop and keep

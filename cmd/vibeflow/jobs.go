@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +20,7 @@ import (
 
 func (a *app) jobsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "jobs", Short: "Start, watch and steer training jobs"}
-	cmd.AddCommand(removeCommand(a, "job id", "/api/training/"), editCommand(a, "job id", "/api/training/", printJob), a.jobsRerun(), a.jobsCompare(), a.jobsStart(), a.jobsList(), getCommand(a, "job id", "/api/training/", printJob), a.jobsWatch(), a.jobsLogs(),
+	cmd.AddCommand(removeCommand(a, "job id", "/api/training/"), editCommand(a, "job id", "/api/training/", printJob), a.jobsPrioritize(), a.jobsRerun(), a.jobsCompare(), a.jobsStart(), a.jobsList(), getCommand(a, "job id", "/api/training/", printJob), a.jobsWatch(), a.jobsLogs(),
 		a.jobCommand("pause", "Save and leave the slot", contract.StatusPaused),
 		a.jobCommand("resume", "Go on from the checkpoint", contract.StatusRunning), a.jobsCancel())
 	return cmd
@@ -40,6 +42,7 @@ func (a *app) jobsStart() *cobra.Command {
 	f.StringVar(&request.Name, "name", "", "name")
 	f.StringVar(&request.Queue, "queue", "", "queue of a class of machines (default: the best connected)")
 	f.StringVar(&config, "config", "", `configuration as JSON, e.g. '{"max_steps":20}'; what is absent is the recommender's`)
+	priorityFlag(f, &request.Priority)
 	f.BoolVar(&watch, "watch", false, "stay until it ends")
 	_ = cmd.MarkFlagRequired("dataset")
 	return cmd
@@ -84,6 +87,7 @@ func (a *app) jobsRerun() *cobra.Command {
 	f.StringVar(&request.Name, "name", "", "another name")
 	f.StringVar(&request.Queue, "queue", "", "queue of a class of machines (default: the best connected)")
 	f.StringVar(&config, "config", "", `changes of the configuration as JSON, e.g. '{"learning_rate":0.0001}'`)
+	priorityFlag(f, &request.Priority)
 	f.BoolVar(&watch, "watch", false, "stay until it ends")
 	return cmd
 }
@@ -105,11 +109,7 @@ func (a *app) jobsList() *cobra.Command {
 		t := table(w)
 		row(t, "ID", "NAME", "STATUS", "STEP", "LOSS", "CREATED")
 		for _, j := range page.Items {
-			state := string(j.Status)
-			if j.QueuePosition > 0 {
-				state += fmt.Sprintf(" (%d in line)", j.QueuePosition)
-			}
-			row(t, j.ID, j.Name, state, stepText(j), lossText(j), j.CreatedAt.Local().Format("2006-01-02 15:04"))
+			row(t, j.ID, j.Name, string(j.Status)+inLine(j, time.Now()), stepText(j), lossText(j), j.CreatedAt.Local().Format("2006-01-02 15:04"))
 		}
 		_ = t.Flush()
 	}, bySearch, byTag, byStatus, byDataset, byModel, bySort)
@@ -135,7 +135,8 @@ func printJob(w io.Writer, j apigen.Job) {
 	known := knownIn(t)
 	row(t, "id", j.ID)
 	row(t, "name", j.Name)
-	row(t, "status", j.Status)
+	row(t, "status", string(j.Status)+inLine(j, time.Now()))
+	known(j.Priority != apigen.PriorityNormal, "priority", string(j.Priority))
 	row(t, "dataset / base", j.DatasetID+" / "+j.ModelID)
 	known(j.TotalSteps > 0, "step", fmt.Sprintf("%d of %d", j.Step, j.TotalSteps))
 	known(j.Progress.Phase != "", "at work on", fmt.Sprintf("%s, row %d of %d", phaseText(j.Progress.Phase), j.Progress.Done, j.Progress.Total))
@@ -159,7 +160,10 @@ func (a *app) jobsWatch() *cobra.Command {
 func (a *app) watchJob(ctx context.Context, c *apiclient.Client, id string) (apigen.Job, error) {
 	bar := a.line()
 	show := trainingView{bar: bar}
-	if err := c.Follow(ctx, "/api/training/"+url.PathEscape(id)+"/events", 0, show.event, a.reconnecting); err != nil {
+	stop := show.keepPlace(ctx, c, id)
+	err := c.Follow(ctx, "/api/training/"+url.PathEscape(id)+"/events", 0, show.event, a.reconnecting)
+	stop()
+	if err != nil {
 		return apigen.Job{}, err
 	}
 	job, err := apiclient.Get[apigen.Job](ctx, c, "/api/training/"+url.PathEscape(id), nil)
@@ -183,9 +187,13 @@ type trainingView struct {
 	total float64
 	step  float64
 	begun bool // this launch has trained a step
+
+	mu sync.Mutex // of all, while the place in line is shown beside the events
 }
 
 func (v *trainingView) event(e contract.Event) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	switch e.Type {
 	case contract.RunnerStarted:
 		var started struct {

@@ -66,6 +66,7 @@ tuned model with its base, and serves it. Needs a running server: vibeflow up. W
 	f.StringVar(&request.Name, "name", "", "name")
 	f.StringVar(&request.Goal, "goal", "", "what the model is for; recorded, and not acted on yet")
 	f.StringVar(&config, "config", "", `training configuration as JSON; what is absent is the recommender's`)
+	priorityFlag(f, &request.Priority)
 	f.BoolVar(&request.SkipEvaluate, "skip-evaluate", false, "do not evaluate")
 	f.BoolVar(&request.SkipDeploy, "skip-deploy", false, "do not deploy")
 	return cmd

@@ -374,7 +374,7 @@ func (p *serverProcess) serve(ctx context.Context, doors doors) error {
 			return err
 		}
 		defer c.Close()
-		return workers.RunControl(ctx, workers.ControlConfig{Client: c, Outbox: p.store, Activities: control, Logger: p.log, Ready: func() { temporal.markReady(c) }})
+		return workers.RunControl(ctx, workers.ControlConfig{Client: c, Outbox: p.store, Line: p.store, Activities: control, Logger: p.log, Ready: func() { temporal.markReady(c) }})
 	})
 	at := doors.endpoints()
 	if err := p.dir.Publish(datadir.ProcessServer, at); err != nil {

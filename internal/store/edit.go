@@ -43,6 +43,11 @@ func (s *Store) Edit(ctx context.Context, kind contract.Kind, id string, ifVersi
 		if kind == KindModel {
 			return tx.editModel(ctx, id, e)
 		}
+		if e.Priority != nil {
+			if err := tx.stillQueues(ctx, kind, id); err != nil {
+				return err
+			}
+		}
 		payload, err := json.Marshal(e)
 		if err != nil {
 			return err
@@ -51,6 +56,16 @@ func (s *Store) Edit(ctx context.Context, kind contract.Kind, id string, ifVersi
 			Type: contract.EventType(kind, contract.EventEdited), Payload: payload, Source: "cmd/" + contract.NewID(""), SourceSeq: 1}})
 		return err
 	})
+}
+
+// stillQueues refuses a priority for what has ended: it will not wait again.
+func (t *txn) stillQueues(ctx context.Context, kind contract.Kind, id string) error {
+	status, err := t.statusOf(ctx, kind, id)
+	if err != nil || !status.Final() {
+		return err
+	}
+	return contract.Errorf(contract.CodeConflict, "the %s is %s: it will not wait in line again", kind, status).On("priority").
+		Mend("give a priority to one that waits, runs or is paused")
 }
 
 func (t *txn) editModel(ctx context.Context, id string, e contract.Edited) error {

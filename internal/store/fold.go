@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"math"
 	"time"
@@ -113,6 +114,7 @@ func foldEvaluation(v *Evaluation, e contract.Event) error {
 		v.begin(e)
 		v.ID, v.ProjectID, v.TrainingJobID, v.ModelID, v.DatasetID = idOf(e), c.ProjectID, c.JobID, c.ModelID, c.DatasetID
 		v.Queue, v.Config, v.PipelineID = c.Queue, c.Config, c.PipelineID
+		v.Urgency = cmp.Or(c.Priority, contract.PriorityNormal)
 		return err
 	case contract.EventMeasured:
 		return v.measured(e)
@@ -145,6 +147,7 @@ func foldExport(x *Export, e contract.Event) error {
 		c, err := decode[contract.ExportCreated](e)
 		x.begin(e)
 		x.ID, x.ProjectID, x.ModelID, x.Format, x.Queue = idOf(e), c.ProjectID, c.ModelID, c.Format, c.Queue
+		x.Urgency = contract.PriorityNormal
 		return err
 	case contract.EventCompleted:
 		c, err := decode[contract.ExportOutput](e)

@@ -1,11 +1,13 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/vibeflow/vibeflow/contract"
 )
@@ -23,10 +25,13 @@ func foldJob(j *Job, e contract.Event) error {
 		j.Labels = newLabels()
 		j.ID, j.ProjectID, j.Name, j.DatasetID, j.ModelID = idOf(e), c.ProjectID, c.Name, c.DatasetID, c.ModelID
 		j.Model, j.Queue, j.Config, j.PipelineID = c.Model, c.Queue, c.Config, c.PipelineID
+		j.Urgency = cmp.Or(c.Priority, contract.PriorityNormal)
+		j.PredictedLowSeconds, j.PredictedHighSeconds = c.Seconds[0], c.Seconds[1]
 		return err
 	case contract.EventEdited:
 		edited, err := decode[contract.Edited](e)
 		j.edit(&j.Name, edited)
+		set(&j.Urgency, edited.Priority)
 		return err
 	case contract.EventQueued:
 		return j.queued(e)
@@ -132,6 +137,7 @@ func (j *Job) paused(e contract.Event) error {
 		j.move(contract.StatusPaused)
 	}
 	j.Step, j.Progress, j.TokensPerSecond = max(j.Step, p.Step), nil, nil
+	j.QueuedAt = time.Time{} // it has left the line, and joins it anew
 	j.Error = p.Error
 	if p.Checkpoint != "" {
 		j.Checkpoint, j.CheckpointStep = p.Checkpoint, p.Step

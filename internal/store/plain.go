@@ -255,6 +255,7 @@ func (s *Store) SaveWorkerReport(ctx context.Context, r contract.WorkerReport) e
 		_, err := tx.NewInsert().Model(&w).On("CONFLICT (id) DO UPDATE").
 			Set("boot = EXCLUDED.boot, state = EXCLUDED.state, queue = EXCLUDED.queue, slots = EXCLUDED.slots, version = EXCLUDED.version").
 			Set("hardware = EXCLUDED.hardware, last_seen_at = EXCLUDED.last_seen_at").Exec(ctx)
+		tx.line = true // it may bring slots
 		return err
 	})
 }

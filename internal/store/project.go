@@ -17,6 +17,7 @@ func (t *txn) project(ctx context.Context, stream string, evs []contract.Event) 
 	if !ok {
 		return nil
 	}
+	t.line = t.line || movesLine(kind, evs)
 	switch kind {
 	case contract.KindDataset:
 		return foldRow(ctx, t, kind, id, evs, foldDataset)

@@ -346,6 +346,9 @@ func drawEvent(t *rapid.T, kind contract.Kind) contract.NewEvent {
 		"stage": rapid.SampledFrom([]string{"train", "deploy"}).Draw(t, "stage"), "bytes": num.Draw(t, "bytes"), "loss_base": rapid.Float64Range(0, 9).Draw(t, "loss"),
 		"status": rapid.SampledFrom([]string{"running", "completed", "failed"}).Draw(t, "status"),
 		"notes":  rapid.SampledFrom([]string{"", "n"}).Draw(t, "notes"), "tags": []string{"t"}}
+	if suffix == "edited" {
+		payload["priority"] = rapid.SampledFrom([]string{"low", "high"}).Draw(t, "urgency")
+	}
 	e := ev(contract.EventType(kind, suffix), payload)
 	e.Source, e.SourceSeq = "any", int64(rapid.IntRange(1, 60).Draw(t, "source_seq")) // some are duplicates
 	return e

@@ -37,20 +37,6 @@ func (s *Store) GetPipeline(ctx context.Context, id string) (*Pipeline, error) {
 	return findByID[Pipeline](ctx, s.reader, contract.KindPipeline, id)
 }
 
-// QueuePosition tells how many runs of the same queue go before this one, plus one; 0 for a run that is not waiting.
-// Training, evaluations and exports share a queue's slots; a resumed run goes first.
-func (s *Store) QueuePosition(ctx context.Context, runID string) (int, error) {
-	const waiting = `WITH waiting AS (
-  SELECT id, queue, priority, queued_at FROM training_jobs WHERE status = 'queued' AND queued_at IS NOT NULL
-  UNION ALL SELECT id, queue, priority, queued_at FROM evaluations WHERE status = 'queued' AND queued_at IS NOT NULL
-  UNION ALL SELECT id, queue, priority, queued_at FROM exports WHERE status = 'queued' AND queued_at IS NOT NULL)
-SELECT COUNT(*) FROM waiting AS me JOIN waiting AS other ON other.queue = me.queue
-  AND (-other.priority, other.queued_at, other.id) <= (-me.priority, me.queued_at, me.id) WHERE me.id = ?`
-	var n int
-	err := s.reader.QueryRowContext(ctx, waiting, runID).Scan(&n)
-	return n, err
-}
-
 // MetricBucket is one bucket of a downsampled curve: its last point, and the range of the loss within it. Where nothing
 // was left out, Points is 1 and both ends of the range are the point's own loss.
 type MetricBucket struct {

@@ -25,12 +25,14 @@ type Lifecycle struct {
 
 // Slot is what the projections of runs have besides: their place in a queue, and the launch that holds the slot.
 type Slot struct {
-	Queue     string    `bun:"queue" json:"queue"`
-	Priority  bool      `bun:"priority" json:"priority,omitempty"` // a resumed run goes first
-	Epoch     int64     `bun:"epoch" json:"epoch"`                 // of the launch, 0: none yet
-	Worker    string    `bun:"worker" json:"worker,omitempty"`
-	QueuedAt  time.Time `bun:"queued_at,nullzero" json:"queued_at,omitzero"`
-	StartedAt time.Time `bun:"started_at,nullzero" json:"started_at,omitzero"` // first launch
+	Queue    string `bun:"queue" json:"queue"`
+	Priority bool   `bun:"priority" json:"priority,omitempty"` // a resumed run goes first
+	// Urgency orders the runs of one project that wait.
+	Urgency   contract.Priority `bun:"urgency" json:"urgency"`
+	Epoch     int64             `bun:"epoch" json:"epoch"` // of the launch, 0: none yet
+	Worker    string            `bun:"worker" json:"worker,omitempty"`
+	QueuedAt  time.Time         `bun:"queued_at,nullzero" json:"queued_at,omitzero"`
+	StartedAt time.Time         `bun:"started_at,nullzero" json:"started_at,omitzero"` // first launch
 }
 
 // Dataset is the projection of an ingest.
@@ -74,6 +76,9 @@ type Job struct {
 	PipelineID   string            `bun:"pipeline_id" json:"pipeline_id,omitempty"`
 	Config       contract.Training `bun:"config,type:json" json:"config"`
 	Keep         bool              `bun:"keep" json:"keep,omitempty"` // a cancel that keeps the model was asked for
+	// The range of seconds that it was expected to take when it was made; 0: not known.
+	PredictedLowSeconds  float64 `bun:"predicted_low_seconds" json:"predicted_low_seconds,omitempty"`
+	PredictedHighSeconds float64 `bun:"predicted_high_seconds" json:"predicted_high_seconds,omitempty"`
 	Labels
 	Slot
 	Lifecycle

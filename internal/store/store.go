@@ -40,6 +40,7 @@ type Store struct {
 	now    func() time.Time
 	wakes  *wakeHub
 	outbox chan struct{}
+	line   chan struct{}
 
 	identities atomic.Int64
 	versions   atomic.Int64
@@ -62,7 +63,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &Store{log: opts.Logger, now: opts.Now, wakes: newWakeHub(), outbox: make(chan struct{}, 1)}
+	s := &Store{log: opts.Logger, now: opts.Now, wakes: newWakeHub(), outbox: make(chan struct{}, 1), line: make(chan struct{}, 1)}
 	if err := s.open(ctx, opts); err != nil {
 		return nil, errors.Join(openError(opts.Path, err), s.Close())
 	}
@@ -161,6 +162,7 @@ type txn struct {
 	now     time.Time
 	touched map[string]bool
 	outbox  bool
+	line    bool
 	// identity says that what a cache of callers knows may have changed: accounts, sessions, keys.
 	identity bool
 }
@@ -197,6 +199,9 @@ func (s *Store) writeBy(ctx context.Context, run runInTx, fn func(ctx context.Co
 	}
 	if t.outbox {
 		s.wakeOutbox()
+	}
+	if t.line {
+		nudge(s.line)
 	}
 	return nil
 }

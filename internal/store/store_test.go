@@ -398,28 +398,6 @@ func TestListsGoOnWhereTheyStopped(t *testing.T) {
 	require.NotNil(t, empty.Items, "an empty list is [], not null")
 }
 
-func TestQueuePosition(t *testing.T) {
-	s := open(t)
-	for i := range 3 {
-		id := fmt.Sprintf("job_%d", i)
-		create(t, s, contract.KindJob, id, contract.JobCreated{Queue: "cpu"})
-		add(t, s, "job/"+id, ev("job.queued", contract.Queued{Queue: "cpu"}))
-	}
-	create(t, s, contract.KindEvaluation, "eval_1", contract.EvaluationCreated{Queue: "cpu"})
-	add(t, s, "evaluation/eval_1", ev("evaluation.queued", contract.Queued{Queue: "cpu"}))
-	create(t, s, contract.KindJob, "job_gpu", contract.JobCreated{Queue: "gpu.h200"})
-	add(t, s, "job/job_gpu", ev("job.queued", contract.Queued{Queue: "gpu.h200"}))
-	position := func(id string) int {
-		n, err := s.QueuePosition(t.Context(), id)
-		require.NoError(t, err)
-		return n
-	}
-	require.Equal(t, []int{1, 2, 3, 4, 1, 0}, []int{position("job_0"), position("job_1"), position("job_2"), position("eval_1"), position("job_gpu"), position("job_none")})
-	add(t, s, "job/job_0", ev("job.started", contract.Claimed{Epoch: 1}))
-	add(t, s, "job/job_2", ev("job.queued", contract.Queued{Queue: "cpu", Priority: true}))
-	require.Equal(t, []int{0, 2, 1, 3}, []int{position("job_0"), position("job_1"), position("job_2"), position("eval_1")})
-}
-
 func TestMetricsKeepSpikesWhenDownsampled(t *testing.T) {
 	s := open(t)
 	create(t, s, contract.KindJob, "job_1", contract.JobCreated{})

@@ -64,7 +64,7 @@ func (s *site) serve(outbox workers.Outbox) (stop func()) {
 	log := slog.New(slog.DiscardHandler)
 	go func() {
 		ended <- workers.RunControl(ctx, workers.ControlConfig{
-			Client: s.client, Outbox: outbox, Activities: activities.NewControl(s.store, s.artifacts, log), Logger: log,
+			Client: s.client, Outbox: outbox, Line: s.store, Activities: activities.NewControl(s.store, s.artifacts, log), Logger: log,
 			Queue: s.queue, Instance: s.instance, Ready: func() { close(ready) },
 		})
 	}()

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -101,11 +102,23 @@ func newStage(t *testing.T) *stage {
 	return s
 }
 
-func (s *stage) recordEvents(_ context.Context, in contract.RecordEventsInput) error {
+func (s *stage) recordEvents(ctx context.Context, in contract.RecordEventsInput) error {
 	for _, event := range in.Events {
 		s.events <- event
+		if strings.HasSuffix(event.Type, "."+contract.EventQueued) {
+			s.giveTurn(ctx, event)
+		}
 	}
 	return nil
+}
+
+// giveTurn does what the line does once there is room. The workflow that tells of its place is the one that waits.
+func (s *stage) giveTurn(ctx context.Context, event contract.NewEvent) {
+	turn := contract.Turn{QueuedAt: event.At.Truncate(time.Microsecond)}
+	err := s.client.SignalWorkflow(ctx, activity.GetInfo(ctx).WorkflowExecution.ID, "", contract.SignalTurn, turn)
+	if err != nil {
+		s.t.Error("no turn was told", err)
+	}
 }
 
 func (s *stage) run(ctx context.Context, _ contract.RunInput) (contract.RunOutput, error) {

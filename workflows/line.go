@@ -1,0 +1,49 @@
+package workflows
+
+import (
+	"time"
+
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/vibeflow/vibeflow/contract"
+)
+
+// changeTurns marks the runs that stay in line until it is their turn. Those that had queued before there was one go on in
+// Temporal's own order.
+const changeTurns = "waits-for-its-turn"
+
+// turns listens for word that a run's place in line has come.
+type turns struct {
+	channel workflow.ReceiveChannel
+	newest  time.Time // queued_at of the stay in line that the newest turn answers
+}
+
+func newTurns(root workflow.Context) *turns {
+	return &turns{channel: workflow.GetSignalChannel(root, contract.SignalTurn)}
+}
+
+// queue joins the line, holding nothing, and returns once it is the run's turn; come is false when leave said to go first.
+func (t *turns) queue(ctx workflow.Context, log *recorder, queued contract.Queued, leave func() bool) (come bool, err error) {
+	since := workflow.Now(ctx).UTC().Truncate(time.Microsecond) // the resolution of the log
+	if err := log.record(ctx, contract.EventQueued, queued); err != nil {
+		return false, err
+	}
+	if workflow.GetVersion(ctx, changeTurns, workflow.DefaultVersion, 1) == workflow.DefaultVersion {
+		return true, nil
+	}
+	if err := workflow.Await(ctx, func() bool { return t.come(since) || leave() }); err != nil {
+		return false, err
+	}
+	return t.come(since) && !leave(), nil
+}
+
+// come takes what has arrived. A turn may be told more than once, and one of an earlier stay in line may come late.
+func (t *turns) come(since time.Time) bool {
+	var turn contract.Turn
+	for t.channel.ReceiveAsync(&turn) {
+		if turn.QueuedAt.After(t.newest) {
+			t.newest = turn.QueuedAt
+		}
+	}
+	return t.newest.Equal(since)
+}
