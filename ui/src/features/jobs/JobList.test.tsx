@@ -128,3 +128,26 @@ test("a list that has nothing at all shows no search", async () => {
   await screen.findByText("No training yet");
   expect(screen.queryByRole("searchbox")).toBeNull();
 });
+
+test("a job in line shows its place, and its start where there is a basis", async () => {
+  const waiting = (name: string, queue_position: number) => ({
+    ...job(name),
+    status: "queued",
+    total_steps: 0,
+    queue_position,
+  });
+  const at = (minutes: number) => new Date(Date.now() + minutes * 60_000).toISOString();
+  answer(() =>
+    HttpResponse.json({
+      items: [
+        { ...waiting("sums", 1), expected_start: { earliest: at(5), latest: at(12) } },
+        { ...waiting("odes", 2), expected_start: { earliest: at(-1), latest: at(0) } },
+        waiting("poems", 3),
+      ],
+    }),
+  );
+  renderApp(<JobList />);
+  await screen.findByText("no. 1 in line · starts in 5 to 12 min");
+  screen.getByText("no. 2 in line · starts at any moment");
+  screen.getByText("no. 3 in line");
+});

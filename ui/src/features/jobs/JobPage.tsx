@@ -17,7 +17,7 @@ import { phaseWords } from "@/lib/phases";
 import { Checkpoints } from "./Checkpoints";
 import { JobActions } from "./JobActions";
 import { LossCharts } from "./LossCharts";
-import { type Job, progressOf } from "./queries";
+import { type Job, progressOf, startsIn } from "./queries";
 import { useMonitor } from "./useMonitor";
 
 // What is behind the other tabs is loaded when they are opened.
@@ -145,7 +145,9 @@ function Headline({
 
 function word(job: Job): string {
   if (job.status === "queued")
-    return job.queue_position ? `Number ${job.queue_position} in line for ${job.queue}` : "Waiting for a slot";
+    return job.queue_position
+      ? `Number ${job.queue_position} in line for ${job.queue}${startsIn(job, ", ")}`
+      : "Waiting for a slot";
   return job.status === "running" ? "Getting ready" : "Not begun";
 }
 

@@ -2,7 +2,7 @@ import { Row } from "@/components/List";
 import { Progress } from "@/components/Progress";
 import { isMoving, StatusBadge } from "@/components/Status";
 import { duration, measure } from "@/lib/format";
-import { type Job, jobHref, progressOf } from "./queries";
+import { type Job, jobHref, progressOf, startsIn } from "./queries";
 
 export function JobRow({ job }: { job: Job }) {
   const unfinished = isMoving(job.status) || job.status === "paused";
@@ -24,7 +24,9 @@ export function JobRow({ job }: { job: Job }) {
         </span>
       )}
       {job.status === "queued" && job.queue_position ? (
-        <span className="text-ink-3 text-sm">no. {job.queue_position} in line</span>
+        <span className="tabular text-ink-3 text-sm">
+          no. {job.queue_position} in line{startsIn(job, " · ")}
+        </span>
       ) : null}
       {!unfinished && job.loss ? <span className="tabular text-ink-3 text-sm">loss {measure(job.loss)}</span> : null}
       <StatusBadge status={job.status} />

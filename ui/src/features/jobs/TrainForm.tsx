@@ -10,6 +10,8 @@ import { ErrorNotice, Notice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { Skeleton } from "@/components/Skeleton";
 import { useDatasets } from "@/features/datasets/queries";
+import type { Priority } from "@/features/life/edits";
+import { PriorityOptions } from "@/features/life/PriorityOptions";
 import { BaseModelSelect } from "@/features/models/BaseModelSelect";
 import { PageSkeleton } from "@/features/shell/ById";
 import { $api } from "@/lib/api/client";
@@ -42,16 +44,15 @@ export function TrainForm() {
   if (!from) return <Form />;
   // A dataset that is gone has no recommendation; the form says so, with everything as it was.
   if (!job.data || !(plain.data || plain.error)) return <PageSkeleton />;
-  const { dataset_id, model_id, name, config } = job.data;
-  return (
-    <Form repeat={{ dataset: dataset_id, model: model_id, name, values: choicesOf(config, plain.data?.config) }} />
-  );
+  const { dataset_id, model_id, name, config, priority } = job.data;
+  const values = choicesOf(config, plain.data?.config);
+  return <Form repeat={{ dataset: dataset_id, model: model_id, name, priority, values }} />;
 }
 
 const noChoices: Values = {};
 const parent = { href: "/jobs", label: "Training" };
 
-type Repeat = { dataset: string; model: string; name?: string; values: Values };
+type Repeat = { dataset: string; model: string; name?: string; priority?: Priority; values: Values };
 
 function Form({ repeat }: { repeat?: Repeat }) {
   const router = useRouter();
@@ -64,7 +65,8 @@ function Form({ repeat }: { repeat?: Repeat }) {
 
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
-    const name = String(new FormData(event.currentTarget).get("name")).trim();
+    const form = new FormData(event.currentTarget);
+    const name = String(form.get("name")).trim();
     start.mutate(
       {
         body: {
@@ -72,6 +74,7 @@ function Form({ repeat }: { repeat?: Repeat }) {
           model_id: modelId || undefined,
           name: name || undefined,
           config: overridesOf(values),
+          priority: form.get("priority") as Priority,
         },
       },
       { onSuccess: ({ id }) => router.push(jobHref(id)) },
@@ -92,8 +95,13 @@ function Form({ repeat }: { repeat?: Repeat }) {
             <div className="grid gap-5 sm:grid-cols-2">
               <DatasetSelect value={datasetId} onChange={setDatasetId} />
               <BaseModelSelect value={modelId} onChange={setModelId} automatic="The bundled one" />
-              <Field label="Name" aside="optional" className="sm:col-span-2">
+              <Field label="Name" aside="optional">
                 <Input name="name" defaultValue={repeat?.name} maxLength={200} autoComplete="off" />
+              </Field>
+              <Field label="Priority" aside="among this project’s own">
+                <Select name="priority" defaultValue={repeat?.priority ?? "normal"}>
+                  <PriorityOptions />
+                </Select>
               </Field>
             </div>
           </Card>

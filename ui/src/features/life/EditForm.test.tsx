@@ -10,7 +10,7 @@ import { editJob } from "./edits";
 const path = `${origin}/api/training/job_1`;
 
 /** The job as the server has it, with a version that every change raises. */
-let job: { name: string; notes?: string; tags?: string[] };
+let job: { name: string; notes?: string; tags?: string[]; priority?: string; completed_at?: string };
 let version: number;
 let written: unknown[];
 
@@ -83,4 +83,22 @@ test("theirs can be taken, and gone on from", async () => {
   await user.click(screen.getByRole("button", { name: "Save" }));
   await waitFor(() => expect(done).toHaveBeenCalled());
   expect(job.notes).toBe("theirs and mine");
+});
+
+test("the priority of a training that has not ended can be changed", async () => {
+  job.priority = "normal";
+  const user = userEvent.setup();
+  const done = vi.fn();
+  renderApp(<EditForm edit={editJob("job_1")} onDone={done} />);
+  await user.selectOptions(await screen.findByLabelText("Priority"), "high");
+  await user.click(screen.getByRole("button", { name: "Save" }));
+  await waitFor(() => expect(done).toHaveBeenCalled());
+  expect(written).toEqual([{ priority: "high" }]);
+});
+
+test("one that has ended has none", async () => {
+  job = { ...job, priority: "normal", completed_at: "2026-11-24T10:00:00Z" };
+  renderApp(<EditForm edit={editJob("job_1")} onDone={() => {}} />);
+  await screen.findByLabelText("Notes");
+  expect(screen.queryByLabelText("Priority")).toBeNull();
 });

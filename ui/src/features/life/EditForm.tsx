@@ -4,12 +4,13 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 import { type FormEvent, type KeyboardEvent, useState } from "react";
 import { Button } from "@/components/Button";
 import { Card } from "@/components/Card";
-import { Field, Input, Textarea } from "@/components/Field";
+import { Field, Input, Select, Textarea } from "@/components/Field";
 import { ErrorNotice, Notice } from "@/components/Notice";
 import { Skeleton } from "@/components/Skeleton";
 import { toast } from "@/components/Toasts";
 import { asProblem } from "@/lib/api/problem";
-import type { Edit, Editable, Said } from "./edits";
+import type { Edit, Editable, Priority, Said } from "./edits";
+import { PriorityOptions } from "./PriorityOptions";
 
 type EditFormProps = { edit: Editable; onDone: () => void };
 type Version = { said: Said; etag: string };
@@ -73,6 +74,13 @@ function Form({ edit, begun, onDone }: EditFormProps & { begun: Version }) {
         <Field label="Notes" error={problem?.field === "notes" && problem.message}>
           <Textarea name="notes" maxLength={4000} rows={3} defaultValue={said.notes} />
         </Field>
+        {said.priority && (
+          <Field label="Priority" hint="Among this project’s own trainings, while it waits in line.">
+            <Select name="priority" defaultValue={said.priority}>
+              <PriorityOptions />
+            </Select>
+          </Field>
+        )}
         {theirs && <Conflict theirs={theirs.said} onTake={takeTheirs} />}
         {problem && !["name", "notes", "tags"].includes(problem.field ?? "") && <ErrorNotice error={problem} />}
         <div className="flex justify-end gap-2">
@@ -125,5 +133,6 @@ function changeOf(form: FormData, said: Said): Edit {
     ...(text("name") !== said.name && { name: text("name") }),
     ...(text("notes") !== (said.notes ?? "") && { notes: text("notes") }),
     ...(tags.join() !== (said.tags ?? []).join() && { tags }),
+    ...(form.has("priority") && text("priority") !== said.priority && { priority: text("priority") as Priority }),
   };
 }
