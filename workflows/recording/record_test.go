@@ -31,6 +31,9 @@ var (
 	version = flag.String("version", "v1", "folder of the histories")
 )
 
+// histories is where the recorded ones lie, a folder a release.
+var histories = filepath.Join("..", "testdata", "histories")
+
 func TestMain(m *testing.M) { embeddedtest.Main(m) }
 
 // stage is a Temporal with one worker whose activities do what a story says.
@@ -58,9 +61,14 @@ type launch struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
+	return newStageOn(t, embeddedtest.Start(t).Name(t, "queue"))
+}
+
+func newStageOn(t *testing.T, queue string) *stage {
+	t.Helper()
 	server := embeddedtest.Start(t)
 	s := &stage{
-		t: t, client: server.Client, queue: server.Name(t, "queue"),
+		t: t, client: server.Client, queue: queue,
 		events: make(chan contract.NewEvent, 1000), running: make(chan struct{}, 100),
 		plan: func(int64) launch { return launch{done: true} }, suggest: func(int64) error { return nil },
 		register: func(int64) error { return nil },
@@ -373,7 +381,7 @@ func history(t *testing.T, c client.Client, run client.WorkflowRun) *historypb.H
 
 func write(t *testing.T, name string, h *historypb.History) {
 	t.Helper()
-	folder := filepath.Join("..", "testdata", "histories", *version)
+	folder := filepath.Join(histories, *version)
 	require.NoError(t, os.MkdirAll(folder, 0o755))
 	body, err := protojson.Marshal(h)
 	require.NoError(t, err)
