@@ -28,7 +28,7 @@ var services = []string{
 
 // serverConfig is Temporal's static configuration: one SQLite file, one history shard, loopback only, no metrics
 // listener, no HTTP API, no archival.
-func serverConfig(database string, ports ports) *config.Config {
+func serverConfig(database string, ports ports, imports bool) *config.Config {
 	return &config.Config{
 		Global: config.Global{Membership: config.Membership{
 			MaxJoinDuration:  30 * time.Second,
@@ -41,6 +41,7 @@ func serverConfig(database string, ports ports) *config.Config {
 			DataStores:       map[string]config.DataStore{storeName: {SQL: sqlConfig(database)}},
 		},
 		ClusterMetadata: &cluster.Config{
+			EnableGlobalNamespace:    imports, // without it histories cannot be imported
 			FailoverVersionIncrement: 10,
 			MasterClusterName:        clusterName,
 			CurrentClusterName:       clusterName,

@@ -49,6 +49,8 @@ type Options struct {
 	UIPort       int
 	// AnyPorts takes free ports without looking at the usual ones: for tests.
 	AnyPorts bool
+	// Imports takes runs of other servers by their histories: for tests.
+	Imports bool
 	Token    string // what callers must present; empty: the data folder's
 	Logger   *slog.Logger
 	// Ready, if set, is called once, when the namespace answers.
@@ -146,7 +148,7 @@ func (s *Server) start(ports ports) (stop func(), err error) {
 	}
 	gate := newGate(s.options.Token)
 	server, err := temporal.NewServer(
-		temporal.WithConfig(serverConfig(s.options.DataDir.TemporalDB(), ports)),
+		temporal.WithConfig(serverConfig(s.options.DataDir.TemporalDB(), ports, s.options.Imports)),
 		temporal.ForServices(services),
 		temporal.WithStaticHosts(hosts(ports)),
 		temporal.WithLogger(logger),

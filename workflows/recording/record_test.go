@@ -34,7 +34,7 @@ var (
 // histories is where the recorded ones lie, a folder a release.
 var histories = filepath.Join("..", "testdata", "histories")
 
-func TestMain(m *testing.M) { embeddedtest.Main(m) }
+func TestMain(m *testing.M) { embeddedtest.MainWithImports(m) }
 
 // stage is a Temporal with one worker whose activities do what a story says.
 type stage struct {

@@ -54,6 +54,15 @@ var shared struct {
 	stop     func()
 }
 
+// imports says that the binary's server takes histories: Import.
+var imports bool
+
+// MainWithImports is Main for a package that uses Import: the server is set up in a way that production's is not.
+func MainWithImports(m *testing.M) {
+	imports = true
+	Main(m)
+}
+
 // Main runs a package's tests, stops the server if one was started, removes its folder and exits.
 func Main(m *testing.M) {
 	shared.inMain = true
@@ -124,6 +133,7 @@ func launch(dir *datadir.Dir) *running {
 		Ready:   func(at datadir.Endpoints) { run.ready <- at },
 		// Other test binaries run at the same time, and a developer's own VibeFlow may have the usual ports.
 		AnyPorts: true,
+		Imports:  imports,
 	})
 	go func() {
 		defer close(run.ended)
