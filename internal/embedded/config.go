@@ -28,7 +28,7 @@ var services = []string{
 
 // serverConfig is Temporal's static configuration: one SQLite file, one history shard, loopback only, no metrics
 // listener, no HTTP API, no archival.
-func serverConfig(database string, ports ports, imports bool) *config.Config {
+func serverConfig(database string, ports ports, recording bool) *config.Config {
 	return &config.Config{
 		Global: config.Global{Membership: config.Membership{
 			MaxJoinDuration:  30 * time.Second,
@@ -41,7 +41,7 @@ func serverConfig(database string, ports ports, imports bool) *config.Config {
 			DataStores:       map[string]config.DataStore{storeName: {SQL: sqlConfig(database)}},
 		},
 		ClusterMetadata: &cluster.Config{
-			EnableGlobalNamespace:    imports, // without it histories cannot be imported
+			EnableGlobalNamespace:    recording, // without it histories cannot be imported
 			FailoverVersionIncrement: 10,
 			MasterClusterName:        clusterName,
 			CurrentClusterName:       clusterName,
@@ -91,8 +91,8 @@ func sqlConfig(database string) *config.SQL {
 }
 
 // dynamicConfig tunes the server for one machine and few, long workflows.
-func dynamicConfig() dynamicconfig.StaticClient {
-	return dynamicconfig.StaticClient{
+func dynamicConfig(recording bool) dynamicconfig.StaticClient {
+	settings := dynamicconfig.StaticClient{
 		// One partition a task queue: with one node more of them only delay a lone task (p99 3.0 s → 0.9 s).
 		dynamicconfig.MatchingNumTaskqueueReadPartitions.Key():  1,
 		dynamicconfig.MatchingNumTaskqueueWritePartitions.Key(): 1,
@@ -111,4 +111,8 @@ func dynamicConfig() dynamicconfig.StaticClient {
 		dynamicconfig.FrontendMaxNamespaceVisibilityRPSPerInstance.Key(): 100,
 		dynamicconfig.HistoryCacheHostLevelMaxSize.Key():                 4096,
 	}
+	if recording {
+		settings[dynamicconfig.HistoryCountSuggestContinueAsNew.Key()] = 40 // rather than 4,096
+	}
+	return settings
 }

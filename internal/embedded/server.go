@@ -49,10 +49,11 @@ type Options struct {
 	UIPort       int
 	// AnyPorts takes free ports without looking at the usual ones: for tests.
 	AnyPorts bool
-	// Imports takes runs of other servers by their histories: for tests.
-	Imports bool
-	Token    string // what callers must present; empty: the data folder's
-	Logger   *slog.Logger
+	// Recording takes runs of other servers by their histories, and suggests to continue as new after a few events: for
+	// tests.
+	Recording bool
+	Token     string // what callers must present; empty: the data folder's
+	Logger    *slog.Logger
 	// Ready, if set, is called once, when the namespace answers.
 	Ready func(datadir.Endpoints)
 }
@@ -148,7 +149,7 @@ func (s *Server) start(ports ports) (stop func(), err error) {
 	}
 	gate := newGate(s.options.Token)
 	server, err := temporal.NewServer(
-		temporal.WithConfig(serverConfig(s.options.DataDir.TemporalDB(), ports, s.options.Imports)),
+		temporal.WithConfig(serverConfig(s.options.DataDir.TemporalDB(), ports, s.options.Recording)),
 		temporal.ForServices(services),
 		temporal.WithStaticHosts(hosts(ports)),
 		temporal.WithLogger(logger),
@@ -156,7 +157,7 @@ func (s *Server) start(ports ports) (stop func(), err error) {
 		temporal.WithTLSConfigFactory(tls),
 		temporal.WithAuthorizer(gate),
 		temporal.WithClaimMapper(func(*config.Config) authorization.ClaimMapper { return gate }),
-		temporal.WithDynamicConfigClient(dynamicConfig()),
+		temporal.WithDynamicConfigClient(dynamicConfig(s.options.Recording)),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("configure embedded Temporal: %w", err)

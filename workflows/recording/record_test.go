@@ -34,7 +34,7 @@ var (
 // histories is where the recorded ones lie, a folder a release.
 var histories = filepath.Join("..", "testdata", "histories")
 
-func TestMain(m *testing.M) { embeddedtest.MainWithImports(m) }
+func TestMain(m *testing.M) { embeddedtest.MainForRecording(m) }
 
 // stage is a Temporal with one worker whose activities do what a story says.
 type stage struct {
@@ -46,6 +46,7 @@ type stage struct {
 	plan    func(n int64) launch
 	suggest func(n int64) error
 	profile error
+	serves  int64 // how many engines end at once
 	// register says whether the nth registration of a model fails.
 	register func(n int64) error
 
@@ -145,7 +146,11 @@ func (s *stage) run(ctx context.Context, _ contract.RunInput) (contract.RunOutpu
 }
 
 func (s *stage) serve(ctx context.Context, _ contract.RunInput) error {
+	n := s.launches.Add(1)
 	s.running <- struct{}{}
+	if n <= s.serves {
+		return nil
+	}
 	untilCancelled(ctx)
 	return temporal.NewCanceledError()
 }
@@ -212,6 +217,7 @@ const (
 	completed = enums.WORKFLOW_EXECUTION_STATUS_COMPLETED
 	failed    = enums.WORKFLOW_EXECUTION_STATUS_FAILED
 	cancelled = enums.WORKFLOW_EXECUTION_STATUS_CANCELED
+	continued = enums.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW
 )
 
 func problem(code contract.Code) error {
@@ -299,6 +305,15 @@ var stories = []story{
 		s.tell(run, contract.SignalStop, numbered(1))
 		return run
 	}, completed},
+	{"deploy_continued_as_new", func(s *stage, id string) client.WorkflowRun {
+		s.serves = 8 // engines that end at once, until the history is long
+		run := s.start(id, contract.WorkflowDeploy, contract.DeployInput{DeploymentID: "dep_1", Queue: s.queue})
+		for range s.serves + 1 {
+			s.untilRunning()
+		}
+		s.tell(run, contract.SignalStop, numbered(1))
+		return run
+	}, continued},
 	{"ingest_ready", func(s *stage, id string) client.WorkflowRun {
 		return s.start(id, contract.WorkflowIngest, contract.IngestInput{DatasetID: "ds_1"})
 	}, completed},
@@ -356,21 +371,22 @@ func TestRecordHistories(t *testing.T) {
 		t.Run(story.name, func(t *testing.T) {
 			s := newStage(t)
 			run := story.tell(s, embeddedtest.Start(t).Name(t, "run"))
+			first := run.GetRunID()       // Get goes on to the one that it continued as
 			_ = run.Get(t.Context(), nil) // how it ended is read from its description
-			described, err := s.client.DescribeWorkflowExecution(t.Context(), run.GetID(), run.GetRunID())
+			described, err := s.client.DescribeWorkflowExecution(t.Context(), run.GetID(), first)
 			require.NoError(t, err)
 			require.Equal(t, story.ends, described.GetWorkflowExecutionInfo().GetStatus())
 			if *record {
-				write(t, story.name, history(t, s.client, run))
+				write(t, story.name, history(t, s.client, run.GetID(), first))
 			}
 		})
 	}
 }
 
-func history(t *testing.T, c client.Client, run client.WorkflowRun) *historypb.History {
+func history(t *testing.T, c client.Client, id, runID string) *historypb.History {
 	t.Helper()
 	var h historypb.History
-	events := c.GetWorkflowHistory(t.Context(), run.GetID(), run.GetRunID(), false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	events := c.GetWorkflowHistory(t.Context(), id, runID, false, enums.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
 		event, err := events.Next()
 		require.NoError(t, err)

@@ -54,12 +54,12 @@ var shared struct {
 	stop     func()
 }
 
-// imports says that the binary's server takes histories: Import.
-var imports bool
+// recording is set by MainForRecording.
+var recording bool
 
-// MainWithImports is Main for a package that uses Import: the server is set up in a way that production's is not.
-func MainWithImports(m *testing.M) {
-	imports = true
+// MainForRecording is Main for a package that records histories and uses Import. Its server is not set up as production's.
+func MainForRecording(m *testing.M) {
+	recording = true
 	Main(m)
 }
 
@@ -132,8 +132,8 @@ func launch(dir *datadir.Dir) *running {
 		Logger:  quietLogger(),
 		Ready:   func(at datadir.Endpoints) { run.ready <- at },
 		// Other test binaries run at the same time, and a developer's own VibeFlow may have the usual ports.
-		AnyPorts: true,
-		Imports:  imports,
+		AnyPorts:  true,
+		Recording: recording,
 	})
 	go func() {
 		defer close(run.ended)
