@@ -80,7 +80,7 @@ func longControlOptions(summary string) workflow.ActivityOptions {
 	return options
 }
 
-// roomOptions are for waiting beside a disk, for as long as it takes and through restarts.
+// roomOptions are for waiting beside a disk, for as long as it takes and through restarts. Without a queue it is the server's.
 func roomOptions(queue, summary string) workflow.ActivityOptions {
 	options := longControlOptions(summary)
 	options.TaskQueue = queue

@@ -64,7 +64,7 @@ func (t *training) awaitRoom(ctx workflow.Context, pause time.Duration) error {
 	waiting, cancel := workflow.WithCancel(ctx)
 	defer cancel()
 	input := contract.RunInput{RunID: t.in.JobID, Kind: contract.KindJob}
-	control := workflow.WithActivityOptions(waiting, roomOptions(contract.QueueControl, "wait for room on the server's disk"))
+	control := workflow.WithActivityOptions(waiting, roomOptions("", "wait for room on the server's disk"))
 	worker := workflow.WithActivityOptions(waiting, roomOptions(contract.ServeQueue(t.in.Queue), "wait for room on the worker's disk"))
 	signs := []workflow.Future{
 		workflow.NewTimer(waiting, pause),

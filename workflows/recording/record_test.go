@@ -49,6 +49,8 @@ type stage struct {
 	serves  int64 // how many engines end at once
 	// register says whether the nth registration of a model fails.
 	register func(n int64) error
+	// room says that a disk which was full has room again.
+	room bool
 
 	launches, suggestions, registrations atomic.Int64
 	running                              chan struct{} // told when a launch has begun
@@ -99,15 +101,20 @@ func newStageOn(t *testing.T, queue string) *stage {
 		contract.ActivityAssembleExport: func(context.Context, contract.RunInput) (contract.ExportOutput, error) {
 			return contract.ExportOutput{Files: 3, Bytes: 4096}, nil
 		},
-		contract.ActivityTrain:    s.run,
-		contract.ActivityEvaluate: s.run,
-		contract.ActivityExport:   s.run,
-		contract.ActivityServe:    s.serve,
+		contract.ActivityAwaitStore: s.awaitRoom,
+		contract.ActivityTrain:      s.run,
+		contract.ActivityEvaluate:   s.run,
+		contract.ActivityExport:     s.run,
+		contract.ActivityServe:      s.serve,
 	} {
 		w.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}
-	require.NoError(t, w.Start())
-	t.Cleanup(w.Stop)
+	beside := worker.New(s.client, contract.ServeQueue(s.queue), worker.Options{})
+	beside.RegisterActivityWithOptions(s.awaitRoom, activity.RegisterOptions{Name: contract.ActivityAwaitRoom})
+	for _, w := range []worker.Worker{w, beside} {
+		require.NoError(t, w.Start())
+		t.Cleanup(w.Stop)
+	}
 	return s
 }
 
@@ -143,6 +150,14 @@ func (s *stage) run(ctx context.Context, _ contract.RunInput) (contract.RunOutpu
 	}
 	untilCancelled(ctx)
 	return contract.RunOutput{}, temporal.NewCanceledError(contract.CheckpointRef{Name: "step-00000003", Step: 3})
+}
+
+func (s *stage) awaitRoom(ctx context.Context, _ contract.RunInput) error {
+	if s.room {
+		return nil
+	}
+	untilCancelled(ctx)
+	return temporal.NewCanceledError()
 }
 
 func (s *stage) serve(ctx context.Context, _ contract.RunInput) error {
@@ -286,6 +301,10 @@ var stories = []story{
 		s.until(contract.KindJob, contract.EventPaused)
 		s.tell(run, contract.SignalResume, numbered(1))
 	}), completed},
+	{"train_goes_on_once_there_is_room", func(s *stage, id string) client.WorkflowRun {
+		s.room = true
+		return train(first(launch{err: problem(contract.CodeDiskFull)}), nil)(s, id)
+	}, completed},
 	{"evaluate_completed", func(s *stage, id string) client.WorkflowRun {
 		return s.start(id, contract.WorkflowEvaluate, contract.EvaluateInput{EvaluationID: "eval_1", Queue: s.queue})
 	}, completed},
