@@ -39,7 +39,9 @@ type RunSpec struct {
 	LeaseFile    string `json:"lease_file"`
 	LeaseSeconds int    `json:"lease_seconds"` // 600
 	Threads      int    `json:"threads"`       // 0: all cores
-	Device       string `json:"device"`        // "auto", "cpu", "cuda"
+	// PredictedMemory is the most, in bytes, that a training was predicted to take on this machine. 0: nothing is known.
+	PredictedMemory int64  `json:"predicted_memory,omitempty"`
+	Device          string `json:"device"` // "auto", "cpu", "cuda"
 }
 
 // ModelRef names a base model. Source is one of

@@ -208,6 +208,7 @@ func (g *Gateway) claim(c *echo.Context) error {
 	plan.spec.Epoch = run.Epoch
 	if plan.spec.Training != nil {
 		plan.spec.Training.Adjust(request.Adjust)
+		plan.spec.PredictedMemory = g.predict(ctx, plan, request.Worker)
 	}
 	claim, err := g.claimed(c, run)
 	if err != nil {

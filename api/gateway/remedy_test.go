@@ -12,7 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/catalog"
 	"github.com/vibeflow/vibeflow/internal/gatewayclient"
+	"github.com/vibeflow/vibeflow/internal/store"
 )
 
 func (w *world) claimWith(request contract.ClaimRequest) contract.Claim {
@@ -125,4 +127,19 @@ func (w *world) flip(sha string) {
 	require.NoError(w.t, err)
 	data[len(data)-3] ^= 1
 	require.NoError(w.t, os.WriteFile(path, data, 0o600))
+}
+
+func TestTheLaunchIsToldWhatMemoryWasPredicted(t *testing.T) {
+	w := newWorld(t)
+	require.Zero(t, w.claim(jobID, 0, 0).Spec.PredictedMemory, "nothing is known of a tiny model, or of the machine")
+	entry, err := catalog.Parse(catalog.Bundled)
+	require.NoError(t, err)
+	require.NoError(t, w.store.UpsertCatalog(t.Context(), []store.Model{catalog.Row(entry)}))
+	w.create(contract.KindJob, "job_2", contract.JobCreated{DatasetID: "ds_1", ModelID: entry.ID, Model: entry.Ref(), Queue: "cpu",
+		Config: contract.Training{Method: "lora", BatchSize: 4, MaxLength: 256, LoRA: contract.LoRA{Rank: 8}}})
+	require.Equal(t, 204, w.do(workerToken, "PUT", "/workers/host%2F1", contract.WorkerReport{ID: "host/1", Boot: "boot", Queue: "cpu",
+		Slots: 1, Version: "v", Hardware: json.RawMessage(`{"memory":{"total":8589934592,"available":8589934592}}`)}).status)
+	var c contract.Claim
+	w.do(workerToken, "POST", "/runs/job_2/claim", contract.ClaimRequest{Worker: worker}).into(t, &c)
+	require.Greater(t, c.Spec.PredictedMemory, int64(100<<20))
 }

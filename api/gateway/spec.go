@@ -2,11 +2,16 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
+	"strings"
 
 	"github.com/labstack/echo/v5"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/catalog"
+	"github.com/vibeflow/vibeflow/internal/hardware"
+	"github.com/vibeflow/vibeflow/internal/recommend"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
 
@@ -19,6 +24,7 @@ const (
 type plan struct {
 	spec   contract.RunSpec
 	inputs []contract.ObjectRef
+	base   *store.Model // that the run's model was made from, or is
 }
 
 // plan reads a run's rows into the runner's input. Paths are left to the worker.
@@ -95,6 +101,7 @@ func (g *Gateway) addModel(ctx context.Context, p *plan, projectID, modelID stri
 	if err != nil {
 		return err
 	}
+	p.base = base
 	if p.spec.Model.Source == "" {
 		p.spec.Model = base.Ref
 	}
@@ -114,6 +121,26 @@ func (g *Gateway) addHubToken(ctx context.Context, projectID string, model *cont
 	}
 	model.Token, err = g.store.SettingOf(ctx, projectID, store.SettingHubToken)
 	return err
+}
+
+// predict is the most memory that the recommender expects a training to take on the machine that asks for it, 0 where
+// nothing is known. It is for the preflight to compare with: no launch fails for want of it.
+func (g *Gateway) predict(ctx context.Context, p *plan, worker string) int64 {
+	workers, err := g.store.ListWorkers(ctx)
+	if err != nil || p.base == nil {
+		return 0
+	}
+	entry, err := catalog.Of(p.base)
+	if err != nil {
+		return 0
+	}
+	for _, w := range workers {
+		var h hardware.Hardware
+		if strings.HasPrefix(worker, w.ID+"/") && json.Unmarshal(w.Hardware, &h) == nil {
+			return recommend.Memory(*p.spec.Training, entry, h).High
+		}
+	}
+	return 0
 }
 
 // uploaded are the files of a base that somebody has uploaded.

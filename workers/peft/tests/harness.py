@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import http.server
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +21,9 @@ from typing import Any
 PACKAGE = Path(__file__).resolve().parents[1]
 LIMIT_SECONDS = 120.0
 
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACKAGE)}
+# faults/sitecustomize.py makes a run fail as its faults.json says; without one it does nothing.
+_PATHS = os.pathsep.join([str(PACKAGE / "tests" / "faults"), str(PACKAGE)])
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": _PATHS}
 
 TRAINING: dict[str, Any] = {
     "method": "lora",
@@ -237,6 +241,7 @@ class Factory:
         training: dict[str, Any] | None = None,
         train: list[dict[str, Any]] | None = None,
         held_out: list[dict[str, Any]] | None = None,
+        faults: list[dict[str, Any]] | None = None,
         **top: Any,
     ) -> Path:
         """Writes spec.json of a new launch and returns its path."""
@@ -266,15 +271,18 @@ class Factory:
             "device": "cpu",
         }
         (folder / "spec.json").write_text(json.dumps(merged(spec, top)), encoding="utf-8")
+        if faults:
+            (folder / "faults.json").write_text(json.dumps(faults), encoding="utf-8")
         return folder / "spec.json"
 
-    def launch(self, **options: Any) -> Launched:
+    def launch(self, env: dict[str, str] | None = None, **options: Any) -> Launched:
         """Writes a spec and has the warm parent fork its runner."""
-        return self.fork(self.write(**options))
+        return self.fork(self.write(**options), env)
 
-    def fork(self, spec: Path) -> Launched:
+    def fork(self, spec: Path, env: dict[str, str] | None = None) -> Launched:
         """Has the warm parent fork a runner for a spec."""
-        answer = self.warm.ask(op="launch", args=["run", str(spec)], stderr=str(spec.parent / "stderr.log"), env={})
+        stderr = str(spec.parent / "stderr.log")
+        answer = self.warm.ask(op="launch", args=["run", str(spec)], stderr=stderr, env=env or {})
         assert answer.get("pid"), answer
         return Launched(spec.parent, answer["pid"])
 
@@ -283,3 +291,84 @@ class Factory:
         spec = json.loads((earlier.folder / "spec.json").read_text())
         folder = Path(spec["checkpoints_dir"]) / (checkpoint or earlier.checkpoints[-1])
         return self.launch(checkpoints_dir=spec["checkpoints_dir"], resume_from=str(folder), epoch=2, **options)
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+TOKEN = "hf_right"
+
+
+@dataclass
+class Hub:
+    """A Hugging Face Hub on loopback; asked are the paths that it was asked for.
+
+    It has the model in a folder as "acme/tiny", refuses "acme/gated" and every token but TOKEN, is broken where
+    "acme/broken" is asked for, and knows nothing else.
+    """
+
+    source: Path
+    port: int = 0
+    asked: list[str] = field(default_factory=list)
+    server: http.server.ThreadingHTTPServer | None = None
+
+    def start(self) -> Hub:
+        """Listens from here on."""
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", self.port), self._handler())
+        self.port = self.server.server_port
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        """Goes away."""
+        assert self.server is not None
+        self.server.shutdown()
+        self.server.server_close()
+
+    @property
+    def url(self) -> str:
+        """Its address, for HF_ENDPOINT."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def _handler(self) -> type[http.server.BaseHTTPRequestHandler]:
+        source, asked = self.source, self.asked
+        names = sorted(p.name for p in source.iterdir() if p.name != "vibeflow-model.json")
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def log_message(self, *_: object) -> None: ...
+
+            def do_HEAD(self) -> None:
+                self.do_GET()
+
+            def do_GET(self) -> None:
+                path = self.path.partition("?")[0]
+                asked.append(path)
+                prefix = f"/acme/tiny/resolve/{COMMIT}/"
+                if self.headers.get("Authorization", f"Bearer {TOKEN}") != f"Bearer {TOKEN}":
+                    self.send(b'{"error":"no"}', {"X-Error-Message": "User Access Token is expired"}, 401)
+                elif path.startswith("/api/models/acme/tiny/tree/"):
+                    self.send_json(
+                        [{"type": "file", "path": n, "size": (source / n).stat().st_size, "oid": n} for n in names]
+                    )
+                elif path.startswith("/api/models/acme/tiny"):
+                    self.send_json({"id": "acme/tiny", "sha": COMMIT, "siblings": [{"rfilename": n} for n in names]})
+                elif path.startswith(prefix) and path.removeprefix(prefix) in names:
+                    name = path.removeprefix(prefix)
+                    self.send((source / name).read_bytes(), {"X-Repo-Commit": COMMIT, "ETag": f'"{name}"'})
+                elif "gated" in path:
+                    self.send(b'{"error":"gated"}', {"X-Error-Code": "GatedRepo"}, 403)
+                elif "broken" in path:
+                    self.send(b"oh", status=503)
+                else:
+                    self.send(b'{"error":"no"}', {"X-Error-Code": "RepoNotFound"}, 404)
+
+            def send_json(self, value: Any) -> None:
+                self.send(json.dumps(value).encode())
+
+            def send(self, body: bytes, headers: dict[str, str] | None = None, status: int = 200) -> None:
+                self.send_response(status)
+                for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(body)
+
+        return Handler

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from harness import COMMIT, TOKEN, Hub
 
 from vibeflow_peft import gguf_import, tiny
 from vibeflow_peft import models as base_models
@@ -206,81 +205,56 @@ def test_unsafe_and_incomplete_folders_are_refused(
     assert (error.code, message in error.message) == (code, True), error.message
 
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
 @pytest.fixture
-def hub(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """A Hub on loopback that has the tiny model as "acme/tiny"; yields the paths that it was asked for."""
-    source, asked = resolve("tiny:llama", models).path, []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None: ...
-
-        def do_HEAD(self) -> None:
-            self.do_GET()
-
-        def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
-            asked.append(path)
-            names = sorted(p.name for p in source.iterdir() if p.name != base_models.SEAL)
-            prefix = f"/acme/tiny/resolve/{COMMIT}/"
-            if path.startswith("/api/models/acme/tiny/tree/"):
-                self.send(
-                    json.dumps(
-                        [{"type": "file", "path": n, "size": (source / n).stat().st_size, "oid": n} for n in names]
-                    ).encode()
-                )
-            elif path.startswith("/api/models/acme/tiny"):
-                self.send(
-                    json.dumps(
-                        {"id": "acme/tiny", "sha": COMMIT, "siblings": [{"rfilename": n} for n in names]}
-                    ).encode()
-                )
-            elif path.startswith(prefix) and path.removeprefix(prefix) in names:
-                name = path.removeprefix(prefix)
-                self.send((source / name).read_bytes(), {"X-Repo-Commit": COMMIT, "ETag": f'"{name}"'})
-            elif "gated" in path:
-                self.send(b'{"error":"gated"}', {"X-Error-Code": "GatedRepo"}, 403)
-            else:
-                self.send(b'{"error":"no"}', {"X-Error-Code": "RepoNotFound"}, 404)
-
-        def send(self, body: bytes, headers: dict[str, str] | None = None, status: int = 200) -> None:
-            self.send_response(status)
-            for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(body)
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+def hub(models: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub on loopback that has the tiny model."""
+    served = Hub(resolve("tiny:llama", models).path).start()
+    monkeypatch.setenv("HF_ENDPOINT", served.url)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    yield asked
-    server.shutdown()
-    server.server_close()
+    yield served
+    served.stop()
 
 
-def test_a_hub_model_is_fetched_once_at_its_commit(hub: list[str], tmp_path: Path) -> None:
+def test_a_hub_model_is_fetched_once_at_its_commit(hub: Hub, tmp_path: Path) -> None:
     model = resolve(ModelRef("hub:acme/tiny"), tmp_path)
     assert model.revision == COMMIT
     assert load_model(model).num_parameters() > 0
-    hub.clear()
+    hub.asked.clear()
     assert resolve(ModelRef("hub:acme/tiny", COMMIT), tmp_path).sha256 == model.sha256
-    assert hub == [], "a pinned model that is here must not need the network"
+    assert hub.asked == [], "a pinned model that is here must not need the network"
 
 
-@pytest.mark.parametrize(("name", "message"), [("acme/gated", "gated"), ("acme/none", "not on the Hub")])
-def test_what_the_hub_refuses_says_why(hub: list[str], tmp_path: Path, name: str, message: str) -> None:
-    error = refusal(f"hub:{name}", tmp_path)
+@pytest.mark.parametrize(
+    ("name", "token", "message", "remedy"),
+    [
+        ("acme/gated", "", "acme/gated is gated", "/acme/gated, and give a token of that account: `vibeflow settings"),
+        ("acme/gated", TOKEN, "acme/gated is gated", "/acme/gated, with the account of your token; then retry"),
+        ("acme/none", "", "not on the Hub, or is private", "vibeflow settings set huggingface_token"),
+        ("acme/tiny", "hf_old", "wrong or has expired", "vibeflow settings set huggingface_token"),
+    ],
+)
+def test_what_the_hub_refuses_says_why(
+    hub: Hub, tmp_path: Path, name: str, token: str, message: str, remedy: str
+) -> None:
+    error = refusal(f"hub:{name}", tmp_path, token=token)
     assert (error.code, message in error.message) == ("model_unavailable", True), error.message
+    assert remedy in error.remedy, error.remedy
+    assert not token or token not in f"{error.message}{error.remedy}{error.detail}", "no token is told"
 
 
-def test_an_unreachable_hub_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_may_pass_is_told_apart(hub: Hub, tmp_path: Path) -> None:
+    error = refusal("hub:acme/broken", tmp_path)
+    assert (error.code, "HTTP 503" in error.message) == ("unavailable", True), error.detail
+
+
+def test_while_the_hub_is_away_a_model_that_is_here_is_used(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = resolve("hub:acme/tiny", tmp_path)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    error = refusal("hub:acme/tiny", tmp_path)
-    assert (error.code, "cannot be reached" in error.message) == ("model_unavailable", True), error.detail
+    assert resolve("hub:acme/tiny", tmp_path) == model
+    error = refusal("hub:acme/other", tmp_path)
+    assert (error.code, "cannot be reached" in error.message) == ("unavailable", True), error.detail
 
 
 @pytest.mark.parametrize(

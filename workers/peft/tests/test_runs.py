@@ -242,12 +242,11 @@ def test_a_gpu_that_is_not_there(runs: Factory) -> None:
 
 
 def test_a_loss_that_is_no_number_stops_at_once(runs: Factory, models: Path) -> None:
-    """One token's embedding is infinite; the row that holds it is neither among the first nor among the longest."""
+    """One token's embedding is infinite; the row that holds it is not one that is rehearsed: of medium length."""
     runs.launch(training={"max_steps": 1}).result()  # builds the tiny model
     folder = _poisoned_model(next(models.glob("tiny-llama-*")), runs.root / "poisoned", "¤")
     data = rows(48)
-    data[30]["messages"][0]["content"] += "¤"
-    data[30]["messages"][1]["content"] = "No."
+    data[30]["messages"][0]["content"] += " Please.¤"
     run = runs.launch(train=data, model={"source": f"path:{folder}"}, training={"checkpoint": {"every_steps": 1}})
     result = run.result()
     assert result["error"]["code"] == "non_finite_loss"

@@ -53,7 +53,8 @@ class Example:
 class EncodeStats:
     """What became of the rows.
 
-    tokens and labelled_tokens count the kept rows after truncation; longest is before it.
+    tokens and labelled_tokens count the kept rows after truncation; longest is before it. whole are the kept rows that
+    were not cut, ended those of them whose last learned token says that the answer ends.
     """
 
     rows: int = 0
@@ -63,6 +64,8 @@ class EncodeStats:
     tokens: int = 0
     labelled_tokens: int = 0
     longest: int = 0
+    whole: int = 0
+    ended: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +106,10 @@ def encode_rows(
     stats, examples = EncodeStats(), []
     unread = read_rows(path, max_rows)
     while rows := list(islice(unread, _BATCH)):
-        for example in encoder.encode(rows):
+        for example in _encoded(encoder, rows):
             stats.rows += 1
             stats.longest = max(stats.longest, len(example.input_ids))
+            cut = stats.truncated
             if max_length and len(example.input_ids) > max_length:
                 stats.truncated += 1
                 example = Example(
@@ -117,6 +121,9 @@ def encode_rows(
             stats.kept += 1
             stats.tokens += len(example.input_ids)
             stats.labelled_tokens += example.labelled
+            if cut == stats.truncated:
+                stats.whole += 1
+                stats.ended += encoder.ends(example)
             examples.append(example)
     if stats.rows == 0:
         raise RunnerError("bad_data", "the dataset has no rows", remedy="give a file with at least one row")
@@ -129,6 +136,23 @@ def encode_rows(
             "answer is learned",
         )
     return EncodedDataset(examples, stats)
+
+
+def _encoded(encoder: RowEncoder, rows: list[tuple[int, dict[str, Any]]]) -> list[Example]:
+    """A batch as examples; a row that the tokenizer chokes on is looked for and cited."""
+    try:
+        return encoder.encode(rows)
+    except RunnerError:
+        raise
+    except Exception as error:
+        for row in rows:
+            try:
+                encoder.encode([row])
+            except Exception as reason:
+                raise _bad(
+                    row[0], f"the tokenizer cannot read it ({type(reason).__name__})", "mend or leave out the row"
+                ) from reason
+        raise error
 
 
 def read_rows(path: str | Path, max_rows: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -186,6 +210,11 @@ class RowEncoder:
             "prompt_completion": self._encode_prompt_completion,
         }[self.format]
         return encode(rows)
+
+    def ends(self, example: Example) -> bool:
+        """Whether a whole row teaches the model to stop: its last learned token is special, as ends of turns are."""
+        learned = example.labels[example.labels != IGNORED]
+        return len(learned) > 0 and int(learned[-1]) in self.tokenizer.special_ids
 
     def question(self, row: int, value: dict[str, Any]) -> Question | None:
         """What a model is asked to answer the row; None where there is nothing to ask (raw text)."""

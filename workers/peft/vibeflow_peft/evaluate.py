@@ -21,15 +21,14 @@ import torch
 from torch.nn import functional
 
 from . import device as devices
-from . import loss, metrics, wording
+from . import loss, metrics, patience, wording
 from .adapters import load_adapter
 from .encoding import IGNORED, Example, Question, RowEncoder, encode_rows, read_rows
 from .errors import RunnerError
-from .events import EventWriter
 from .generation import answer_greedily
-from .models import ResolvedModel, load_chat_tokenizer, load_model, resolve
+from .models import ResolvedModel, load_chat_tokenizer, load_model
 from .run import Ending, Run
-from .spec import Evaluation, Input, RunSpec
+from .spec import Evaluation, Input
 from .stop import StopRequest
 from .tokenizer import ChatTokenizer
 
@@ -47,7 +46,7 @@ def evaluate(run: Run) -> Ending:
     """
     spec, started = run.spec, time.monotonic()
     torch.set_num_threads(spec.threads or devices.cores())
-    contest = _prepare(spec, run.events, run.stop)
+    contest = _prepare(run)
     losses, base_answers, tuned_answers = contest.compare()
     return Ending(
         metrics={
@@ -178,9 +177,10 @@ class _Contest:
         ]
 
 
-def _prepare(spec: RunSpec, events: EventWriter, stop: StopRequest) -> _Contest:
+def _prepare(run: Run) -> _Contest:
+    spec, events, stop = run.spec, run.events, run.stop
     config = spec.evaluate
-    model = resolve(spec.model, spec.models_dir or Path(spec.output_dir).parent / "models")
+    model = patience.resolve(run)
     tokenizer = load_chat_tokenizer(model)
     path, fmt = spec.dataset.eval.path, spec.dataset.format
     length = min(config.max_length, model.max_positions)

@@ -13,13 +13,12 @@ from typing import Any
 
 import torch
 
-from . import checkpoint
+from . import checkpoint, patience
 from . import device as devices
 from .adapters import FILES, load_adapter
 from .errors import RunnerError
-from .models import ResolvedModel, load_chat_tokenizer, load_model, load_tokenizer, resolve
+from .models import ResolvedModel, load_chat_tokenizer, load_model, load_tokenizer
 from .run import Ending, Run
-from .spec import RunSpec
 from .tokenizer import ChatTokenizer
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
@@ -52,7 +51,7 @@ def export(run: Run) -> Ending:
 
 
 def _export_adapter(run: Run, source: Path) -> dict[str, Any]:
-    base = _base(run.spec)
+    base = patience.resolve(run)
     folder = checkpoint.begin(Path(run.spec.output_dir), "adapter")
     for name in FILES:
         if not (source / name).is_file():
@@ -69,12 +68,12 @@ def _export_full(run: Run, source: Path) -> dict[str, Any]:
     weights = [path.name for path in source.glob("*.safetensors*")]
     _copy_present(source, folder, ("config.json", "generation_config.json", *_TOKENIZER_FILES, *weights))
     _progress(run, "copied", 1, 2)
-    load_model(_at(folder, _base(run.spec)))
+    load_model(_at(folder, patience.resolve(run)))
     return _seal(run, folder, "model")
 
 
 def _export_merged(run: Run, source: Path) -> dict[str, Any]:
-    base = _base(run.spec)
+    base = patience.resolve(run)
     tokenizer = load_chat_tokenizer(base)
     tuned = load_adapter(load_model(base), source)
     expected = _logits(tuned, tokenizer)
@@ -91,10 +90,6 @@ def _export_merged(run: Run, source: Path) -> dict[str, Any]:
     run.stop.check()
     _compare(expected, _logits(load_model(_at(folder, base)), load_chat_tokenizer(_at(folder, base))))
     return _seal(run, folder, "model")
-
-
-def _base(spec: RunSpec) -> ResolvedModel:
-    return resolve(spec.model, spec.models_dir or Path(spec.output_dir).parent / "models")
 
 
 def _at(folder: Path, base: ResolvedModel) -> ResolvedModel:

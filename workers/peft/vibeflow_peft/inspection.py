@@ -50,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vibeflow_peft inspect", description="Counts a dataset's tokens for a model.")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--model", help='model source, such as "bundled:smollm2-135m-instruct"')
-    which.add_argument("--tokenizer", type=Path, metavar="FOLDER", help="a model's folder, of which only the tokenizer is read")
+    which.add_argument(
+        "--tokenizer", type=Path, metavar="FOLDER", help="a model's folder, of which only the tokenizer is read"
+    )
     parser.add_argument("--revision", default="", help="Hub commit")
     parser.add_argument("--models-dir", type=Path, default=Path("models"), help="where models are kept")
     parser.add_argument("--format", choices=FORMATS, required=True)
@@ -67,6 +69,7 @@ def profile(path: Path, fmt: str, tokenizer: ChatTokenizer, max_length: int, com
     whole = encode_rows(path, fmt, tokenizer, 0, completion_only, allow_empty=True)
     lengths = np.array([len(example.input_ids) for example in whole.examples] or [0])
     stats = asdict(whole.stats)
+    del stats["whole"], stats["ended"]  # of training alone
     if max_length:
         stats = {**stats, **_cut(whole, max_length)}
     tokens, labelled = stats["tokens"], stats["labelled_tokens"]

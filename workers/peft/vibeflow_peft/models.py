@@ -77,7 +77,8 @@ def resolve(ref: Any, models_dir: str | Path) -> ResolvedModel:
     """The local folder of a model, made or fetched if need be.
 
     ref is a spec's ModelRef (source, revision, token, path) or a bare source. Raises RunnerError: "invalid_config" for
-    a source that cannot be, "model_unavailable" for one that is not there, "disk_full".
+    a source that cannot be, "model_unavailable" for one that is not there, "unavailable" while the Hub is away,
+    "disk_full".
     """
     source = ref if isinstance(ref, str) else ref.source
     revision = "" if isinstance(ref, str) else (ref.revision or "")
@@ -426,10 +427,24 @@ def _resolve_hub(source: str, name: str, revision: str, token: str, models: Path
     known = _fetched(cache, name, revision)
     if known is None:
         with _locked(models / f".hub-{name.replace('/', '--')}.lock"):
-            known = _fetched(cache, name, revision) or _fetch(source, name, revision, token, cache)
+            known = _fetched(cache, name, revision) or _fetch_or_kept(source, name, revision, token, cache)
     folder, commit = known
     sha256 = hashlib.sha256(f"hub:{name}@{commit}".encode()).hexdigest()
     return ResolvedModel(source, commit, folder, sha256, _check_folder(folder))
+
+
+def _fetch_or_kept(source: str, name: str, revision: str, token: str, cache: Path) -> tuple[Path, str]:
+    """A model's newest commit or, while the Hub is away, the newest that is here: no revision was asked for."""
+    try:
+        return _fetch(source, name, revision, token, cache)
+    except RunnerError as error:
+        if error.code != "unavailable" or revision:
+            raise
+        marks = sorted(_whole_mark(cache, name, "").parent.glob("whole-*"), key=lambda mark: mark.stat().st_mtime)
+        kept = [found for mark in marks if (found := _fetched(cache, name, mark.name.removeprefix("whole-")))]
+        if not kept:
+            raise
+        return kept[-1]
 
 
 def _snapshot_folder(cache: Path, name: str, commit: str) -> Path:
@@ -454,10 +469,10 @@ def _fetch(source: str, name: str, revision: str, token: str, cache: Path) -> tu
     from huggingface_hub import HfApi, snapshot_download
 
     endpoint = os.environ.get("HF_ENDPOINT") or None
+    # A token of the job, or of the worker's environment; never one that some tool left in the user's home.
+    token = token or os.environ.get("HF_TOKEN", "")
     try:
         with _online():
-            # A token of the job, or of the worker's environment; never one that some tool left in the user's home.
-            token = token or os.environ.get("HF_TOKEN", "")
             info = HfApi(endpoint=endpoint, token=token or False).model_info(name, revision=revision or None)
             files = [sibling.rfilename for sibling in info.siblings or []]
             if not any(file.endswith(".safetensors") and "/" not in file for file in files):
@@ -486,7 +501,7 @@ def _fetch(source: str, name: str, revision: str, token: str, cache: Path) -> tu
     except RunnerError:
         raise
     except Exception as error:  # transport errors are the HTTP library's own, and that library changes
-        raise _hub_error(source, name, error) from error
+        raise _hub_error(source, name, error, token=token, endpoint=endpoint) from error
     _whole_mark(cache, name, info.sha).touch(mode=0o600)
     return folder, info.sha
 
@@ -504,26 +519,46 @@ def _online() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-def _hub_error(source: str, name: str, error: Exception) -> RunnerError:
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return RunnerError(
-            "disk_full", f"there is no room to download {name}", remedy="free some space", detail=str(error)
-        )
-    if isinstance(error, GatedRepoError):
-        message, remedy = f"{name} is gated", "accept its licence on its Hub page and give a token with read access"
-    elif isinstance(error, RevisionNotFoundError):
-        message, remedy = f"{name} has no such revision", "give a commit of the model, or leave the revision out"
-    elif isinstance(error, RepositoryNotFoundError):
-        message = f"{name} is not on the Hub, or is private"
-        remedy = "check the id; for a private model give a token with read access"
-    else:
-        message, remedy = "the Hugging Face Hub cannot be reached", "check the network (and HF_ENDPOINT), then retry"
+def _hub_error(source: str, name: str, error: Exception, *, token: str, endpoint: str | None) -> RunnerError:
+    """What a failure of the Hub means: "unavailable" for one that may pass, "model_unavailable" for its refusals."""
+    if isinstance(error, OSError) and error.errno and not isinstance(error, ConnectionError | TimeoutError):
+        return _disk_error(error, Path(error.filename or "the models' folder").parent)
+    code, message, remedy = _hub_refusal(name, error, token, endpoint)
     return RunnerError(
-        "model_unavailable",
-        message,
-        field="model.source",
-        remedy=remedy,
-        detail=f"{source}: {type(error).__name__}: {error}",
+        code, message, field="model.source", remedy=remedy, detail=f"{source}: {type(error).__name__}: {error}"
     )
+
+
+def _hub_refusal(name: str, error: Exception, token: str, endpoint: str | None) -> tuple[str, str, str]:
+    """Code, message and remedy of what the Hub answered, or of no answer."""
+    from huggingface_hub import constants
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    refused = "model_unavailable"
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) and error.response is not None else 0
+    setting = "`vibeflow settings set huggingface_token`"
+    if isinstance(error, GatedRepoError):
+        page = f"{endpoint or constants.ENDPOINT}/{name}"
+        have = "with the account of your token" if token else f"and give a token of that account: {setting}"
+        return refused, f"{name} is gated", f"accept its terms at {page}, {have}; then retry"
+    if status == 401 and token:
+        return refused, "the Hub does not accept the token: it is wrong or has expired", f"give a new one: {setting}"
+    if isinstance(error, RevisionNotFoundError):
+        return refused, f"{name} has no such revision", "give a commit of the model, or leave the revision out"
+    if isinstance(error, RepositoryNotFoundError):
+        return (
+            refused,
+            f"{name} is not on the Hub, or is private",
+            f"check the id; for a private model give a token with read access: {setting}",
+        )
+    if status == 403:
+        return refused, f"the Hub does not let this token read {name}", f"give one that may: {setting}"
+    if 400 <= status < 500 and status not in (408, 429):
+        return refused, f"the Hub refuses {name} (HTTP {status})", "check the id and the revision"
+    away = f"the Hugging Face Hub is too busy (HTTP {status})" if status else "the Hugging Face Hub cannot be reached"
+    return "unavailable", away, "check the network (and HF_ENDPOINT), then retry"

@@ -152,6 +152,7 @@ class RunSpec:
     lease_file: str = ""
     lease_seconds: int = 600
     threads: int = 0
+    predicted_memory: int = 0
     device: str = "auto"
 
 

@@ -24,7 +24,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import set_seed
 from trl import SFTConfig
 
-from . import adapters, attention, checkpoint, device, fingerprint, lora, loss, models, preflight, wording
+from . import adapters, attention, checkpoint, device, fingerprint, lora, loss, models, patience, preflight, wording
 from .device import Device, Precision
 from .encoding import EncodedDataset, EncodeStats, encode_rows
 from .errors import RunnerError, classify
@@ -111,7 +111,7 @@ def _set_up(run: Run) -> _Setup:
     run.introduce(*wording.machine(where, precision, threads, threads_set=bool(spec.threads)))
     run.introduce(wording.preparing(spec.model.source))
     began = time.perf_counter()
-    resolved = models.resolve(spec.model, Path(spec.models_dir or Path(spec.output_dir).parent / "models"))
+    resolved = patience.resolve(run)
     tokenizer = models.load_tokenizer(resolved)
     run.stop.check()
     # The data before the weights: what is wrong with it shows sooner.
@@ -443,11 +443,16 @@ def _parameters(trainer: RunTrainer) -> tuple[int, int]:
 
 def _preflight(run: Run, setup: _Setup) -> None:
     stats, trainer = setup.stats, setup.trainer
-    needed = preflight.disk_needed(trainer, setup.total_steps)
-    free = preflight.require_disk(trainer.control_of_run.checkpoints, needed)
+    control = trainer.control_of_run
+    if preflight.accepted(control.checkpoints, control.fingerprint):
+        run.events.log(wording.preflight_accepted())
+        return
+    preflight.require_disk(control.checkpoints, preflight.disk_needed(trainer, setup.total_steps))
     run.stop.check()
-    found = preflight.rehearse(trainer)
+    found = preflight.rehearse(trainer, setup.total_steps)
     trainer._metrics["train"].clear()
+    needed = preflight.disk_needed(trainer, setup.total_steps, found.checkpoint_bytes)
+    free = preflight.require_disk(control.checkpoints, needed)
     run.events.emit(
         "preflight",
         longest_tokens=stats.longest,
@@ -455,10 +460,15 @@ def _preflight(run: Run, setup: _Setup) -> None:
         truncated_share=stats.truncated / max(stats.rows, 1),
         dropped_rows=stats.dropped_all_masked,
         masked_share=1 - stats.labelled_tokens / max(stats.tokens, 1),
+        ended_share=stats.ended / max(stats.whole, 1),
         disk_needed_bytes=needed,
         disk_free_bytes=free,
+        checkpoint_bytes=found.checkpoint_bytes,
         memory_peak_bytes=found.memory_peak_bytes,
+        memory_total_bytes=found.memory_total_bytes,
+        memory_predicted_bytes=run.spec.predicted_memory or None,
         seconds_per_step=round(found.seconds_per_step, 4),
+        seconds=found.seconds,
     )
     run.events.log(
         wording.preflight(
@@ -467,8 +477,11 @@ def _preflight(run: Run, setup: _Setup) -> None:
             memory=found.memory_peak_bytes,
             disk_needed=needed,
             disk_free=free,
-        )
+            resumed=found.checkpoint_bytes is not None,
+        ),
+        *preflight.doubts(stats, found, run.spec.predicted_memory),
     )
+    preflight.accept(control.checkpoints, control.fingerprint)
 
 
 def _tell_plan(run: Run, setup: _Setup) -> None:

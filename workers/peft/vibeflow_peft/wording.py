@@ -35,6 +35,15 @@ def preparing(source: str) -> Line:
     return Line(f"Model: {source}. The first use on a machine {first}, once.")
 
 
+def hub_away(message: str, pause: float, *, first: bool) -> list[Line]:
+    """A try that did not reach the Hub. first: of this launch."""
+    again = Line(f"{message[:1].upper()}{message[1:]}; trying again in {duration(pause)}.")
+    if not first:
+        return [again]
+    advice = "Nothing is lost: the run waits until it can be. If this lasts, look at the network (and HF_ENDPOINT)."
+    return [Line(f"{again.message} {advice}", "warn"), again]
+
+
 def rows(purpose: str, stats: EncodeStats, max_length: int) -> list[Line]:
     """What became of the rows of a purpose ("to train on", "held out")."""
     counts = (
@@ -80,12 +89,23 @@ def loss_path(name: str, reason: str, *, asked: bool) -> Line:
     return Line(f"Loss: TRL's own, which is slower; {reason}.", "warn")
 
 
-def preflight(*, longest: int, step_seconds: float, memory: int, disk_needed: int, disk_free: int) -> Line:
-    """What the rehearsal found. longest: tokens of the longest row as it is trained on; sizes in bytes."""
+def preflight(
+    *, longest: int, step_seconds: float, memory: int, disk_needed: int, disk_free: int, resumed: bool
+) -> Line:
+    """What the rehearsal found. longest: tokens of the longest row as it is trained on; sizes in bytes.
+
+    resumed: a save and a resume were rehearsed too.
+    """
+    exact = " A step after a save and a resume is the step it would have been." if resumed else ""
     return Line(
         f"Preflight passed: a step on the longest rows ({longest:,} tokens) takes {duration(step_seconds)}, memory "
-        f"peaks at {size(memory)}, checkpoints need {size(disk_needed)} of {size(disk_free)} free."
+        f"peaks at {size(memory)}, checkpoints need {size(disk_needed)} of {size(disk_free)} free.{exact}"
     )
+
+
+def preflight_accepted() -> Line:
+    """A launch that need not rehearse."""
+    return Line("Preflight: an earlier launch of this run has passed it.")
 
 
 def plan(*, steps: int, rows_a_step: int, steps_an_epoch: int) -> Line:

@@ -11,6 +11,7 @@ hook of its own. faults.json, beside spec.json or beside this file, lists what g
     {"do": "deadlock", "after": 5}                 the main thread waits for a lock that it holds
     {"do": "stop", "after": 5}                     SIGSTOP; woken, it goes no further
     {"do": "full_disk", "after": 5}                the next save finds no room
+    {"do": "lossy_save"}                           a weight is another one in what was saved
     {"do": "slow_save", "seconds": 3}              saving takes so long
     {"do": "impatient", "seconds": 1}              a step is suspected after so long
 
@@ -48,9 +49,10 @@ def _arm(folder: Path) -> None:
 
     environment.prepare()
     import torch
+    from safetensors.torch import load_file, save_file
 
-    from vibeflow_peft import checkpoint, pulse
-    from vibeflow_peft.trainer import RunTrainer
+    from vibeflow_peft import checkpoint, preflight, pulse
+    from vibeflow_peft.trainer import RunTrainer, save_weights
 
     def strikes(fault: dict[str, Any], step: int) -> bool:
         mark = path.with_name(f"struck-{faults.index(fault)}")
@@ -109,7 +111,16 @@ def _arm(folder: Path) -> None:
         return describe(parent, file)
 
     RunTrainer.compute_loss, checkpoint._describe = faulty_loss, faulty_describe
+
+    def lossy_save(model: Any, tokenizer: Any, folder: Path) -> None:
+        save_weights(model, tokenizer, folder)
+        weights = load_file(folder / "adapter_model.safetensors")
+        next(iter(weights.values())).view(-1)[0] += 1
+        save_file(weights, folder / "adapter_model.safetensors", {"format": "pt"})
+
     for fault in faults:
+        if fault["do"] == "lossy_save":
+            preflight.save_weights = lossy_save
         if fault["do"] == "impatient":
             pulse._FLOOR_SECONDS = pulse._FIRST_SECONDS = fault["seconds"]
 
