@@ -6,10 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -39,19 +38,22 @@ var searchAttributes = map[string]enumspb.IndexedValueType{
 	contract.SearchAttributeBaseModel: enumspb.INDEXED_VALUE_TYPE_KEYWORD,
 }
 
-// stamp says which release of Temporal a database belongs to: nothing in the file itself does, and Temporal neither
-// checks nor migrates it.
+// stamp says which release of Temporal a database belongs to, and which versions of its schemas it has: nothing in the file
+// itself does, and Temporal neither checks nor migrates it. The release decides; visibility's schema has changed often under
+// one version.
 type stamp struct {
-	Server string `json:"server"`
+	Server     string `json:"server"`
+	Schema     string `json:"schema,omitempty"`
+	Visibility string `json:"visibility_schema,omitempty"`
 }
 
-// prepareDatabase makes a new database, or checks that an existing one is of a release that this one can go on with.
-func prepareDatabase(dir string) error {
+// prepareDatabase makes a new database, or checks that an existing one is of this release, upgrading one of the release before.
+func prepareDatabase(dir string, log *slog.Logger) error {
 	database := filepath.Join(dir, databaseFile)
 	_, err := os.Stat(database)
 	switch {
 	case err == nil:
-		if err := checkStamp(dir); err != nil {
+		if err := goOnWith(dir, database, log); err != nil {
 			return err
 		}
 	case errors.Is(err, fs.ErrNotExist):
@@ -71,15 +73,12 @@ func createDatabase(dir, database string) error {
 		return err
 	}
 	aside := database + ".new"
-	for _, leftover := range []string{aside, aside + "-wal", aside + "-shm", aside + "-journal", database + "-wal", database + "-shm"} {
+	for _, leftover := range []string{database + "-wal", database + "-shm"} {
 		if err := os.Remove(leftover); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
-	config := sqlConfig(aside)
-	config.ConnectAttributes["journal_mode"] = "delete" // one file, complete: nothing else to rename
-	config.ConnectAttributes["synchronous"] = "0"       // worth nothing until it has its name
-	if err := sqlite.SetupSchema(config); err != nil {
+	if err := buildSchema(aside); err != nil {
 		return err
 	}
 	if err := syncFile(aside); err != nil {
@@ -138,51 +137,33 @@ func addMissingAttributes(ctx context.Context, c client.Client) error {
 }
 
 func writeStamp(dir string) error {
-	content, err := json.Marshal(stamp{Server: headers.ServerVersion})
+	content, err := json.Marshal(stamp{headers.ServerVersion, sqlite.Version, sqlite.VisibilityVersion})
 	if err != nil {
 		return err
 	}
 	return datadir.WriteFile(filepath.Join(dir, stampFile), append(content, '\n'))
 }
 
-// checkStamp refuses a database of another release, except one of an earlier patch of the same minor release, which
-// has the same schema by Temporal's release policy.
-func checkStamp(dir string) error {
+// goOnWith upgrades a database of an older release, and refuses one that this release cannot go on with.
+func goOnWith(dir, database string, log *slog.Logger) error {
 	content, err := os.ReadFile(filepath.Join(dir, stampFile))
 	var found stamp
 	if err == nil {
 		err = json.Unmarshal(content, &found)
 	}
 	if err != nil {
-		return contract.Errorf(contract.CodePrerequisite, "which Temporal wrote %s is unknown: %w",
-			filepath.Join(dir, databaseFile), err).
+		return contract.Errorf(contract.CodePrerequisite, "which Temporal wrote %s is unknown: %w", database, err).
 			Mend("restore %s from a backup", filepath.Join(dir, stampFile))
 	}
-	switch {
-	case found.Server == headers.ServerVersion:
+	if found.Server == headers.ServerVersion {
 		return nil
-	case laterPatch(found.Server, headers.ServerVersion):
-		return writeStamp(dir)
 	}
-	return contract.Errorf(contract.CodePrerequisite,
-		"%s was written by Temporal %s, and this VibeFlow carries Temporal %s, which cannot read it",
-		filepath.Join(dir, databaseFile), found.Server, headers.ServerVersion).
-		Mend("start the VibeFlow that carries Temporal %s and let its runs finish, or restore a backup; "+
-			"or move the folder %s away and begin with an empty Temporal, giving up the runs under way", found.Server, dir)
+	if err := upgrade(dir, database, found.Server); err != nil {
+		return err
+	}
+	log.Info("Temporal's database was upgraded", "from", found.Server, "to", headers.ServerVersion, "kept", database+beforeInfix+headers.ServerVersion)
+	return nil
 }
 
-// laterPatch tells whether to is a later patch of the same minor release as from.
-func laterPatch(from, to string) bool {
-	fromMinor, fromPatch, ok := splitPatch(from)
-	toMinor, toPatch, okTo := splitPatch(to)
-	return ok && okTo && fromMinor == toMinor && toPatch > fromPatch
-}
-
-func splitPatch(version string) (minor string, patch int, ok bool) {
-	dot := strings.LastIndexByte(version, '.')
-	if dot < 0 || strings.Count(version, ".") != 2 {
-		return "", 0, false
-	}
-	patch, err := strconv.Atoi(version[dot+1:])
-	return version[:dot], patch, err == nil
-}
+// Usable refuses (CodePrerequisite) a backup whose database of Temporal this release could not go on with.
+func Usable(release string) error { return refuseRelease("the backup's temporal.db", release) }

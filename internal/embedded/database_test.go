@@ -17,6 +17,8 @@ import (
 	"github.com/vibeflow/vibeflow/internal/temporalclient"
 )
 
+var quiet = slog.New(slog.DiscardHandler)
+
 func newDataDir(t *testing.T) *datadir.Dir {
 	t.Helper()
 	dir, err := datadir.Open(filepath.Join(t.TempDir(), "data"))
@@ -57,32 +59,12 @@ func TestAHalfMadeDatabaseIsMadeAgain(t *testing.T) {
 	dir := newDataDir(t)
 	require.NoError(t, os.WriteFile(dir.TemporalDB()+".new", []byte("half"), 0o600))
 	require.NoError(t, os.WriteFile(dir.TemporalDB()+".new-journal", []byte("half"), 0o600))
-	require.NoError(t, prepareDatabase(dir.TemporalDir()))
-	require.NoError(t, prepareDatabase(dir.TemporalDir()), "a second start finds it")
+	require.NoError(t, prepareDatabase(dir.TemporalDir(), quiet))
+	require.NoError(t, prepareDatabase(dir.TemporalDir(), quiet), "a second start finds it")
 	info, err := os.Stat(dir.TemporalDB())
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 	require.NoFileExists(t, dir.TemporalDB()+".new")
-}
-
-func TestOnlyALaterPatchGoesOnWithADatabase(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		from, to string
-		goesOn   bool
-	}{
-		{"1.32.1", "1.32.2", true},
-		{"1.32.9", "1.32.10", true},
-		{"1.32.1", "1.32.1", false}, // equal is another case
-		{"1.32.2", "1.32.1", false},
-		{"1.31.9", "1.32.10", false},
-		{"1.32.1", "2.32.2", false},
-		{"", "1.32.1", false},
-		{"1.32", "1.32.1", false},
-		{"1.32.x", "1.32.1", false},
-	} {
-		require.Equal(t, test.goesOn, laterPatch(test.from, test.to), "%s → %s", test.from, test.to)
-	}
 }
 
 // Ports that others know stay the same from start to start; a taken one is left for the next best.

@@ -71,7 +71,8 @@ func New(options Options) *Server {
 
 // Run owns the data folder's Temporal until the context ends, and then stops it cleanly (about a second). It
 // publishes where it listens once it answers. It refuses to start (CodeInUse) if the folder has a Temporal or a
-// named port is taken, and (CodePrerequisite) if another release of Temporal wrote the database.
+// named port is taken, and (CodePrerequisite) if a release of Temporal wrote the database that this one cannot go on with; one of the release
+// before is upgraded, and a copy of it is kept.
 //
 // Temporal ends the whole process if it loses a port between our look and its own; nothing can be recovered from
 // that here, so Run belongs into a process of its own.
@@ -90,7 +91,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := prepareDatabase(dir.TemporalDir()); err != nil {
+	if err := prepareDatabase(dir.TemporalDir(), s.options.Logger); err != nil {
 		return err
 	}
 	stop, err := s.start(ports)
