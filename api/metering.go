@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,15 +33,15 @@ type meter struct {
 
 	mu    sync.Mutex
 	last  int64
-	began []store.Use
-	ended []store.EndedUse
+	began map[int64]store.Use
+	ended *store.EndedUses
 }
 
 // syncEvery bounds what the death of the machine may lose.
 const syncEvery = time.Second
 
 func newMeter(s *store.Store, log *slog.Logger) *meter {
-	return &meter{store: s, log: log, nudge: make(chan struct{}, 1)}
+	return &meter{store: s, log: log, nudge: make(chan struct{}, 1), began: map[int64]store.Use{}, ended: store.Ended()}
 }
 
 // settle adds up what the server before this one has left; to be called before requests are answered.
@@ -56,7 +58,7 @@ func (m *meter) begin(ctx context.Context, use store.Use) store.Use {
 	m.mu.Lock()
 	m.last++
 	use.ID = m.last
-	m.began = append(m.began, use)
+	m.began[use.ID] = use
 	m.mu.Unlock()
 	m.flush(ctx)
 	return use
@@ -65,7 +67,8 @@ func (m *meter) begin(ctx context.Context, use store.Use) store.Use {
 // end counts a request; one that was not on record is counted before end returns, unless it was turned away at the door.
 func (m *meter) end(ctx context.Context, e store.EndedUse, turnedAway bool) {
 	m.mu.Lock()
-	m.ended = append(m.ended, e)
+	m.ended.Add(e)
+	m.forget(e.ID)
 	m.mu.Unlock()
 	if e.ID == 0 && !turnedAway {
 		m.flush(ctx)
@@ -74,6 +77,14 @@ func (m *meter) end(ctx context.Context, e store.EndedUse, turnedAway bool) {
 	select {
 	case m.nudge <- struct{}{}:
 	default:
+	}
+}
+
+// forget leaves out the record of a request that has ended before it was written. So what waits while nothing can be written
+// grows with the requests under way, the keys, the models and the days, and not with the requests.
+func (m *meter) forget(id int64) {
+	if _, unwritten := m.began[id]; unwritten && m.ended.Unrecord(id) {
+		delete(m.began, id)
 	}
 }
 
@@ -103,23 +114,32 @@ func (m *meter) flush(ctx context.Context) {
 	}
 	m.mu.Lock()
 	began, ended := m.began, m.ended
-	m.began, m.ended = nil, nil
+	m.began, m.ended = map[int64]store.Use{}, store.Ended()
 	m.mu.Unlock()
 	durable := time.Since(m.synced) >= syncEvery
-	if len(began)+len(ended) == 0 && !(durable && m.loose) {
+	if len(began) == 0 && ended.Requests() == 0 && !(durable && m.loose) {
 		return
 	}
-	err := m.store.RecordUses(context.WithoutCancel(ctx), began, ended, durable)
+	err := m.store.RecordUses(context.WithoutCancel(ctx), slices.Collect(maps.Values(began)), ended, durable)
 	if err != nil {
 		m.failed = time.Now()
-		m.log.Warn("the use of API keys could not be recorded yet", "requests", len(began)+len(ended), "error", err)
-		m.mu.Lock()
-		m.began, m.ended = append(began, m.began...), append(ended, m.ended...)
-		m.mu.Unlock()
+		m.keep(began, ended)
+		m.log.Warn("the use of API keys could not be recorded yet", "requests", ended.Requests(), "under_way", len(began), "error", err)
 		return
 	}
 	if m.loose = !durable; durable {
 		m.synced = time.Now()
+	}
+}
+
+// keep takes back what could not be written.
+func (m *meter) keep(began map[int64]store.Use, ended *store.EndedUses) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.Copy(m.began, began)
+	m.ended.Merge(ended)
+	for id := range began {
+		m.forget(id)
 	}
 }
 

@@ -277,7 +277,7 @@ func TestADayOfAnotherTime(t *testing.T) {
 	use := func(at time.Time) store.EndedUse {
 		return store.EndedUse{Use: store.Use{KeyID: m.key.Key.ID, ModelID: tunedModel, At: at}, Latency: 2 * time.Second}
 	}
-	require.NoError(t, m.store.RecordUses(t.Context(), nil, []store.EndedUse{use(at), use(at.Add(2 * time.Second))}, true))
+	require.NoError(t, m.store.RecordUses(t.Context(), nil, store.Ended(use(at), use(at.Add(2*time.Second))), true))
 	get := func(query string) answer { return m.get("/api/keys/" + m.key.Key.ID + "/analytics?" + query) }
 	u := into[apigen.KeyAnalytics](get("from=2026-01-31&to=2026-02-01"), http.StatusOK)
 	require.Len(t, u.Days, 2)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -85,6 +86,90 @@ type KeyUsage struct {
 
 type usageCell struct{ key, day, model string }
 
+// EndedUses adds up requests that have ended: it grows with keys, days and models, not with requests. The zero value is empty.
+// It is for one goroutine.
+type EndedUses struct {
+	cells map[usageCell]*UsageSum
+	keys  map[string]keyUses
+	// recorded are the ids of those that were put on record before.
+	recorded map[int64]bool
+}
+
+type keyUses struct {
+	count int64
+	last  time.Time
+}
+
+// Ended adds up requests.
+func Ended(uses ...EndedUse) *EndedUses {
+	u := &EndedUses{}
+	for _, e := range uses {
+		u.Add(e)
+	}
+	return u
+}
+
+// Add adds a request.
+func (u *EndedUses) Add(e EndedUse) {
+	u.init()
+	if e.ID != 0 {
+		u.recorded[e.ID] = true
+	}
+	u.cell(usageCell{e.KeyID, e.At.UTC().Format(dayFormat), e.ModelID}).count(e)
+	u.use(e.KeyID, keyUses{1, e.At})
+}
+
+// Merge adds all of another's.
+func (u *EndedUses) Merge(other *EndedUses) {
+	u.init()
+	for id := range other.recorded {
+		u.recorded[id] = true
+	}
+	for cell, sum := range other.cells {
+		u.cell(cell).Add(*sum)
+	}
+	for key, uses := range other.keys {
+		u.use(key, uses)
+	}
+}
+
+// Unrecord tells of a request that was never put on record, and whether it is among these: then there is nothing to take back.
+func (u *EndedUses) Unrecord(id int64) bool {
+	there := u.recorded[id]
+	delete(u.recorded, id)
+	return there
+}
+
+// Requests is how many there are.
+func (u *EndedUses) Requests() (n int64) {
+	for _, key := range u.keys {
+		n += key.count
+	}
+	return n
+}
+
+func (u *EndedUses) init() {
+	if u.cells == nil {
+		u.cells, u.keys, u.recorded = map[usageCell]*UsageSum{}, map[string]keyUses{}, map[int64]bool{}
+	}
+}
+
+func (u *EndedUses) cell(cell usageCell) *UsageSum {
+	if u.cells[cell] == nil {
+		u.cells[cell] = &UsageSum{}
+	}
+	return u.cells[cell]
+}
+
+func (u *EndedUses) use(key string, more keyUses) {
+	uses := u.keys[key]
+	uses.count += more.count
+	if more.last.After(uses.last) {
+		uses.last = more.last
+	}
+	u.keys[key] = uses
+}
+
 const dayFormat = time.DateOnly
 
 // UsageLife is for how long the usage of a day is kept.
@@ -93,12 +178,13 @@ const UsageLife = 400 * 24 * time.Hour
 // RecordUses writes down requests whose work is about to begin, and adds up those that have ended. It survives the death of
 // the process; with durable it also survives the machine's, together with every earlier call. A key that is gone is left
 // out.
-func (s *Store) RecordUses(ctx context.Context, began []Use, ended []EndedUse, durable bool) error {
+func (s *Store) RecordUses(ctx context.Context, began []Use, ended *EndedUses, durable bool) error {
 	run := s.relaxed
 	if durable {
 		run = s.writer.RunInTx
 	}
-	return s.writeBy(ctx, run, func(ctx context.Context, tx *txn) error {
+	var damaged []usageCell
+	err := s.writeBy(ctx, run, func(ctx context.Context, tx *txn) (err error) {
 		if durable { // a transaction that changes nothing makes nothing durable
 			if _, err := tx.ExecContext(ctx, `UPDATE identity SET id = id`); err != nil {
 				return err
@@ -109,8 +195,20 @@ func (s *Store) RecordUses(ctx context.Context, began []Use, ended []EndedUse, d
 				return err
 			}
 		}
-		return tx.addUp(ctx, ended)
+		damaged, err = tx.addUp(ctx, ended)
+		return err
 	})
+	if err == nil {
+		s.tellDamaged(damaged)
+	}
+	return err
+}
+
+// tellDamaged says which latencies could not be read and begin anew: one damaged row must not end the counting of all others.
+func (s *Store) tellDamaged(cells []usageCell) {
+	for _, cell := range cells {
+		s.log.Error("the latencies of a day were damaged in the database; they begin anew, and the counts stand", "key", cell.key, "day", cell.day, "model", cell.model)
+	}
 }
 
 // usesAtOnce bounds a statement's length.
@@ -131,18 +229,23 @@ SELECT column1, column2, column3, column4 FROM (VALUES `+strings.Join(rows, ", "
 
 // SettleUses adds up what a killed server left under way, as interrupted, and returns how many there were.
 func (s *Store) SettleUses(ctx context.Context) (settled int, err error) {
+	var damaged []usageCell
 	err = s.write(ctx, func(ctx context.Context, tx *txn) error {
 		var left []keyRequest
 		if err := tx.NewSelect().Model(&left).Scan(ctx); err != nil {
 			return err
 		}
-		ended := make([]EndedUse, 0, len(left))
+		ended := Ended()
 		for _, r := range left {
-			ended = append(ended, EndedUse{Use: Use{ID: r.ID, KeyID: r.KeyID, ModelID: r.ModelID, At: r.At}, End: UseInterrupted})
+			ended.Add(EndedUse{Use: Use{ID: r.ID, KeyID: r.KeyID, ModelID: r.ModelID, At: r.At}, End: UseInterrupted})
 		}
-		settled = len(ended)
-		return tx.addUp(ctx, ended)
+		settled = len(left)
+		damaged, err = tx.addUp(ctx, ended)
+		return err
 	})
+	if err == nil {
+		s.tellDamaged(damaged)
+	}
 	return settled, err
 }
 
@@ -155,52 +258,44 @@ type keyRequest struct {
 	At      time.Time `bun:"at"`
 }
 
-// addUp takes requests out of those under way and adds them to their cells and keys: once, since it is one transaction.
-func (t *txn) addUp(ctx context.Context, ended []EndedUse) error {
-	cells, keys := map[usageCell]*UsageSum{}, map[string]EndedUse{}
-	uses := map[string]int64{}
-	recorded := make([]int64, 0, len(ended))
-	for _, e := range ended {
-		recorded = append(recorded, e.ID)
-		cell := usageCell{e.KeyID, e.At.UTC().Format(dayFormat), e.ModelID}
-		if cells[cell] == nil {
-			cells[cell] = &UsageSum{}
-		}
-		cells[cell].count(e)
-		if uses[e.KeyID]++; e.At.After(keys[e.KeyID].At) {
-			keys[e.KeyID] = e
-		}
+// addUp takes requests out of those under way and adds them to their cells and keys: once, since it is one transaction. It
+// returns the cells whose latencies were damaged.
+func (t *txn) addUp(ctx context.Context, ended *EndedUses) (damaged []usageCell, err error) {
+	if ended == nil {
+		return nil, nil
 	}
-	for some := range slices.Chunk(recorded, usesAtOnce) {
+	for some := range slices.Chunk(slices.Collect(maps.Keys(ended.recorded)), usesAtOnce) {
 		if _, err := t.ExecContext(ctx, `DELETE FROM key_requests WHERE id IN (?)`, bun.List(some)); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	for key, last := range keys {
+	for key, uses := range ended.keys {
 		_, err := t.ExecContext(ctx, `UPDATE api_keys SET usage_count = usage_count + ?, last_used_at = MAX(COALESCE(last_used_at, ''), ?) WHERE id = ?`,
-			uses[key], sqlTime(last.At), key)
+			uses.count, sqlTime(uses.last), key)
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	for cell, sum := range cells {
-		if err := t.addToCell(ctx, cell, sum); err != nil {
-			return err
+	for cell, sum := range ended.cells {
+		whole, err := t.addToCell(ctx, cell, sum)
+		if err != nil {
+			return nil, err
+		}
+		if !whole {
+			damaged = append(damaged, cell)
 		}
 	}
-	return nil
+	return damaged, nil
 }
 
-func (t *txn) addToCell(ctx context.Context, cell usageCell, sum *UsageSum) error {
+// addToCell tells whether the latencies that were there could be read.
+func (t *txn) addToCell(ctx context.Context, cell usageCell, sum *UsageSum) (whole bool, err error) {
 	var stored []byte
-	err := t.QueryRowContext(ctx, `SELECT latency FROM key_usage WHERE key_id = ? AND day = ? AND model_id = ?`, cell.key, cell.day, cell.model).Scan(&stored)
+	err = t.QueryRowContext(ctx, `SELECT latency FROM key_usage WHERE key_id = ? AND day = ? AND model_id = ?`, cell.key, cell.day, cell.model).Scan(&stored)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return err
+		return false, err
 	}
-	latency, err := histogram.Parse(stored)
-	if err != nil {
-		return changed("the usage of "+cell.key, err)
-	}
+	latency, damage := histogram.Parse(stored)
 	latency.Merge(sum.Latency)
 	_, err = t.ExecContext(ctx, `INSERT INTO key_usage (key_id, day, model_id, requests, errors, cancelled, interrupted, prompt_tokens, completion_tokens, latency)
 SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM api_keys WHERE id = ?
@@ -208,7 +303,7 @@ ON CONFLICT (key_id, day, model_id) DO UPDATE SET requests = requests + excluded
   cancelled = cancelled + excluded.cancelled, interrupted = interrupted + excluded.interrupted, prompt_tokens = prompt_tokens + excluded.prompt_tokens,
   completion_tokens = completion_tokens + excluded.completion_tokens, latency = excluded.latency`,
 		cell.day, cell.model, sum.Requests, sum.Errors, sum.Cancelled, sum.Interrupted, sum.PromptTokens, sum.CompletionTokens, latency.Bytes(), cell.key)
-	return err
+	return damage == nil, err
 }
 
 // UsageOfKey returns what a key did from one day to another (UTC, both included), by day and model, and how many of its
@@ -232,8 +327,8 @@ FROM key_usage WHERE key_id = ? AND day BETWEEN ? AND ? ORDER BY day, model_id`,
 		if err := rows.Scan(&u.Day, &u.ModelID, &u.Requests, &u.Errors, &u.Cancelled, &u.Interrupted, &u.PromptTokens, &u.CompletionTokens, &stored); err != nil {
 			return nil, nil, 0, err
 		}
-		if u.Latency, err = histogram.Parse(stored); err != nil {
-			return nil, nil, 0, changed("the usage of "+keyID, err)
+		if u.Latency, err = histogram.Parse(stored); err != nil { // the counts stand; the latencies of that day are not known
+			s.tellDamaged([]usageCell{{keyID, u.Day, u.ModelID}})
 		}
 		usage = append(usage, u)
 	}

@@ -42,8 +42,8 @@ func TestUsageAddsUpByDayAndModel(t *testing.T) {
 		{Use: began[2], End: UseCancelled, PromptTokens: 7},
 		{Use: use(0, noon.Add(time.Minute), ""), Latency: time.Millisecond},
 	}
-	require.NoError(t, s.RecordUses(t.Context(), nil, ended[:1], false))
-	require.NoError(t, s.RecordUses(t.Context(), nil, ended[1:], true))
+	require.NoError(t, s.RecordUses(t.Context(), nil, Ended(ended[:1]...), false))
+	require.NoError(t, s.RecordUses(t.Context(), nil, Ended(ended[1:]...), true))
 	key, usage, underWay = usageOf(t, s, noon, noon.Add(24*time.Hour))
 	require.Zero(t, underWay)
 	require.Equal(t, noon.Add(24*time.Hour), key.LastUsedAt.UTC())
@@ -73,7 +73,7 @@ func TestWhatIsLeftUnderWayIsInterrupted(t *testing.T) {
 	withKey(t, s)
 	began := []Use{{ID: 1, KeyID: "key_1", ModelID: "m", At: noon}, {ID: 2, KeyID: "key_1", ModelID: "m", At: noon}}
 	require.NoError(t, s.RecordUses(t.Context(), began, nil, false))
-	require.NoError(t, s.RecordUses(t.Context(), nil, []EndedUse{{Use: began[0], Latency: time.Second}}, false))
+	require.NoError(t, s.RecordUses(t.Context(), nil, Ended(EndedUse{Use: began[0], Latency: time.Second}), false))
 	require.NoError(t, s.Close())
 
 	s, err = openAt(t, path, masterKey)
@@ -98,7 +98,7 @@ func TestUsageOfAKeyThatIsGone(t *testing.T) {
 	require.NoError(t, s.RecordUses(t.Context(), began, nil, false))
 	_, err := s.writer.ExecContext(t.Context(), `DELETE FROM api_keys`)
 	require.NoError(t, err)
-	require.NoError(t, s.RecordUses(t.Context(), nil, []EndedUse{{Use: began[0]}, {Use: began[1]}}, false))
+	require.NoError(t, s.RecordUses(t.Context(), nil, Ended(EndedUse{Use: began[0]}, EndedUse{Use: began[1]}), false))
 	for _, table := range []string{"key_requests", "key_usage"} {
 		n, err := s.reader.NewSelect().Table(table).Count(t.Context())
 		require.NoError(t, err)
@@ -129,9 +129,29 @@ func TestOldUsageGoes(t *testing.T) {
 	s := open(t)
 	withKey(t, s)
 	old, recent := noon.Add(-UsageLife-48*time.Hour), noon.Add(-UsageLife+48*time.Hour)
-	require.NoError(t, s.RecordUses(t.Context(), nil, []EndedUse{{Use: Use{KeyID: "key_1", At: old}}, {Use: Use{KeyID: "key_1", At: recent}}}, false))
+	require.NoError(t, s.RecordUses(t.Context(), nil, Ended(EndedUse{Use: Use{KeyID: "key_1", At: old}}, EndedUse{Use: Use{KeyID: "key_1", At: recent}}), false))
 	require.NoError(t, s.Expire(t.Context()))
 	key, usage, _ := usageOf(t, s, old, noon)
 	require.Len(t, usage, 1)
 	require.EqualValues(t, 2, key.UsageCount, "of all time")
+}
+
+// TestADamagedDayStopsNothing: its counts go on, its latencies begin anew, and the other days are as they were.
+func TestADamagedDayStopsNothing(t *testing.T) {
+	s := open(t)
+	withKey(t, s)
+	answered := func(at time.Time) *EndedUses {
+		return Ended(EndedUse{Use: Use{KeyID: "key_1", ModelID: "m", At: at}, Latency: time.Second})
+	}
+	for _, at := range []time.Time{noon, noon.Add(24 * time.Hour)} {
+		require.NoError(t, s.RecordUses(t.Context(), nil, answered(at), true))
+	}
+	_, err := s.writer.ExecContext(t.Context(), `UPDATE key_usage SET latency = x'ffffffffffffffffffff' WHERE day = ?`, noon.Format(dayFormat))
+	require.NoError(t, err)
+	_, usage, _ := usageOf(t, s, noon, noon.Add(24*time.Hour))
+	require.Equal(t, []int64{1, 0, 1, 1}, []int64{usage[0].Requests, usage[0].Latency.Count(), usage[1].Requests, usage[1].Latency.Count()})
+	require.NoError(t, s.RecordUses(t.Context(), nil, answered(noon), true))
+	key, usage, _ := usageOf(t, s, noon, noon)
+	require.EqualValues(t, 3, key.UsageCount)
+	require.Equal(t, []int64{2, 1}, []int64{usage[0].Requests, usage[0].Latency.Count()})
 }
