@@ -108,6 +108,12 @@ func (c *Control) lifecycle(ctx context.Context, kind contract.Kind, id string) 
 	}
 }
 
+// Status tells where a resource of any kind stands, or not_found.
+func (c *Control) Status(ctx context.Context, kind contract.Kind, id string) (contract.Status, error) {
+	row, err := c.lifecycle(ctx, kind, id)
+	return row.Status, err
+}
+
 func lifecycleOf[R any](row *R, err error) func(func(*R) store.Lifecycle) (store.Lifecycle, error) {
 	return func(of func(*R) store.Lifecycle) (store.Lifecycle, error) {
 		if err != nil {

@@ -49,7 +49,7 @@ func (s *Server) CompareJobs(c *echo.Context, p apigen.CompareJobsParams) error 
 func (s *Server) compared(ctx ctx, j *store.Job, points int) (apigen.ComparedJob, error) {
 	view := apigen.ComparedJob{ID: j.ID, ProjectID: j.ProjectID, Name: j.Name, Status: apigen.Status(j.Status), DatasetID: j.DatasetID, ModelID: j.ModelID,
 		TunedModelID: j.TunedModelID, Step: j.Step, TotalSteps: j.TotalSteps, FinalLoss: value(j.Loss), EvalLoss: value(j.EvalLoss), BestEvalLoss: value(j.BestEvalLoss),
-		TokensPerSecond: value(j.TokensPerSecond), PeakMemoryBytes: value(j.MemoryBytes), Launches: j.Epoch, Device: j.Device, Precision: j.Precision,
+		TokensPerSecond: value(j.TokensPerSecond), PeakMemoryBytes: value(j.MemoryBytes), Launches: contract.Launches(j.Epoch), Device: j.Device, Precision: j.Precision,
 		Worker: j.Worker, CreatedAt: j.CreatedAt, StartedAt: j.StartedAt, CompletedAt: j.CompletedAt,
 		WaitedSeconds: between(j.CreatedAt, j.StartedAt), DurationSeconds: between(j.StartedAt, j.CompletedAt)}
 	addTotals(&view, j.Metrics)

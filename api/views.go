@@ -83,7 +83,7 @@ func (s *Server) places(ctx context.Context, jobs []store.Job) (map[string]line.
 
 func viewJob(j store.Job, place line.Place) apigen.Job {
 	view := apigen.Job{ID: j.ID, ProjectID: j.ProjectID, Name: j.Name, Notes: j.Notes, Tags: j.Tags, DatasetID: j.DatasetID, ModelID: j.ModelID,
-		TunedModelID: j.TunedModelID, PipelineID: j.PipelineID, Queue: j.Queue, Worker: j.Worker, Epoch: j.Epoch,
+		TunedModelID: j.TunedModelID, PipelineID: j.PipelineID, Queue: j.Queue, Worker: j.Worker, Epoch: contract.Launches(j.Epoch),
 		Progress: viewProgress(j.Progress), Status: apigen.Status(j.Status), Config: j.Config, Step: j.Step, TotalSteps: j.TotalSteps, Loss: value(j.Loss),
 		EvalLoss: value(j.EvalLoss), BestEvalLoss: value(j.BestEvalLoss), LearningRate: value(j.LearningRate), GradNorm: value(j.GradNorm),
 		TokensPerSecond: value(j.TokensPerSecond), EtaSeconds: value(j.ETASeconds),

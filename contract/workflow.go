@@ -14,6 +14,14 @@ type Start struct {
 	Summary  string          `json:"summary,omitempty"` // static summary in Temporal's UI
 	Project  string          `json:"project,omitempty"`
 	Model    string          `json:"model,omitempty"`
+	// First, if set, is the signal that the workflow finds when it begins.
+	First *First `json:"first,omitempty"`
+}
+
+// First is a signal that a workflow is started with.
+type First struct {
+	Signal string          `json:"signal"`
+	Input  json.RawMessage `json:"input,omitempty"`
 }
 
 // Signal is an outbox entry that signals a workflow; a workflow that has ended by then is left alone.

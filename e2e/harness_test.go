@@ -35,6 +35,12 @@ func newSite(t *testing.T) *site {
 	t.Helper()
 	p, err := platform.New(binary(t))
 	require.NoError(t, err)
+	return run(t, p)
+}
+
+// run starts a platform, for as long as the test lasts.
+func run(t *testing.T, p *platform.Platform) *site {
+	t.Helper()
 	s := &site{p, t}
 	t.Cleanup(func() {
 		stopped := p.Stop()

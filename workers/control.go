@@ -1,6 +1,7 @@
 package workers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,12 @@ type ControlConfig struct {
 	Client client.Client
 	Outbox Outbox // internal/store
 	Line   Line   // the same
+	// Ledger says what workflows should be under way; nil: nobody compares.
+	Ledger Ledger
+	// Restored says that the databases were made of a backup.
+	Restored bool
+	// Closing is how long after a restore workflows may take to see that what they drive has ended; 0: a minute.
+	Closing time.Duration
 	// Activities are those of the control queue, with what they depend on.
 	Activities *activities.Control
 	Logger     *slog.Logger // nil: slog.Default
@@ -39,6 +46,7 @@ const (
 	controlActivities = 1000 // most of them wait: AwaitStatus
 	controlPollers    = 5    // with more than the SDK's two, the slowest starts under load come much sooner
 	sweepPatience     = 15 * time.Second
+	comparePatience   = 30 * time.Second
 	heartbeatThrottle = time.Second
 	deadlockPatience  = 10 * time.Second // machines that train are busy
 )
@@ -53,7 +61,26 @@ func RunControl(ctx context.Context, config ControlConfig) error {
 	if err := sweep(sweepCtx, config.Client, config.Logger, self, true); err != nil && ctx.Err() == nil {
 		config.Logger.Warn("could not look for what an earlier start left behind; timeouts will", "error", err)
 	}
+	config.compare(ctx)
 	return config.run(ctx, self)
+}
+
+// compare looks for what Temporal does not know before anything is sent there: a message to a workflow that is gone would end
+// what it drove.
+func (c ControlConfig) compare(ctx context.Context) {
+	if c.Ledger == nil {
+		return
+	}
+	patient, cancel := context.WithTimeout(ctx, comparePatience)
+	defer cancel()
+	if err := c.reconciler().compare(patient); err != nil && ctx.Err() == nil {
+		c.Logger.Error("what is under way could not be compared with Temporal; the next start does", "error", err)
+	}
+}
+
+func (c ControlConfig) reconciler() *reconciler {
+	return &reconciler{client: c.Client, ledger: c.Ledger, log: c.Logger, orphaned: c.Activities.Orphaned, lifecycle: c.Activities.Status,
+		closing: cmp.Or(c.Closing, closing)}
 }
 
 func (c ControlConfig) withDefaults() ControlConfig {
@@ -104,6 +131,14 @@ func (c ControlConfig) run(ctx context.Context, self Identity) error {
 	d := &dispatcher{client: c.Client, outbox: c.Outbox, log: c.Logger, queue: c.Queue, orphaned: c.Activities.Orphaned}
 	group.Go(func() error { return d.run(ctx) })
 	group.Go(func() error { giveTurns(ctx, c.Line, c.Logger); return nil })
+	if c.Restored && c.Ledger != nil {
+		group.Go(func() error {
+			if err := c.reconciler().closeEnded(ctx); err != nil && ctx.Err() == nil {
+				c.Logger.Error("workflows of what has ended could not be closed", "error", err)
+			}
+			return nil
+		})
+	}
 	group.Go(func() error {
 		select {
 		case err := <-fatal:

@@ -137,7 +137,7 @@ func (d *dispatcher) start(ctx context.Context, entry int64, s *contract.Start) 
 }
 
 func (d *dispatcher) execute(ctx context.Context, entry int64, s *contract.Start, reuse enums.WorkflowIdReusePolicy) (client.WorkflowRun, error) {
-	return d.client.ExecuteWorkflow(ctx, client.StartWorkflowOptions{
+	options := client.StartWorkflowOptions{
 		ID:                                       s.ID,
 		TaskQueue:                                d.queue,
 		WorkflowIDReusePolicy:                    reuse,
@@ -145,7 +145,12 @@ func (d *dispatcher) execute(ctx context.Context, entry int64, s *contract.Start
 		StaticSummary:                            s.Summary,
 		TypedSearchAttributes:                    searchAttributes(s),
 		Memo:                                     map[string]any{memoOutbox: entry},
-	}, s.Workflow, s.Input)
+	}
+	if s.First != nil {
+		first := &contract.Signal{WorkflowID: s.ID, Name: s.First.Signal, Input: s.First.Input}
+		return d.client.SignalWithStartWorkflow(ctx, s.ID, first.Name, signalPayload(entry, first), options, s.Workflow, s.Input)
+	}
+	return d.client.ExecuteWorkflow(ctx, options, s.Workflow, s.Input)
 }
 
 // startedBy tells which entry started the newest run of a workflow (0: a pipeline did) and whether it still runs.

@@ -56,6 +56,7 @@ Results go to stdout, progress to stderr. Exit codes: 0 done, 1 unexpected, 2 wr
 		a.demoCommand(), a.runCommand(), a.datasetsCommand(), a.modelsCommand(), a.jobsCommand(), a.gcCommand(), a.diskCommand(), a.evaluateCommand(),
 		a.deployCommand(), a.chatCommand(), a.exportCommand(), a.keysCommand(), a.pipelinesCommand(),
 		a.projectsCommand(), a.usersCommand(), a.loginCommand(), a.logoutCommand(), a.settingsCommand(), a.auditCommand(), a.chaosCommand(), a.serviceCommand(),
+		a.backupCommand(), a.restoreCommand(),
 	)
 	for _, group := range root.Commands() {
 		if group.HasSubCommands() && group.RunE == nil {

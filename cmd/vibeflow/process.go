@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.temporal.io/sdk/client"
@@ -24,6 +25,7 @@ import (
 	"github.com/vibeflow/vibeflow/api/gateway"
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/artifact"
+	"github.com/vibeflow/vibeflow/internal/backup"
 	"github.com/vibeflow/vibeflow/internal/catalog"
 	"github.com/vibeflow/vibeflow/internal/datadir"
 	"github.com/vibeflow/vibeflow/internal/embedded"
@@ -118,6 +120,7 @@ type serverFlags struct {
 	rate                    int
 	trusted                 []netip.Prefix
 	pair                    *tlsfiles.Pair
+	backup                  backupFlags
 }
 
 const defaultRate = 50
@@ -132,6 +135,7 @@ func (f *serverFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.origins, "cors-origin", nil, "origin (https://host) of another site whose pages may call the API")
 	cmd.Flags().StringSliceVar(&f.proxies, "trusted-proxy", nil, "address or network (CIDR) of a proxy whose X-Forwarded-For is believed")
 	cmd.Flags().IntVar(&f.rate, "rate-limit", defaultRate, "requests a second that a user or a key may send for long (0: any number)")
+	f.backup.add(cmd)
 }
 
 // check refuses flags that cannot be meant.
@@ -140,6 +144,9 @@ func (f *serverFlags) check() error {
 		return err
 	}
 	if err := checkExposure(f.listen, f.exposed || f.pair != nil); err != nil {
+		return err
+	}
+	if err := f.backup.check(); err != nil {
 		return err
 	}
 	for _, origin := range f.origins {
@@ -201,6 +208,7 @@ func (f *serverFlags) args() []string {
 			args = append(args, flag, value)
 		}
 	}
+	args = append(args, f.backup.args()...)
 	if f.exposed {
 		args = append(args, "--insecure-expose")
 	}
@@ -272,6 +280,8 @@ type serverProcess struct {
 	log    *slog.Logger
 	store  *store.Store
 	blobs  *artifact.Store
+	// restored says that the data folder was made of a backup, and that this is the first start that goes on from it.
+	restored bool
 }
 
 func (p *serverProcess) run(ctx context.Context) error {
@@ -351,11 +361,28 @@ func (p *serverProcess) open(ctx context.Context) (err error) {
 		return err
 	}
 	p.blobs, err = artifact.Open(ctx, artifact.Options{BucketURL: "file://" + p.dir.Blobs(), MasterKey: key,
-		Index: p.store, SpoolDir: p.dir.Spool(), Logger: p.log})
+		Index: p.store, SpoolDir: p.dir.Spool(), Logger: p.log, Held: func() bool { _, held := p.dir.Owner(backup.LockName); return held }})
 	if err != nil {
 		return err
 	}
+	if err := p.takeUp(ctx); err != nil {
+		return err
+	}
 	return p.store.UpsertCatalog(ctx, catalog.Rows())
+}
+
+// takeUp fences what was launched from the databases of which this folder has a backup's copy, before anybody is answered.
+func (p *serverProcess) takeUp(ctx context.Context) error {
+	mark, err := p.dir.Restored()
+	if err != nil || mark == nil || !mark.TakenUp.IsZero() {
+		return err
+	}
+	if err := p.store.BeginTimeline(ctx); err != nil {
+		return err
+	}
+	p.log.Warn("going on from a backup: what happened after it is not here", "backup", mark.From, "backup_at", mark.BackupAt, "missing", len(mark.Missing))
+	mark.TakenUp, p.restored = time.Now().UTC(), true
+	return p.dir.SaveRestored(*mark)
 }
 
 // serve answers HTTP at once; the control worker joins when Temporal is there.
@@ -374,8 +401,15 @@ func (p *serverProcess) serve(ctx context.Context, doors doors) error {
 			return err
 		}
 		defer c.Close()
-		return workers.RunControl(ctx, workers.ControlConfig{Client: c, Outbox: p.store, Line: p.store, Activities: control, Logger: p.log, Ready: func() { temporal.markReady(c) }})
+		return workers.RunControl(ctx, workers.ControlConfig{Client: c, Outbox: p.store, Line: p.store, Ledger: p.store, Restored: p.restored, Activities: control,
+			Logger: p.log, Ready: func() { temporal.markReady(c) }})
 	})
+	if schedule := p.flags.backup.Schedule; schedule.Every > 0 {
+		s := &backup.Scheduler{Dir: p.dir, Schedule: schedule, Version: version(), Log: p.log}
+		group.Go(func() error { s.Run(ctx); return nil })
+	} else if err := backup.Unscheduled(p.dir); err != nil {
+		p.log.Warn("that no backups are scheduled cannot be written down", "error", err)
+	}
 	at := doors.endpoints()
 	if err := p.dir.Publish(datadir.ProcessServer, at); err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -48,6 +49,8 @@ type Options struct {
 	Index     Index
 	SpoolDir  string
 	Logger    *slog.Logger
+	// Held, if set, tells that a backup is copying objects: none is deleted until it has ended.
+	Held func() bool
 }
 
 // Store is the artifact store. It is safe for concurrent use.
@@ -59,6 +62,10 @@ type Store struct {
 	spool  string
 	parts  *seal.Key // seals what is in the spool
 	log    *slog.Logger
+	held   func() bool
+
+	mu   sync.Mutex
+	late []string // ids that were to be deleted while a backup ran
 }
 
 const (
@@ -77,11 +84,14 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
+	if opts.Held == nil {
+		opts.Held = func() bool { return false }
+	}
 	bucket, folder, err := openBucket(ctx, opts.BucketURL)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{bucket: bucket, folder: folder, master: master, index: opts.Index, spool: opts.SpoolDir, log: opts.Logger}
+	s := &Store{bucket: bucket, folder: folder, master: master, index: opts.Index, spool: opts.SpoolDir, log: opts.Logger, held: opts.Held}
 	for _, step := range []func(context.Context) error{s.openSpool, s.claim, s.sweep} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, bucket.Close())
@@ -99,15 +109,24 @@ func (s *Store) claim(ctx context.Context) error {
 	owner, err := s.bucket.ReadAll(ctx, ownerKey)
 	switch {
 	case gcerrors.Code(err) == gcerrors.NotFound, err == nil && len(owner) == 0: // a loss of power may empty a new file
-		return diskError("mark the bucket", s.bucket.WriteAll(ctx, ownerKey, []byte(id), nil))
+		if err := s.bucket.WriteAll(ctx, ownerKey, []byte(id), nil); err != nil {
+			return diskError("mark the bucket", err)
+		}
 	case err != nil:
 		return fmt.Errorf("read whose the bucket is: %w", err)
 	case string(owner) != id:
 		return contract.Errorf(contract.CodePrerequisite, "the stored files belong to another database than app.db").
 			Mend("put back the app.db that belongs to them; to start anew, name another data folder with --data")
-	default:
+	}
+	return s.hideOwner()
+}
+
+// hideOwner takes the permissions of others away, which the bucket's driver gives by the umask.
+func (s *Store) hideOwner() error {
+	if s.folder == "" {
 		return nil
 	}
+	return diskError("mark the bucket", os.Chmod(filepath.Join(s.folder, ownerKey), 0o600))
 }
 
 // openBucket opens file:// buckets itself: fileblob's URL opener would put its temporary files into the system's
@@ -138,7 +157,7 @@ func (s *Store) Close() error { return s.bucket.Close() }
 // sweep deletes what no index entry names. It runs before anything else uses the store.
 func (s *Store) sweep(ctx context.Context) error {
 	known, err := s.index.LiveObjects(ctx)
-	if err != nil {
+	if err != nil || s.held() { // what is left now is swept at another start
 		return err
 	}
 	it := s.bucket.List(&blob.ListOptions{Prefix: objectFolder})
@@ -242,6 +261,9 @@ func (s *Store) persist(id string) error {
 		return nil
 	}
 	path := filepath.Join(s.folder, filepath.FromSlash(objectFolder), id)
+	if err := os.Chmod(path, 0o600); err != nil { // the bucket's driver goes by the umask
+		return err
+	}
 	for _, p := range []string{path, filepath.Dir(path), s.folder} {
 		f, err := os.Open(p)
 		if err != nil {
@@ -304,11 +326,25 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 }
 
 // Discard deletes the content of objects that the index has let go of already; what is not deleted now is swept at the
-// next start.
+// next start. While a backup runs it deletes nothing: the backup may be of a moment when they were still known. The next
+// call after it does.
 func (s *Store) Discard(ctx context.Context, ids ...string) error {
 	var errs []error
-	for _, id := range ids {
+	for _, id := range s.deletable(ids) {
 		errs = append(errs, s.deleteKey(ctx, objectFolder+id))
 	}
 	return errors.Join(errs...)
+}
+
+// deletable returns what may be deleted now: the given objects and those that had to wait, or none.
+func (s *Store) deletable(ids []string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.late = append(s.late, ids...)
+	if s.held() {
+		return nil
+	}
+	all := s.late
+	s.late = nil
+	return all
 }

@@ -3,6 +3,7 @@
 //
 //	<root>/                    0700
 //	├─ .vibeflow-data          marks the folder as ours and names its layout
+//	├─ backup.json             how the last backup went; restored.json: which one the folder was made of
 //	├─ temporal/temporal.db    Temporal's database, its version stamp and its ports      (process temporal)
 //	├─ app.db, blobs/, spool/  the application's state, encrypted objects, cut-off-able uploads   (process server)
 //	├─ worker/<instance>/      plain scratch of one worker, wiped when a job ends         (process worker)
@@ -162,6 +163,9 @@ func Examine(root string) (claimed bool, err error) {
 	}
 	if err != nil {
 		return false, unusable(root, err)
+	}
+	if err := halfRestored(root, entries); err != nil {
+		return false, err
 	}
 	// The marker is read after the listing: another process may be creating the folder at this moment, and it
 	// writes its marker before anything else.

@@ -87,13 +87,42 @@ func New(binary string) (*Platform, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(root))
 	}
-	token, err := dir.Token(datadir.SecretCLIToken)
+	p, err := on(binary, root, dir)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(root))
 	}
-	listen, err := loopback.Free()
+	return p, nil
+}
+
+// Restored is New for a data folder that fill makes, such as one of a backup.
+func Restored(binary string, fill func(folder string) error) (*Platform, error) {
+	root, err := os.MkdirTemp("", "vf-")
+	if err != nil {
+		return nil, err
+	}
+	folder := filepath.Join(root, "d")
+	var dir *datadir.Dir
+	if err = fill(folder); err == nil {
+		dir, err = datadir.Open(folder)
+	}
+	var p *Platform
+	if err == nil {
+		p, err = on(binary, root, dir)
+	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(root))
+	}
+	return p, nil
+}
+
+func on(binary, root string, dir *datadir.Dir) (*Platform, error) {
+	token, err := dir.Token(datadir.SecretCLIToken)
+	if err != nil {
+		return nil, err
+	}
+	listen, err := loopback.Free()
+	if err != nil {
+		return nil, err
 	}
 	return &Platform{Dir: dir, Client: &apiclient.Client{Base: "http://" + listen, Token: token},
 		root: root, binary: binary, listen: listen}, nil

@@ -53,6 +53,24 @@ func migrateFrom(ctx context.Context, db *bun.DB, files fs.FS) error {
 	return nil
 }
 
+// Examine refuses a database of a newer VibeFlow (prerequisite). It changes nothing.
+func Examine(ctx context.Context, path string) error {
+	db, err := connect(path, 1, "_pragma=query_only(1)")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	files, err := fs.Sub(migrationFiles, "migrations")
+	if err != nil {
+		return err
+	}
+	migrations := migrate.NewMigrations()
+	if err := migrations.Discover(files); err != nil {
+		return err
+	}
+	return refuseNewer(ctx, migrate.NewMigrator(db, migrations))
+}
+
 func recordStep(ctx context.Context, tx bun.IConn, m *migrate.Migration) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO schema_steps (name) VALUES (?)`, m.Name)
 	return err

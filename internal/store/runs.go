@@ -149,7 +149,11 @@ func (s *Store) ClaimRun(ctx context.Context, c RunClaim) (Run, error) {
 		if err != nil {
 			return err
 		}
-		run = Run{RunID: c.RunID, Kind: kind, Epoch: c.ExpectEpoch + 1, Worker: c.Worker, Nonce: c.Nonce, Dataset: c.Dataset, ClaimedAt: tx.now}
+		timeline, err := tx.timeline(ctx)
+		if err != nil {
+			return err
+		}
+		run = Run{RunID: c.RunID, Kind: kind, Epoch: contract.NextEpoch(c.ExpectEpoch, timeline), Worker: c.Worker, Nonce: c.Nonce, Dataset: c.Dataset, ClaimedAt: tx.now}
 		if current := epochOf(before); current != c.ExpectEpoch {
 			return superseded(c.RunID, c.ExpectEpoch, current)
 		}

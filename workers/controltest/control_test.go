@@ -39,6 +39,7 @@ type site struct {
 	artifacts *artifact.Store
 	queue     string
 	instance  string
+	restored  bool
 }
 
 func newSite(t *testing.T) *site {
@@ -53,7 +54,7 @@ func newSite(t *testing.T) *site {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = blobs.Close() })
 	require.NoError(t, rows.UpsertCatalog(t.Context(), catalog.Rows()))
-	return &site{t, dir, server.Client, rows, blobs, server.Name(t, "queue"), "control-" + contract.NewID("")}
+	return &site{t: t, dir: dir, client: server.Client, store: rows, artifacts: blobs, queue: server.Name(t, "queue"), instance: "control-" + contract.NewID("")}
 }
 
 // serve runs a control worker until stop is called.
@@ -64,7 +65,7 @@ func (s *site) serve(outbox workers.Outbox) (stop func()) {
 	log := slog.New(slog.DiscardHandler)
 	go func() {
 		ended <- workers.RunControl(ctx, workers.ControlConfig{
-			Client: s.client, Outbox: outbox, Line: s.store, Activities: activities.NewControl(s.store, s.artifacts, log), Logger: log,
+			Client: s.client, Outbox: outbox, Line: s.store, Ledger: s.store, Restored: s.restored, Closing: 2 * time.Second, Activities: activities.NewControl(s.store, s.artifacts, log), Logger: log,
 			Queue: s.queue, Instance: s.instance, Ready: func() { close(ready) },
 		})
 	}()
