@@ -153,7 +153,7 @@ func TestEveryOperationWantsTheOwner(t *testing.T) {
 func TestProbesArePublicAndSayNothing(t *testing.T) {
 	w := newWorld(t)
 	require.Equal(t, "ok", into[apigen.Health](w.get("/healthz", nobody()), http.StatusOK).Status)
-	require.Equal(t, map[string]string{"database": "ok"}, into[apigen.Health](w.get("/readyz", nobody()), http.StatusOK).Checks)
+	require.Equal(t, map[string]string{"database": "ok", "storage": "ok"}, into[apigen.Health](w.get("/readyz", nobody()), http.StatusOK).Checks)
 	require.Equal(t, http.StatusOK, w.get("/api/openapi.yaml", nobody()).status)
 	require.Contains(t, string(w.get("/metrics").body), "vibeflow_http_requests_total")
 }

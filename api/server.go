@@ -94,6 +94,7 @@ type Server struct {
 	limits   limits
 	sockets  *stream.WebSocket
 	meter    *meter
+	storage  *storageWatch
 	disk     diskMeter
 	answers  answers
 	engines  *engines
@@ -123,7 +124,8 @@ func New(opts Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{Options: opts, echo: echo.New(), accounts: accounts, limits: newLimits(opts.Limits),
-		sockets: stream.NewWebSocket(publicLog{opts.Store}), meter: newMeter(opts.Store, opts.Logger), engines: newEngines()}
+		sockets: stream.NewWebSocket(publicLog{opts.Store}), meter: newMeter(opts.Store, opts.Logger), engines: newEngines(),
+		storage: &storageWatch{try: opts.Store.Writable, log: opts.Logger}}
 	s.watching, s.endWatching = context.WithCancel(context.Background())
 	doc, err := described()
 	if err != nil {
@@ -178,6 +180,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 		go func() { failed <- server.Serve(listener) }()
 	}
 	go s.meter.run(ctx)
+	go s.storage.run(ctx, storageLook)
 	go s.housekeeping(ctx)
 	select {
 	case err := <-failed:

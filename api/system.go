@@ -14,6 +14,7 @@ import (
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/auth"
+	"github.com/vibeflow/vibeflow/internal/backup"
 	"github.com/vibeflow/vibeflow/internal/hardware"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
@@ -82,9 +83,10 @@ func (s *Server) GetReady(c *echo.Context) error {
 	if s.TemporalReady != nil {
 		checks["temporal"] = said(s.TemporalReady(ctx))
 	}
+	checks["storage"] = s.storage.said() // reading goes on without it
 	health, status := apigen.Health{Status: "ready", Checks: checks}, http.StatusOK
-	for _, check := range checks {
-		if check != "ok" {
+	for name, check := range checks {
+		if check != "ok" && name != "storage" {
 			health.Status, status = "not ready", http.StatusServiceUnavailable
 		}
 	}
@@ -107,11 +109,29 @@ func (s *Server) GetSystem(c *echo.Context) error {
 	system := apigen.System{Version: s.Version, Workers: []apigen.Worker{}, DiskFreeBytes: int64(hardware.DiskOf(s.DataRoot).Free)}
 	if auth.PrincipalOf(c.Request().Context()).Owner() {
 		system.DataDir, system.TemporalUI = s.DataRoot, "/temporal"
+		s.showBackup(&system)
+	}
+	if problem := s.storage.problem.Load(); problem != nil {
+		system.Storage = problem.Message + ": " + problem.Remedy
 	}
 	for _, w := range workers {
 		system.Workers = append(system.Workers, viewWorker(w))
 	}
 	return c.JSON(http.StatusOK, system)
+}
+
+// showBackup tells how backups go.
+func (s *Server) showBackup(system *apigen.System) {
+	state, err := backup.ReadState(s.DataRoot)
+	switch {
+	case err != nil:
+		system.BackupFailed = "how backups go is unknown"
+	case state.Failed != nil:
+		system.BackupFailed = state.Failed.Error.Error()
+	}
+	if state.Last != nil {
+		system.BackupAt = state.Last.At
+	}
 }
 
 func viewWorker(w store.Worker) apigen.Worker {

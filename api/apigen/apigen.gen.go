@@ -2065,13 +2065,21 @@ type StartTraining struct {
 // Status Where the resource stands; docs/state-machine.md draws the transitions.
 type Status string
 
-// System Example: {"data_dir":"/home/ada/.vibeflow","disk_free_bytes":214748364800,"temporal_ui":"/temporal/","version":"0.1.0","workers":[{"hardware":{"cpu":{"cores":8},"memory_bytes":33554432000},"id":"workbench/main","last_seen":"2026-11-24T10:00:30.001Z","online":true,"queue":"cpu","slots":1,"version":"0.1.0"}]}
+// System Example: {"backup_at":"2026-11-24T03:00:00Z","data_dir":"/home/ada/.vibeflow","disk_free_bytes":214748364800,"temporal_ui":"/temporal/","version":"0.1.0","workers":[{"hardware":{"cpu":{"cores":8},"memory_bytes":33554432000},"id":"workbench/main","last_seen":"2026-11-24T10:00:30.001Z","online":true,"queue":"cpu","slots":1,"version":"0.1.0"}]}
 type System struct {
-	DataDir       string   `json:"data_dir,omitempty,omitzero"`
-	DiskFreeBytes int64    `json:"disk_free_bytes,omitempty,omitzero"`
-	TemporalUI    string   `json:"temporal_ui,omitempty,omitzero"`
-	Version       string   `json:"version"`
-	Workers       []Worker `json:"workers"`
+	// BackupAt Of which time the newest backup is; absent where there is none, or for those who are no owners.
+	BackupAt time.Time `json:"backup_at,omitempty,omitzero"`
+
+	// BackupFailed Why the last try to back up failed, if it did; for owners.
+	BackupFailed  string `json:"backup_failed,omitempty,omitzero"`
+	DataDir       string `json:"data_dir,omitempty,omitzero"`
+	DiskFreeBytes int64  `json:"disk_free_bytes,omitempty,omitzero"`
+
+	// Storage Why nothing can be written now, and what to do about it; absent while it can.
+	Storage    string   `json:"storage,omitempty,omitzero"`
+	TemporalUI string   `json:"temporal_ui,omitempty,omitzero"`
+	Version    string   `json:"version"`
+	Workers    []Worker `json:"workers"`
 }
 
 // Token defines model for Token.

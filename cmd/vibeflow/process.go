@@ -361,7 +361,7 @@ func (p *serverProcess) open(ctx context.Context) (err error) {
 		return err
 	}
 	p.blobs, err = artifact.Open(ctx, artifact.Options{BucketURL: "file://" + p.dir.Blobs(), MasterKey: key,
-		Index: p.store, SpoolDir: p.dir.Spool(), Logger: p.log, Held: func() bool { _, held := p.dir.Owner(backup.LockName); return held }})
+		Index: p.store, SpoolDir: p.dir.Spool(), Logger: p.log, Held: func() bool { _, held := p.dir.Owner(datadir.LockBackup); return held }})
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,7 @@ func Run(ctx context.Context, options Options) (Report, error) {
 		return Report{}, contract.Errorf(contract.CodeInvalid, "the passphrase is too short").On("passphrase").
 			Mend("take %d characters or more: whoever has the file can try as often as they like", leastPassphrase)
 	}
-	lock, err := options.Dir.Lock(LockName)
+	lock, err := options.Dir.Lock(datadir.LockBackup)
 	if contract.CodeOf(err) == contract.CodeInUse {
 		return Report{}, contract.Errorf(contract.CodeInUse, "another backup of %s is under way", options.Dir.Root()).Mend("wait until it has ended")
 	}
@@ -95,9 +95,6 @@ func Run(ctx context.Context, options Options) (Report, error) {
 	r := &run{Options: options}
 	return r.run(ctx)
 }
-
-// LockName is the lock of the data folder that a backup holds: while it is held no stored object is deleted.
-const LockName = "backup"
 
 func (r *run) run(ctx context.Context) (Report, error) {
 	began := r.Now()

@@ -96,7 +96,7 @@ func (i *installation) openStore() {
 	require.NoError(i.t, err)
 	i.t.Cleanup(func() { _ = i.store.Close() })
 	i.blobs, err = artifact.Open(i.t.Context(), artifact.Options{BucketURL: "file://" + i.dir.Blobs(), MasterKey: key, Index: i.store,
-		SpoolDir: i.dir.Spool(), Logger: log, Held: func() bool { _, held := i.dir.Owner(LockName); return held }})
+		SpoolDir: i.dir.Spool(), Logger: log, Held: func() bool { _, held := i.dir.Owner(datadir.LockBackup); return held }})
 	require.NoError(i.t, err)
 	i.t.Cleanup(func() { _ = i.blobs.Close() })
 }
@@ -335,7 +335,7 @@ func TestNoObjectIsDeletedWhileABackupCopies(t *testing.T) {
 
 func TestOneBackupAtATime(t *testing.T) {
 	i := newInstallation(t, filepath.Join(t.TempDir(), "data"))
-	lock, err := i.dir.Lock(LockName)
+	lock, err := i.dir.Lock(datadir.LockBackup)
 	require.NoError(t, err)
 	_, err = Run(t.Context(), i.options(filepath.Join(t.TempDir(), "b.tar"), ""))
 	require.Equal(t, contract.CodeInUse, contract.CodeOf(err))

@@ -8,8 +8,8 @@
 // the log, and going on from it is what every start after a kill does. Reconciliation can only repeat, and a repetition
 // changes nothing (ADR 2). The other order would lose: an event that a workflow believes to have recorded.
 //
-// Stored objects come last. They are immutable and named by random ids; while a backup runs (the lock Name of the data
-// folder) the server deletes none, so all that the application's copy names is there.
+// Stored objects come last. They are immutable and named by random ids; while a backup runs (datadir.LockBackup) the server
+// deletes none, so all that the application's copy names is there.
 //
 // # Format
 //

@@ -15,6 +15,9 @@ import (
 // A look at a lock (Owner) holds it for an instant; a lock that stays taken for longer than this has a real owner.
 const lockPatience = 300 * time.Millisecond
 
+// LockBackup is held while a backup is made: no stored object is deleted then. It owns nothing.
+const LockBackup = "backup"
+
 // Lock takes the ownership of a name, such as a Process or "worker-0". If another process has it the error is
 // CodeInUse and names that process.
 func (d *Dir) Lock(name string) (*filelock.Lock, error) {

@@ -35,6 +35,7 @@ func TestAFullDiskLeavesNothingHalfDone(t *testing.T) {
 		smalldisk.Fill(t, dir, 0)
 		for range 3 {
 			require.Equal(t, contract.CodeDiskFull, contract.CodeOf(step()))
+			require.Equal(t, contract.CodeDiskFull, contract.CodeOf(s.Writable(t.Context())))
 			_, err = s.Create(t.Context(), Creation{Kind: contract.KindJob, ID: "job_2", Payload: contract.JobCreated{}})
 			require.Equal(t, contract.CodeDiskFull, contract.CodeOf(err), "%v", err)
 		}
@@ -49,6 +50,7 @@ func TestAFullDiskLeavesNothingHalfDone(t *testing.T) {
 
 		smalldisk.Free(t, dir)
 		require.NoError(t, os.Remove(reserve))
+		require.NoError(t, s.Writable(t.Context()))
 		require.NoError(t, step())
 		live := snapshot(t, s)
 		require.NoError(t, s.Rebuild(t.Context()))
@@ -120,4 +122,35 @@ func TestRewritingIsPutOffUntilThereIsRoom(t *testing.T) {
 		}
 		require.Empty(t, inTheClear(t, dir))
 	})
+}
+
+// TestADatabaseThatMayNotBeWritten says so, reads on, and writes on once it may.
+func TestADatabaseThatMayNotBeWritten(t *testing.T) {
+	s := open(t)
+	create(t, s, contract.KindJob, "job_1", contract.JobCreated{})
+	only := func(on string) {
+		_, err := s.writer.ExecContext(t.Context(), `PRAGMA query_only = `+on) // SQLite answers as for a read-only file
+		require.NoError(t, err)
+	}
+	only("ON")
+	_, err := s.Append(t.Context(), "job/job_1", ev("runner.log", struct{}{}))
+	require.Equal(t, contract.CodeUnavailable, contract.CodeOf(err), "%v", err)
+	require.Equal(t, contract.CodeUnavailable, contract.CodeOf(s.Writable(t.Context())))
+	_, err = s.GetJob(t.Context(), "job_1")
+	require.NoError(t, err)
+	only("OFF")
+	require.NoError(t, s.Writable(t.Context()))
+	version := s.Version()
+	require.NoError(t, s.Writable(t.Context()))
+	require.Equal(t, version, s.Version(), "looking makes nothing new")
+}
+
+// TestNothingAcknowledgedIsLost asks SQLite how the writing connection is set.
+func TestNothingAcknowledgedIsLost(t *testing.T) {
+	s := open(t)
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"} {
+		var is string
+		require.NoError(t, s.writer.QueryRowContext(t.Context(), `PRAGMA `+pragma).Scan(&is))
+		require.Equal(t, want, is, pragma)
+	}
 }

@@ -217,17 +217,28 @@ func (s *Store) IdentityVersion() int64 { return s.identities.Load() }
 // stamp is the resolution that times keep in the database, so that a row read back equals the one written.
 func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
-// Codes of SQLite that say that there is no room: for a page, or for the index of the write-ahead log.
+// Codes of SQLite that say that there is no room: for a page, or for the index of the write-ahead log; and, in their lowest
+// byte, that nothing may be written.
 const (
-	sqliteFull    = 13
-	sqliteShmSize = 4874
+	sqliteFull     = 13
+	sqliteShmSize  = 4874
+	sqliteReadOnly = 8
+	primaryCode    = 0xff
 )
 
 func storageError(err error) error {
-	var code interface{ Code() int }
-	if errors.As(err, &code) && (code.Code() == sqliteFull || code.Code() == sqliteShmSize) || errors.Is(err, syscall.ENOSPC) {
+	var coded interface{ Code() int }
+	code := 0
+	if errors.As(err, &coded) {
+		code = coded.Code()
+	}
+	switch {
+	case code == sqliteFull, code == sqliteShmSize, errors.Is(err, syscall.ENOSPC):
 		return contract.Errorf(contract.CodeDiskFull, "the disk that holds the database is full: %w", err).
 			Mend("free some space; nothing was changed")
+	case code&primaryCode == sqliteReadOnly, errors.Is(err, syscall.EROFS):
+		return contract.Errorf(contract.CodeUnavailable, "the database cannot be written: its disk or folder is read-only: %w", err).
+			Mend("make it writable again; nothing was changed, and VibeFlow goes on by itself")
 	}
 	return err
 }

@@ -115,7 +115,7 @@ func TestWhatIsUnfinishedAndHowItWouldGoOn(t *testing.T) {
 
 func TestADatabaseOfANewerVibeFlowIsRefusedUntouched(t *testing.T) {
 	s := open(t)
-	path := s.path(t)
+	path := s.path
 	require.NoError(t, Examine(t.Context(), path))
 	_, err := s.writer.ExecContext(t.Context(), `INSERT INTO bun_migrations (name, group_id) VALUES ('29990101000000', 99)`)
 	require.NoError(t, err)
@@ -125,10 +125,4 @@ func TestADatabaseOfANewerVibeFlowIsRefusedUntouched(t *testing.T) {
 	require.ErrorContains(t, err, "newer")
 	_, err = openAt(t, path, masterKey)
 	require.Equal(t, contract.CodePrerequisite, contract.CodeOf(err), "%v", err)
-}
-
-func (s *Store) path(t *testing.T) (path string) {
-	t.Helper()
-	require.NoError(t, s.writer.QueryRowContext(t.Context(), `SELECT file FROM pragma_database_list WHERE name = 'main'`).Scan(&path))
-	return path
 }

@@ -242,6 +242,7 @@ func (s *supervisor) awaitOldChildren(ctx context.Context) error {
 			return err
 		}
 		delete(owners, string(datadir.ProcessUp))
+		delete(owners, datadir.LockBackup) // it reads, beside whoever runs
 		if len(owners) == 0 {
 			return nil
 		}

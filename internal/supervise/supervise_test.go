@@ -367,6 +367,18 @@ func TestOneUpAFolder(t *testing.T) {
 	require.NoError(t, b.awaitEnd())
 }
 
+// TestABackupKeepsNobodyFromStarting: it reads beside whoever runs.
+func TestABackupKeepsNobodyFromStarting(t *testing.T) {
+	b := newBench(t, nil)
+	lock, err := b.dir.Lock(datadir.LockBackup)
+	require.NoError(t, err)
+	defer lock.Release()
+	b.start()
+	b.awaitReady()
+	b.stop()
+	require.NoError(t, b.awaitEnd())
+}
+
 func TestProcessesStartedByHandAreNotFoughtOver(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)

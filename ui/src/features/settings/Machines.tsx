@@ -1,12 +1,31 @@
 import { Cpu, HardDrive, MemoryStick, Microchip } from "lucide-react";
 import type { ReactNode } from "react";
 import { Badge } from "@/components/Badge";
+import { Notice } from "@/components/Notice";
 import { Progress } from "@/components/Progress";
 import { ago, bytes, plural } from "@/lib/format";
 import { hardwareOf, type System, type Worker } from "./queries";
 
-/** The machines that work, and what they have left. */
+/** The machines that work, what they have left, and what is wrong with the server's own disk. */
 export function Machines({ system }: { system: System }) {
+  return (
+    <div className="grid gap-6">
+      {system.storage && (
+        <Notice kind="bad" title="Nothing can be written now">
+          {system.storage}
+        </Notice>
+      )}
+      {system.backup_failed && (
+        <Notice kind="warn" title="The last backup failed">
+          {system.backup_failed}
+        </Notice>
+      )}
+      <Workers system={system} />
+    </div>
+  );
+}
+
+function Workers({ system }: { system: System }) {
   if (system.workers.length === 0) {
     return <p className="text-ink-2">No worker has reported yet. One starts with `vibeflow up`, within a minute.</p>;
   }

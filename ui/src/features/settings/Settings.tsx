@@ -8,7 +8,7 @@ import { Tabs } from "@/components/Tabs";
 import { AccountSettings } from "@/features/account/AccountSettings";
 import { useMe } from "@/features/account/queries";
 import { useTab } from "@/lib/address";
-import { bytes } from "@/lib/format";
+import { bytes, moment } from "@/lib/format";
 import { Audit } from "./Audit";
 import { DiskCard } from "./DiskCard";
 import { Machines } from "./Machines";
@@ -57,6 +57,7 @@ function MachineTab({ owner }: { owner: boolean }) {
               ["Version", system.data.version],
               ["Data folder", system.data.data_dir ?? "–"],
               ["Disk free", bytes(system.data.disk_free_bytes)],
+              ["Last backup", system.data.backup_at ? moment(system.data.backup_at) : "–"],
               [
                 "Every run",
                 <a key="t" href="/temporal/" className="inline-flex items-center gap-1 text-accent-ink hover:underline">
