@@ -40,7 +40,7 @@ const (
 	EventCancelled       = "cancelled"        //
 	EventFailed          = "failed"           // payload Error
 	EventCompleted       = "completed"        // payload depends on the kind
-	EventStopped         = "stopped"          // job: stop-and-keep, payload JobCompleted; deployment: taken down
+	EventStopped         = "stopped"          // job: stop-and-keep, payload JobCompleted; deployment: taken down; pipeline: its user cancelled a stage's run, payload Error
 	EventStage           = "stage"            // pipeline: payload StageChanged
 	EventProfiled        = "profiled"         // dataset: payload is the profile
 	EventServing         = "serving"          // deployment: payload Serving

@@ -4,13 +4,14 @@ import (
 	"fmt"
 
 	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"github.com/vibeflow/vibeflow/contract"
 )
 
 // Pipeline tells the whole story: analyze → recommend → confirm → train → evaluate → deploy. It waits for a user at
-// `confirm`, and after a stage that failed: signal retry runs that stage alone again, cancel ends the pipeline and what
+// `confirm`, and after a stage that failed or whose run was cancelled: signal retry runs that stage alone again, cancel ends the pipeline and what
 // it is waiting for. A deployment that serves outlives it.
 func Pipeline(ctx workflow.Context, in contract.PipelineInput) (contract.PipelineResult, error) {
 	p := &pipeline{
@@ -79,7 +80,7 @@ func (p *pipeline) stages() []stage {
 	return stages
 }
 
-// see runs a stage until it succeeds, asking for a retry after each failure. done is false when the user cancelled.
+// see runs a stage until it succeeds, asking for a retry whenever it did not. done is false when the user cancelled.
 func (p *pipeline) see(ctx workflow.Context, s stage) (done bool, err error) {
 	for !p.ending.asked() {
 		change, err := p.attempt(ctx, s)
@@ -93,7 +94,7 @@ func (p *pipeline) see(ctx workflow.Context, s stage) (done bool, err error) {
 			change.Status, change.Error = contract.StatusCancelled, nil
 			return false, p.log.record(ctx, contract.EventStage, change)
 		}
-		if err := p.failed(ctx, s, change); err != nil {
+		if err := p.waitForRetry(ctx, s, change); err != nil {
 			return false, err
 		}
 	}
@@ -123,21 +124,33 @@ func (p *pipeline) attempt(ctx workflow.Context, s stage) (contract.StageChanged
 	over = true
 	change.Seconds = workflow.Now(ctx).Sub(began).Seconds()
 	change.Status = contract.StatusCompleted
-	if err != nil {
+	switch {
+	case temporal.IsCanceledError(err):
+		change.Status = contract.StatusCancelled
+		change.Error = contract.Errorf(contract.CodeConflict, "its %s was cancelled", runOf[s.name]).Mend("retry to run it again")
+	case err != nil:
 		change.Status, change.Error = contract.StatusFailed, problemOf(err)
 	}
 	return change, nil
 }
 
-// failed records a failure and waits until the user wants the stage again, or the end. A failed confirmation is also
-// taken up by confirming anew.
-func (p *pipeline) failed(ctx workflow.Context, s stage, change contract.StageChanged) error {
-	p.log.show(ctx, string(contract.StatusFailed), fmt.Sprintf("Stage %s failed: %s. Waits for `retry` or `cancel`", s.name, change.Error.Error()))
+// runOf says what a stage runs, in a user's words.
+var runOf = map[string]string{contract.StageTrain: "training", contract.StageEvaluate: "evaluation", contract.StageDeploy: "deployment"}
+
+// waitForRetry tells that a stage failed, or that its user cancelled what it ran, and waits until the user wants the stage
+// again, or the end. A failed confirmation is also taken up by confirming anew.
+func (p *pipeline) waitForRetry(ctx workflow.Context, s stage, change contract.StageChanged) error {
+	// The attribute is part of the history, so it says the same of both.
+	p.log.show(ctx, string(contract.StatusFailed), fmt.Sprintf("Stage %s %s: %s. Waits for `retry` or `cancel`", s.name, change.Status, change.Error.Error()))
 	if err := p.log.record(ctx, contract.EventStage, change); err != nil {
 		return err
 	}
-	p.retry() // one sent before this failure was meant for another
-	if err := p.log.record(ctx, contract.EventFailed, change.Error); err != nil {
+	p.retry() // one sent before this end was meant for another
+	event := contract.EventFailed
+	if change.Status == contract.StatusCancelled {
+		event = contract.EventStopped
+	}
+	if err := p.log.record(ctx, event, change.Error); err != nil {
 		return err
 	}
 	return workflow.Await(ctx, func() bool {

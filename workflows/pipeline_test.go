@@ -213,7 +213,9 @@ func TestPipelineOfAJobThatItsUserCancels(t *testing.T) {
 	result, err := w.pipeline(contract.PipelineRequest{AutoConfirm: true, SkipEvaluate: true, SkipDeploy: true})
 	require.NoError(t, err)
 	require.NotEqual(t, id, result.JobID)
-	require.Equal(t, contract.CodeConflict, payload[contract.Error](w, contract.KindPipeline, pipe, "failed").Code)
+	require.Equal(t, "its training was cancelled", payload[contract.Error](w, contract.KindPipeline, pipe, "stopped").Message)
+	require.Contains(t, w.stages(), "train cancelled")
+	require.NotContains(t, w.told(contract.KindPipeline, pipe), "failed", "nothing went wrong")
 }
 
 func TestPipelinePausedJobHoldsIt(t *testing.T) {

@@ -3179,7 +3179,7 @@ type ServerInterface interface {
 	// StreamPipelineEvents Live events (SSE)
 	// (GET /api/pipelines/{id}/events)
 	StreamPipelineEvents(ctx *echo.Context, id ID, params StreamPipelineEventsParams) error
-	// RetryPipeline Retry the failed stage alone
+	// RetryPipeline Run a stage alone again that failed, or whose run was cancelled
 	// (POST /api/pipelines/{id}/retry)
 	RetryPipeline(ctx *echo.Context, id ID) error
 	// ListProjects Projects, newest first

@@ -156,8 +156,8 @@ var commands = map[contract.Kind]map[string][]contract.Status{
 	},
 	contract.KindPipeline: {
 		contract.EventConfirmed:       {contract.StatusAwaiting},
-		contract.EventRetryRequested:  {contract.StatusFailed},
-		contract.EventCancelRequested: {contract.StatusQueued, contract.StatusRunning, contract.StatusAwaiting, contract.StatusFailed},
+		contract.EventRetryRequested:  {contract.StatusFailed, contract.StatusStopped},
+		contract.EventCancelRequested: {contract.StatusQueued, contract.StatusRunning, contract.StatusAwaiting, contract.StatusFailed, contract.StatusStopped},
 	},
 }
 

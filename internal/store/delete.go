@@ -89,7 +89,7 @@ func (t *txn) deletable(ctx context.Context, kind contract.Kind, id string) erro
 	return contract.Errorf(contract.CodeInUse, "the %s is in use by %s", kind, strings.Join(named, ", ")).On("id").Mend("wait for it, or cancel, stop or delete it first")
 }
 
-// over refuses a resource that is not at its end. A failed pipeline is not: it can be retried.
+// over refuses a resource that is not at its end. A pipeline that can be retried is not.
 func (t *txn) over(ctx context.Context, kind contract.Kind, id string) error {
 	if err := reaches(ctx, t, kind, id); err != nil {
 		return err
@@ -98,7 +98,7 @@ func (t *txn) over(ctx context.Context, kind contract.Kind, id string) error {
 	if err != nil {
 		return err
 	}
-	if status.Final() && (kind != contract.KindPipeline || status != contract.StatusFailed) {
+	if status.Final() && !slices.Contains(commands[kind][contract.EventCancelRequested], status) {
 		return nil
 	}
 	return contract.Errorf(contract.CodeInUse, "the %s is %s", kind, status).On("status").Mend("cancel it first: possible now: %s", strings.Join(Possible(kind, status), ", "))

@@ -206,7 +206,7 @@ func (d *Deployment) serve(e contract.Event) error {
 	return nil
 }
 
-// foldPipeline: a failed pipeline goes on when its failed stage is retried.
+// foldPipeline: one that failed or stopped goes on when that stage is retried.
 func foldPipeline(p *Pipeline, e contract.Event) error {
 	p.touch(e)
 	switch suffix(contract.KindPipeline, e) {
@@ -236,23 +236,30 @@ func foldPipeline(p *Pipeline, e contract.Event) error {
 		p.cancelled(e)
 	case contract.EventFailed:
 		return p.fail(e)
+	case contract.EventStopped:
+		return p.endFor(contract.StatusStopped, e)
 	case contract.EventCompleted:
 		p.end(contract.StatusCompleted, e.At)
 	}
 	return nil
 }
 
-// cancelling: a failed pipeline waits, and can be cancelled too.
+// waits tells whether a stage ended without success, and the user decides how to go on.
+func (p *Pipeline) waits() bool {
+	return p.Status == contract.StatusFailed || p.Status == contract.StatusStopped
+}
+
+// cancelling: a pipeline that waits for a retry can be cancelled too.
 func (p *Pipeline) cancelling() {
-	if p.Status == contract.StatusFailed {
+	if p.waits() {
 		p.Status, p.Error, p.CompletedAt = contract.StatusCancelling, nil, time.Time{}
 	}
 	p.move(contract.StatusCancelling)
 }
 
-// cancelled also ends a pipeline whose failed stage waits for a retry.
+// cancelled also ends a pipeline that waits for a retry.
 func (p *Pipeline) cancelled(e contract.Event) {
-	if p.Status == contract.StatusFailed {
+	if p.waits() {
 		p.Status = contract.StatusRunning
 	}
 	p.end(contract.StatusCancelled, e.At)

@@ -110,7 +110,10 @@ func (l *Lifecycle) move(status contract.Status) {
 	}
 }
 
-func (l *Lifecycle) fail(e contract.Event) error {
+func (l *Lifecycle) fail(e contract.Event) error { return l.endFor(contract.StatusFailed, e) }
+
+// endFor ends for the reason that is the event's payload.
+func (l *Lifecycle) endFor(status contract.Status, e contract.Event) error {
 	failure, err := decode[contract.Error](e)
 	if err != nil {
 		return err
@@ -118,7 +121,7 @@ func (l *Lifecycle) fail(e contract.Event) error {
 	if !l.Status.Final() {
 		l.Error = &failure
 	}
-	l.end(contract.StatusFailed, e.At)
+	l.end(status, e.At)
 	return nil
 }
 

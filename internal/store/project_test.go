@@ -210,6 +210,27 @@ func TestADatasetCountsWhatWasLeftOutOfItsSplits(t *testing.T) {
 	require.Empty(t, dropped(ev("dataset.processed", contract.DatasetProcessed{}), done), "counted anew")
 }
 
+func TestAPipelineWhoseTrainingWasCancelledWaits(t *testing.T) {
+	s := open(t)
+	create(t, s, contract.KindPipeline, "pipe_1", contract.PipelineCreated{})
+	cancelled := contract.Errorf(contract.CodeConflict, "its training was cancelled")
+	add(t, s, "pipeline/pipe_1", ev("pipeline.stage", contract.StageChanged{Stage: "train", Status: contract.StatusCancelled, Error: cancelled}),
+		ev("pipeline.stopped", cancelled))
+	p, err := s.GetPipeline(t.Context(), "pipe_1")
+	require.NoError(t, err)
+	require.Equal(t, contract.StatusStopped, p.Status)
+	require.Equal(t, "its training was cancelled", p.Error.Message)
+	require.Equal(t, []string{"cancel", "retry"}, Possible(contract.KindPipeline, p.Status))
+	_, err = s.Delete(t.Context(), contract.KindPipeline, "pipe_1", 0, true)
+	require.Equal(t, contract.CodeInUse, contract.CodeOf(err), "its workflow waits")
+
+	add(t, s, "pipeline/pipe_1", ev("pipeline.retry_requested", contract.ControlRequest{}))
+	p, err = s.GetPipeline(t.Context(), "pipe_1")
+	require.NoError(t, err)
+	require.Equal(t, contract.StatusRunning, p.Status)
+	require.Nil(t, p.Error)
+}
+
 func TestAFailedPipelineThatIsCancelledIsCancelling(t *testing.T) {
 	s := open(t)
 	create(t, s, contract.KindPipeline, "pipe_1", contract.PipelineCreated{})

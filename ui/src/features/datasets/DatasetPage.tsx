@@ -5,9 +5,8 @@ import { lazy } from "react";
 import { ButtonLink } from "@/components/Button";
 import { Card } from "@/components/Card";
 import { Id } from "@/components/Code";
-import { ErrorNotice, RunErrorNotice } from "@/components/Notice";
+import { ErrorNotice, Notice, RunErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
-import { Progress } from "@/components/Progress";
 import { isMoving, StatusBadge } from "@/components/Status";
 import { Tabs } from "@/components/Tabs";
 import { DeleteButton } from "@/features/life/Delete";
@@ -15,16 +14,20 @@ import { deleteDataset } from "@/features/life/deletions";
 import { Said } from "@/features/life/Said";
 import { PageSkeleton } from "@/features/shell/ById";
 import { useTab } from "@/lib/address";
-import { bytes, count, moment } from "@/lib/format";
-import { phaseWords } from "@/lib/phases";
+import { bytes, moment } from "@/lib/format";
 import { ProfileView } from "./ProfileView";
 import { type Dataset, formats, isCounted, profileOf, useDataset } from "./queries";
+import { Reading } from "./Reading";
 
 // What is behind the other tabs is loaded when they are opened.
 const Rows = lazy(() => import("./Rows").then(({ Rows }) => ({ default: Rows })));
 const Processing = lazy(() => import("./Processing").then(({ Processing }) => ({ default: Processing })));
 
 const parent = { href: "/datasets", label: "Datasets" };
+
+/** Its columns have names that nobody knows, and nobody has said yet what they mean. */
+const nobodyKnows = ({ error, options }: Dataset) =>
+  error?.field === "mapping" && Object.keys(options?.mapping ?? {}).length === 0;
 
 export function DatasetPage({ id }: { id: string }) {
   const query = useDataset(id);
@@ -83,10 +86,20 @@ function Loaded({ dataset }: { dataset: Dataset }) {
     >
       <div className="grid gap-5">
         <Said edit={{ kind: "dataset", id: dataset.id }} said={dataset} list="/datasets" />
-        {dataset.status === "failed" && (
-          <RunErrorNotice error={dataset.error} title="This file cannot be used as it is" />
+        {dataset.status === "failed" &&
+          (nobodyKnows(dataset) ? (
+            <Notice kind="warn" title="Say what its columns mean">
+              No column has a name that is known. Choose below which one is asked and which one is to be learnt, and
+              read the file again.
+            </Notice>
+          ) : (
+            <RunErrorNotice error={dataset.error} title="This file cannot be used as it is" />
+          ))}
+        {isMoving(dataset.status) && (
+          <Card>
+            <Reading dataset={dataset} />
+          </Card>
         )}
-        {isMoving(dataset.status) && <Reading dataset={dataset} />}
         <Tabs
           label="Dataset"
           value={tab}
@@ -113,22 +126,5 @@ function Loaded({ dataset }: { dataset: Dataset }) {
         />
       </div>
     </Page>
-  );
-}
-
-function Reading({ dataset }: { dataset: Dataset }) {
-  const { phase, done = 0, total = 0 } = dataset.progress ?? {};
-  return (
-    <Card>
-      <p className="mb-2 flex justify-between gap-4">
-        <span className="font-medium">{phase ? phaseWords(phase) : "Waiting to be read"}</span>
-        {total > 0 && (
-          <span className="tabular text-ink-3">
-            {count(done)} of {count(total)}
-          </span>
-        )}
-      </p>
-      <Progress value={total > 0 ? done / total : undefined} label="Reading" />
-    </Card>
   );
 }

@@ -16,6 +16,7 @@ const statuses: StatusGroups = {
   active: ["Active", ["queued", "running", "cancelling"]],
   done: ["Done", ["completed"]],
   failed: ["Failed", ["failed"]],
+  stopped: ["Stopped", ["stopped"]],
   cancelled: ["Cancelled", ["cancelled"]],
 };
 

@@ -8,12 +8,13 @@ import { Card } from "@/components/Card";
 import { Id } from "@/components/Code";
 import { Confirm } from "@/components/Dialog";
 import { LiveNote } from "@/components/LiveNote";
-import { ErrorNotice, RunErrorNotice } from "@/components/Notice";
+import { ErrorNotice, Notice, RunErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { Progress } from "@/components/Progress";
 import { isMoving, StatusBadge } from "@/components/Status";
 import { toast } from "@/components/Toasts";
 import { datasetHref, useDataset } from "@/features/datasets/queries";
+import { Reading } from "@/features/datasets/Reading";
 import { deploymentHref, useDeployment } from "@/features/deployments/queries";
 import { Interval } from "@/features/evaluations/Interval";
 import { evaluationHref, useEvaluation } from "@/features/evaluations/queries";
@@ -86,7 +87,7 @@ function Loaded({ pipeline, live }: { pipeline: Pipeline; live: ReactNode }) {
             <StageLine pipeline={pipeline} selected={selected} onSelect={setChosen} />
           </div>
         </Card>
-        {pipeline.status === "failed" && <Failed pipeline={pipeline} />}
+        {waits(pipeline) && <Waiting pipeline={pipeline} />}
         <StagePanel name={selected} pipeline={pipeline} />
       </div>
     </Page>
@@ -96,16 +97,16 @@ function Loaded({ pipeline, live }: { pipeline: Pipeline; live: ReactNode }) {
 function Actions({ pipeline, live }: { pipeline: Pipeline; live: ReactNode }) {
   const [asking, setAsking] = useState(false);
   const cancel = $api.useMutation("post", "/api/pipelines/{id}/cancel");
-  const open = ["queued", "running", "awaiting_confirmation"].includes(pipeline.status);
+  const open = ["queued", "running", "awaiting_confirmation"].includes(pipeline.status) || waits(pipeline);
   return (
     <>
       {live}
       {open && (
         <Button icon={<Ban aria-hidden className="size-4" />} onClick={() => setAsking(true)}>
-          Cancel
+          {waits(pipeline) ? "Give up" : "Cancel"}
         </Button>
       )}
-      {["completed", "failed", "cancelled"].includes(pipeline.status) && (
+      {["completed", "cancelled"].includes(pipeline.status) && (
         <DeleteButton name={pipeline.name || "this pipeline"} remove={deletePipeline(pipeline.id)} back="/pipelines" />
       )}
       {pipeline.status === "completed" && pipeline.deployment_id && (
@@ -116,9 +117,9 @@ function Actions({ pipeline, live }: { pipeline: Pipeline; live: ReactNode }) {
       <Confirm
         open={asking}
         onClose={() => setAsking(false)}
-        title={`Cancel ${pipeline.name || "this pipeline"}?`}
-        action="Cancel it"
-        cancel="Let it go on"
+        title={`${waits(pipeline) ? "Give up" : "Cancel"} ${pipeline.name || "this pipeline"}?`}
+        action={waits(pipeline) ? "Give it up" : "Cancel it"}
+        cancel={waits(pipeline) ? "Keep it waiting" : "Let it go on"}
         danger
         busy={cancel.isPending}
         onConfirm={() =>
@@ -128,37 +129,44 @@ function Actions({ pipeline, live }: { pipeline: Pipeline; live: ReactNode }) {
           )
         }
       >
-        What it is doing ends, and a training that is under way is lost. The dataset, and stages that are done, stay.
+        {waits(pipeline)
+          ? "It waits for another try, and ends without one. The dataset, and stages that are done, stay."
+          : "What it is doing ends, and a training that is under way is lost. The dataset, and stages that are done, stay."}
       </Confirm>
     </>
   );
 }
 
-function Failed({ pipeline }: { pipeline: Pipeline }) {
+/** A stage failed, or its user cancelled what it ran: nothing happens until somebody says how to go on. */
+const waits = ({ status }: Pipeline) => status === "failed" || status === "stopped";
+
+function Waiting({ pipeline }: { pipeline: Pipeline }) {
   const retry = $api.useMutation("post", "/api/pipelines/{id}/retry");
-  const failed = pipeline.stages.findLast(({ status }) => status === "failed");
-  const stage = failed ? stageTitles[failed.stage as StageName].toLowerCase() : "last";
-  return (
-    <RunErrorNotice
-      error={pipeline.error ?? failed?.error}
-      title={`The ${stage} stage failed`}
-      actions={
-        <Button
-          size="sm"
-          icon={<RotateCcw aria-hidden className="size-4" />}
-          busy={retry.isPending}
-          onClick={() =>
-            retry.mutate(
-              { params: { path: { id: pipeline.id } } },
-              { onError: (e) => toast.bad("It was not tried again", e) },
-            )
-          }
-        >
-          Try that stage again
-        </Button>
+  const last = pipeline.stages.findLast(({ status }) => status === "failed" || status === "cancelled");
+  const stage = last ? stageTitles[last.stage as StageName].toLowerCase() : "last";
+  const again = (
+    <Button
+      size="sm"
+      icon={<RotateCcw aria-hidden className="size-4" />}
+      busy={retry.isPending}
+      onClick={() =>
+        retry.mutate(
+          { params: { path: { id: pipeline.id } } },
+          { onError: (e) => toast.bad("It was not tried again", e) },
+        )
       }
-    />
+    >
+      Try that stage again
+    </Button>
   );
+  if (pipeline.status === "stopped") {
+    return (
+      <Notice title={`The ${stage} stage was cancelled`} actions={again}>
+        What came before it is kept. Try it again, or give it up.
+      </Notice>
+    );
+  }
+  return <RunErrorNotice error={pipeline.error ?? last?.error} title={`The ${stage} stage failed`} actions={again} />;
 }
 
 function StagePanel({ name, pipeline }: { name: StageName; pipeline: Pipeline }) {
@@ -179,7 +187,6 @@ function StagePanel({ name, pipeline }: { name: StageName; pipeline: Pipeline })
 
 function Analyze({ id }: { id: string }) {
   const { data: dataset } = useDataset(id);
-  const { phase, done = 0, total = 0 } = dataset?.progress ?? {};
   return (
     <Card
       title="Your data"
@@ -192,10 +199,7 @@ function Analyze({ id }: { id: string }) {
       {!dataset ? (
         <div className="h-12" />
       ) : isMoving(dataset.status) ? (
-        <>
-          <p className="mb-2">{phase || "Waiting to be read"}</p>
-          <Progress value={total > 0 ? done / total : undefined} label="Reading" />
-        </>
+        <Reading dataset={dataset} />
       ) : (
         <p className="text-ink-2">
           <strong className="text-ink">{dataset.name}</strong> has {plural(dataset.rows ?? 0, "row")}:{" "}
@@ -220,21 +224,27 @@ function Train({ id }: { id: string }) {
       actions={
         <>
           <JobActions job={job} />
-          <ButtonLink href={jobHref(id)} size="sm">
-            Watch it
-          </ButtonLink>
+          <ButtonLink href={jobHref(id)}>Watch it</ButtonLink>
         </>
       }
     >
       <div className="mb-3 flex flex-wrap items-center justify-between gap-3">
         <StatusBadge status={job.status} />
         <span className="tabular text-ink-2">
-          {job.total_steps > 0 ? `step ${count(job.step)} of ${count(job.total_steps)}` : "getting ready"}
+          {job.total_steps > 0
+            ? `step ${count(job.step)} of ${count(job.total_steps)}`
+            : job.status === "queued"
+              ? "waiting for a slot"
+              : "getting ready"}
           {job.loss ? ` · loss ${measure(job.loss)}` : ""}
           {job.status === "running" && job.eta_seconds ? ` · about ${duration(job.eta_seconds)} left` : ""}
         </span>
       </div>
-      <Progress value={job.total_steps > 0 ? progressOf(job) : undefined} label="Progress of the training" />
+      <Progress
+        value={job.total_steps > 0 ? progressOf(job) : undefined}
+        label="Progress of the training"
+        tone={isMoving(job.status) ? "accent" : "idle"}
+      />
     </Card>
   );
 }
