@@ -25,7 +25,7 @@ const workerSilence = 2 * time.Minute
 //
 // It is also what the API asks; as an activity it is wrapped by Register.
 func (c *Control) Recommend(ctx context.Context, in contract.RecommendInput) (contract.Recommendation, error) {
-	profile, rows, err := c.profile(ctx, in.DatasetID)
+	profile, row, err := c.profile(ctx, in.DatasetID)
 	if err != nil {
 		return contract.Recommendation{}, err
 	}
@@ -41,7 +41,7 @@ func (c *Control) Recommend(ctx context.Context, in contract.RecommendInput) (co
 		return contract.Recommendation{}, err
 	}
 	return recommend.Recommend(recommend.Input{
-		Profile: profile, TrainRows: rows, Model: entry, Start: startOf(model), Hardware: machine, Fixed: in.Config,
+		Profile: profile, TrainRows: row.TrainRows, EvalRows: row.EvalRows, Model: entry, Start: startOf(model), Hardware: machine, Fixed: in.Config,
 	})
 }
 
@@ -65,19 +65,19 @@ func (c *Control) Draft(ctx context.Context, in contract.RecommendInput) (contra
 	return config, recommend.Validate(config, input)
 }
 
-func (c *Control) profile(ctx context.Context, datasetID string) (*dataset.Profile, int64, error) {
+func (c *Control) profile(ctx context.Context, datasetID string) (*dataset.Profile, *store.Dataset, error) {
 	row, err := c.store.GetDataset(ctx, datasetID)
 	if err != nil {
-		return nil, 0, err
+		return nil, nil, err
 	}
 	if len(row.Profile) == 0 {
-		return nil, 0, contract.Errorf(contract.CodeConflict, "the dataset has not been read yet").On("dataset_id").Mend("wait until it is ready")
+		return nil, nil, contract.Errorf(contract.CodeConflict, "the dataset has not been read yet").On("dataset_id").Mend("wait until it is ready")
 	}
 	profile := &dataset.Profile{}
 	if err := json.Unmarshal(row.Profile, profile); err != nil {
-		return nil, 0, contract.Errorf(contract.CodeInternal, "the profile of %s cannot be read: %w", datasetID, err)
+		return nil, nil, contract.Errorf(contract.CodeInternal, "the profile of %s cannot be read: %w", datasetID, err)
 	}
-	return profile, row.TrainRows, nil
+	return profile, row, nil
 }
 
 // entry is the catalog's entry of a model's base, or of a source that no model has been made of yet, and what a tuned model

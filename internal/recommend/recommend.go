@@ -19,7 +19,10 @@ type Input struct {
 	Profile *dataset.Profile
 	// TrainRows are the rows to train on, once the dataset is processed; 0: estimated from the profile.
 	TrainRows int64
-	Model     catalog.Entry
+	// EvalRows are the rows held out, whose loss is measured on the way and at the end. They are known, and estimated, together
+	// with TrainRows.
+	EvalRows int64
+	Model    catalog.Entry
 	// Start is what the tuned model to go on from was trained with; nil for a base. Its adapter's shape is kept.
 	Start *contract.Training
 	// Hardware of the queue that will train; zero if no worker has been seen, which is planned for as a small CPU.
@@ -126,6 +129,7 @@ func orDefault[V comparable](value *V, otherwise V) {
 type plan struct {
 	in      Input
 	rows    int64
+	heldOut int64
 	small   bool // under 500 million weights
 	onCPU   bool
 	config  contract.Training
@@ -135,10 +139,11 @@ type plan struct {
 const smallModel = 500e6
 
 func newPlan(in Input) *plan {
-	p := &plan{in: in, rows: in.TrainRows, onCPU: len(in.Hardware.GPUs) == 0}
+	p := &plan{in: in, rows: in.TrainRows, heldOut: in.EvalRows, onCPU: len(in.Hardware.GPUs) == 0}
 	p.small = in.Model.Parameters > 0 && in.Model.Parameters < smallModel
 	if p.rows == 0 {
-		p.rows = max(1, in.Profile.Examples-dataset.DefaultEvalRows(in.Profile.Examples))
+		p.heldOut = dataset.DefaultEvalRows(in.Profile.Examples)
+		p.rows = max(1, in.Profile.Examples-p.heldOut)
 	}
 	p.config = contract.Training{
 		Seed: 42, WeightDecay: 0.01, MaxGradNorm: 1, Scheduler: SchedulerCosine, Precision: PrecisionAuto,
@@ -168,7 +173,7 @@ func (p *plan) proposal() contract.Recommendation {
 	p.explainMemory(memory)
 	return contract.Recommendation{
 		ModelID: p.in.Model.ID, Config: p.config, Reasons: p.reasons, Memory: memory, Steps: steps,
-		Seconds: Seconds(p.config, p.in.Model, p.in.Hardware, p.tokens(steps)),
+		Seconds: Seconds(p.config, p.in.Model, p.in.Hardware, p.work(steps)),
 	}
 }
 
@@ -198,8 +203,19 @@ func Steps(c contract.Training, rows int64) int {
 	return max(1, int(math.Ceil(steps)))
 }
 
-// tokens is what all steps read: the mean row, cut at max_length.
-func (p *plan) tokens(steps int) float64 {
+// work is what all steps read, and all held-out losses: rows of the mean length, cut at max_length.
+func (p *plan) work(steps int) Work {
 	mean := min(p.rowChars(p.in.Profile.Total.Mean)/charsAToken+templateTokens, float64(p.config.MaxLength))
-	return mean * float64(steps) * float64(p.config.BatchSize*p.config.GradientAccumulationSteps)
+	return Work{
+		Trained:  mean * float64(steps) * float64(p.config.BatchSize*p.config.GradientAccumulationSteps),
+		Measured: mean * float64(p.heldOut) * float64(evaluations(steps, p.config.EvalEverySteps)),
+	}
+}
+
+// evaluations counts the held-out losses of a run: one every so many steps (0: none on the way), and one at the end.
+func evaluations(steps, every int) int {
+	if every <= 0 {
+		return 1
+	}
+	return (steps + every - 1) / every
 }

@@ -163,6 +163,25 @@ func TestLongDocumentsAreCutBeforeTraining(t *testing.T) {
 	require.False(t, r.Config.CompletionOnly)
 }
 
+func TestTheTimeCountsHeldOutLosses(t *testing.T) {
+	t.Parallel()
+	in := recommend.Input{Profile: chat(420, 300), TrainRows: 320, Model: model(t, catalog.Bundled), Hardware: twoCores}
+	took := func(heldOut int64, every int) [2]float64 {
+		t.Helper()
+		in.EvalRows, in.Fixed = heldOut, &contract.Training{MaxSteps: 80, EvalEverySteps: every}
+		r, err := recommend.Recommend(in)
+		require.NoError(t, err)
+		return r.Seconds
+	}
+	none, atTheEnd, often := took(0, 0), took(100, 0), took(100, 10)
+	require.Equal(t, none, took(0, 10), "there is nothing to measure")
+	for i, share := range []float64{1.0 / 6, 1.0 / 2} {
+		once := (none[i] - []float64{12.5, 25}[i]) * 100 / 320 * share // 100 rows beside the 320 that are trained on
+		require.InDelta(t, none[i]+once, atTheEnd[i], 1.5)
+		require.InDelta(t, none[i]+8*once, often[i], 4)
+	}
+}
+
 func TestFixedChoicesAreKeptAndSaidToBe(t *testing.T) {
 	t.Parallel()
 	in := recommend.Input{Profile: chat(420, 300), TrainRows: 320, Model: model(t, catalog.Bundled), Hardware: twoCores}

@@ -40,19 +40,26 @@ const unknownGPULow, unknownGPUHigh = 1_000, 40_000
 // recomputeCost is what gradient checkpointing costs: 278 instead of 453 tokens/s measured on a CPU, a third on GPUs.
 const recomputeCost = 1.5
 
-// Seconds predicts how long a run takes, low and high, for so many tokens in all passes.
-func Seconds(c contract.Training, m catalog.Entry, h hardware.Hardware, tokens float64) [2]float64 {
+// Work is the tokens that a run trains on in all passes, and those whose loss alone it measures.
+type Work struct{ Trained, Measured float64 }
+
+// What the loss of a token costs against training on it: a third measured on idle CPUs, a sixth on a busy one (pace.py, which
+// judges the rest of a run that way too).
+const measuredLow, measuredHigh = 1.0 / 6, 1.0 / 2
+
+// Seconds predicts how long a run takes, low and high.
+func Seconds(c contract.Training, m catalog.Entry, h hardware.Hardware, work Work) [2]float64 {
 	size := float64(m.Parameters) / 1e9
-	if size == 0 || tokens == 0 {
+	if size == 0 || work.Trained == 0 {
 		return [2]float64{}
 	}
 	low, high := throughput(c, h)
-	if c.GradientCheckpointing {
-		low, high = low/recomputeCost, high/recomputeCost
+	least, most := work.Trained, work.Trained
+	if c.GradientCheckpointing { // which measuring has no use for
+		least, most = least*recomputeCost, most*recomputeCost
 	}
-	return [2]float64{
-		math.Round(startSeconds/2 + tokens*size/high), math.Round(startSeconds + tokens*size/low),
-	}
+	least, most = least+work.Measured*measuredLow, most+work.Measured*measuredHigh
+	return [2]float64{math.Round(startSeconds/2 + least*size/high), math.Round(startSeconds + most*size/low)}
 }
 
 func throughput(c contract.Training, h hardware.Hardware) (low, high float64) {
