@@ -10,7 +10,7 @@
 //	stats, err := file.Process(ctx, options, train, …)  // map, filter, deduplicate, split, write canonical JSONL
 //
 // Two kinds of fault are told apart. A file that is broken as a file (bad syntax, cut off, not UTF-8) always fails, with
-// the line. A row that is wrong as a row (an empty answer, an unknown role) is left out, counted and cited; the dataset
+// the line. A row that is wrong as a row (an empty answer, an unknown role, a broken line among JSON Lines) is left out, counted and cited; the dataset
 // fails only if fewer than two valid rows remain or more than one in five is invalid. docs/datasets.md is the user's
 // view of all this.
 package dataset

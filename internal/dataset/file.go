@@ -156,6 +156,9 @@ var errEnough = errors.New("enough rows")
 func (f *File) layout(ctx context.Context, mapping Mapping) (*layout, error) {
 	seen := newSample()
 	err := f.each(ctx, Position{}, nil, func(row *Row) error {
+		if row.Fault != nil && row.Value.Kind != Object {
+			return nil // it says nothing of the columns
+		}
 		seen.add(&row.Value)
 		if seen.rows == sampleRows {
 			return errEnough

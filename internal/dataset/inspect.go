@@ -241,12 +241,6 @@ func (in *inspector) notes(p *Profile) []string {
 		note("Documents longer than %d characters are cut at paragraphs, lines, sentences or words: rows %d, examples %d.",
 			in.chunkChars, p.ValidRows, p.Examples)
 	}
-	if p.InvalidRows > 0 {
-		note("Invalid rows, which are left out: %d.", p.InvalidRows)
-	}
-	if p.Duplicates.Rows > 0 {
-		note("Rows that repeat an earlier one, which deduplication drops: %d.", p.Duplicates.Rows)
-	}
 	if p.Canonical == CanonicalPreference {
 		note("Preference pairs can be inspected and processed, but training on them is not available yet.")
 	}

@@ -22,6 +22,7 @@ const (
 	IssueMissingField  = "missing_field"           // error: a column that the format needs is missing or null
 	IssueEmptyField    = "empty_field"             // error for what is learnt, warning for what is asked
 	IssueWrongType     = "wrong_type"              // error: not text where text must be, …
+	IssueBrokenJSON    = "broken_json"             // error: a line of JSON Lines that is no JSON
 	IssueNotAnObject   = "row_not_object"          // error: the row has no columns
 	IssueMixedSchema   = "mixed_schema"            // error: the row is of another format than the file
 	IssueUnknownRole   = "unknown_role"            // error

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"unicode/utf8"
 
@@ -77,11 +78,44 @@ func (j *jsonLines) next() (*Row, error) {
 		return nil, err
 	}
 	v, err := j.parser.line(line)
-	if err != nil {
+	defect := j.defect(err, line)
+	if err != nil && defect == nil {
 		return nil, j.fault(err, line)
 	}
-	j.row = Row{Number: j.row.Number + 1, Line: j.lines.number, Value: v}
+	if defect != nil {
+		v = Value{Kind: String, Text: line}
+	}
+	j.row = Row{Number: j.row.Number + 1, Line: j.lines.number, Value: v, Fault: defect}
 	return &j.row, nil
+}
+
+// defect is the fault of a line that is no JSON while the next one may be: where lines are rows, it costs its own row. The
+// first line says what the file is, so it has to be right; so has text, and the end of a file that was cut off.
+func (j *jsonLines) defect(err error, line []byte) *Issue {
+	var syntax *jsontext.SyntacticError
+	unfinished := errors.Is(err, io.ErrUnexpectedEOF)
+	bounded := j.row.Number > 0 && (j.lines.hasLF || !unfinished) && checkText(line, place{}) == nil
+	switch {
+	case err == nil || !bounded:
+		return nil
+	case unfinished:
+		return brokenJSON(endsEarly)
+	case errors.As(err, &syntax) && !errors.Is(err, errTooDeep) && !errors.Is(err, errTooMany):
+		return brokenJSON(fmt.Sprintf("%s, at column %d", syntax.Err, columnOf(syntax, line)))
+	default:
+		return nil
+	}
+}
+
+func brokenJSON(reason string) *Issue {
+	return &Issue{Code: IssueBrokenJSON, Severity: SeverityError, Message: "broken JSON: " + reason}
+}
+
+const endsEarly = "the object does not end on this line"
+
+// columnOf is 1-based, in characters.
+func columnOf(err *jsontext.SyntacticError, line []byte) int64 {
+	return int64(utf8.RuneCount(line[:min(int(err.ByteOffset), len(line))])) + 1
 }
 
 // fault cites line and column. An unfinished last line without a newline is a file that was cut off; anywhere else it is
@@ -90,10 +124,10 @@ func (j *jsonLines) fault(err error, line []byte) error {
 	at := place{line: j.lines.number}
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) {
-		at.column = int64(utf8.RuneCount(line[:min(int(syntax.ByteOffset), len(line))])) + 1
+		at.column = columnOf(syntax, line)
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) && j.lines.hasLF {
-		return broken(at, "broken JSON: the object does not end on this line").
+		return broken(at, "broken JSON: %s", endsEarly).
 			Mend("in JSON Lines every object stands on one line of its own")
 	}
 	return jsonFault(err, at, "the row")

@@ -299,3 +299,25 @@ func TestPreview(t *testing.T) {
 	_, err = file.Preview(t.Context(), PreviewOptions{Limit: MaxPreviewRows + 1})
 	require.Equal(t, contract.CodeInvalid, contract.CodeOf(err))
 }
+
+func TestABrokenLineCostsItsOwnRow(t *testing.T) {
+	content := strings.Replace(numbered(30), "\n", "\n{\"prompt\": \"never clo\n{\"prompt\": \"a\", oops}\n", 1)
+	profile, err := inspect(t, "a.jsonl", content)
+	require.NoError(t, err)
+	require.Equal(t, int64(32), profile.Rows)
+	require.Equal(t, int64(2), profile.InvalidRows)
+	require.Equal(t, []Issue{
+		{Row: 2, Line: 2, Code: IssueBrokenJSON, Severity: SeverityError, Message: "broken JSON: the object does not end on this line"},
+		{Row: 3, Line: 3, Code: IssueBrokenJSON, Severity: SeverityError, Message: "broken JSON: invalid character 'o' at start of value, at column 17"},
+	}, profile.Issues.Cited)
+	require.JSONEq(t, `"{\"prompt\": \"never clo"`, string(profile.Preview[1].Raw), "the line can be looked at")
+
+	stats, _, _, err := process(t, content, ProcessOptions{})
+	require.NoError(t, err)
+	require.Equal(t, int64(30), stats.Train.Rows+stats.Eval.Rows)
+	require.Equal(t, int64(2), stats.Dropped["invalid"])
+	for _, cut := range []string{"{\"prompt\": \"never clo", "{"} {
+		_, err = inspect(t, "a.jsonl", numbered(30)+cut)
+		require.ErrorContains(t, err, "it was cut off", "a last line without its end is not one row, but the rest of the file")
+	}
+}
