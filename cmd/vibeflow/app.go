@@ -131,6 +131,27 @@ const lookUpPatience = 10 * time.Second
 // restartPatience is how long a command waits for a server that `up` is restarting.
 const restartPatience = 5 * time.Second
 
+// hint is a command that goes on from here, on the same data folder and server.
+func (a *app) hint(format string, args ...any) string {
+	words := []string{"vibeflow"}
+	for _, flag := range []struct{ name, value string }{{"--data", a.data}, {"--server", a.server}} {
+		if flag.value != "" {
+			words = append(words, flag.name, shellWord(flag.value))
+		}
+	}
+	return strings.Join(append(words, fmt.Sprintf(format, args...)), " ")
+}
+
+// shellWord quotes what a shell would not read as one word.
+func shellWord(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+var plainWord = regexp.MustCompile(`^[\w@%+=:,./~-]+$`)
+
 // print writes a result: as JSON when asked for, else as the text says.
 func (a *app) print(value any, text func(w io.Writer)) error {
 	if a.json {
@@ -163,6 +184,11 @@ type errRunFailed struct{ cause *contract.Error }
 func (e errRunFailed) Error() string { return e.cause.Error() }
 func (e errRunFailed) Unwrap() error { return e.cause }
 
+// errTold is an error that its reader has been told of already.
+type errTold struct{ error }
+
+func (e errTold) Unwrap() error { return e.error }
+
 // usage is a complaint about how cmd was called.
 func usage(cmd *cobra.Command, err error) error {
 	return contract.Errorf(contract.CodeInvalid, "%w", err).Mend("see `%s --help`", cmd.CommandPath())
@@ -176,9 +202,13 @@ func (a *app) report(ctx context.Context, err error) int {
 	if err == nil {
 		return 0
 	}
+	var told errTold
+	if errors.As(err, &told) {
+		return exitCode(err, contract.CodeOf(err))
+	}
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		a.settle()
-		a.note("interrupted; what was started goes on (see `vibeflow pipelines list` and `vibeflow jobs list`)")
+		a.note("interrupted; what was started goes on (see `%s` and `%s`)", a.hint("pipelines list"), a.hint("jobs list"))
 		return exitInterrupted
 	}
 	var typed *contract.Error
@@ -189,19 +219,19 @@ func (a *app) report(ctx context.Context, err error) int {
 			typed.Code = contract.CodeInvalid
 		}
 	}
-	if a.json {
-		_ = json.NewEncoder(a.err).Encode(map[string]any{"error": typed})
-	} else {
-		a.complain(typed)
-	}
+	a.complain(typed)
 	return exitCode(err, typed.Code)
 }
 
 // complain also says where to look for what was not found, if nobody else has.
 func (a *app) complain(e *contract.Error) {
+	if a.json {
+		_ = json.NewEncoder(a.err).Encode(map[string]any{"error": e})
+		return
+	}
 	a.settle()
 	if kind := absent.FindStringSubmatch(e.Message); e.Code == contract.CodeNotFound && e.Remedy == "" && kind != nil {
-		e.Remedy = "see `vibeflow " + lists[kind[1]] + " list`"
+		e.Remedy = "see `" + a.hint("%s list", lists[kind[1]]) + "`"
 	}
 	_, _ = fmt.Fprintf(a.err, "vibeflow: %s\n", e.Message)
 	if e.Field != "" {

@@ -144,18 +144,18 @@ func (a *app) awaitDataset(ctx context.Context, c *apiclient.Client, id string) 
 		return ds, err
 	}
 	if ds.Error.Code != "" { // also of a dataset that was processed again in vain: the earlier result stays
-		return ds, errRunFailed{unread(ds)}
+		return ds, errRunFailed{a.unread(ds)}
 	}
 	bar.done("read", fmt.Sprintf("%d rows of %s: %d to train on, %d held out%s", ds.Rows, ds.Format, ds.TrainRows, ds.EvalRows, leftOut(ds.Dropped)))
 	return ds, nil
 }
 
 // unread is why a file was not understood. Where its columns have to be named the file need not be sent again.
-func unread(ds apigen.Dataset) *contract.Error {
+func (a *app) unread(ds apigen.Dataset) *contract.Error {
 	problem := ds.Error
 	if problem.Field == "mapping" {
-		problem.Remedy = fmt.Sprintf("say what they are: vibeflow run %s --map 'prompt=COLUMN,completion=COLUMN' (roles: system, prompt, completion, "+
-			"instruction, input, output, messages, text, …)", ds.ID)
+		problem.Remedy = fmt.Sprintf("say what they are: %s (roles: system, prompt, completion, "+
+			"instruction, input, output, messages, text, …)", a.hint("run %s --map 'prompt=COLUMN,completion=COLUMN'", ds.ID))
 	}
 	return &problem
 }

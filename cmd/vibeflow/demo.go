@@ -49,7 +49,7 @@ with --keep that one goes on serving until Ctrl-C.`,
 			if err != nil {
 				return err
 			}
-			if err := checkExposure(own.listen, false); err != nil {
+			if err := own.check(); err != nil {
 				return err
 			}
 			return a.withServer(cmd.Context(), own, func(ctx context.Context, c *apiclient.Client) error {
@@ -57,7 +57,7 @@ with --keep that one goes on serving until Ctrl-C.`,
 				if err != nil {
 					return err
 				}
-				return a.print(result, func(w io.Writer) { printDemo(w, result) })
+				return a.print(result, func(w io.Writer) { a.printDemo(w, result) })
 			})
 		},
 	}
@@ -139,7 +139,7 @@ func (a *app) askBoth(ctx context.Context, c *apiclient.Client, r *demoResult) e
 	return nil
 }
 
-func printDemo(w io.Writer, r demoResult) {
+func (a *app) printDemo(w io.Writer, r demoResult) {
 	_, _ = fmt.Fprintf(w, `
 Question   %s
 
@@ -152,9 +152,9 @@ Trained at              %.0f tokens/s
 Model                   %s
 API                     %s  (OpenAI-compatible under /v1)
 
-Talk to it:   vibeflow chat %s "how do I clean it?"
-Your own:     vibeflow run FILE
-In a browser: vibeflow open
+Talk to it:   %s "how do I clean it?"
+Your own:     %s
+In a browser: %s
 `, r.Question, r.AnswerBase, r.AnswerTuned, r.LossBase, r.LossTuned, r.LossDeltaCI[0], r.LossDeltaCI[1], r.Verdict,
-		r.TokensPerSecond, r.ModelID, r.URL, r.ModelID)
+		r.TokensPerSecond, r.ModelID, r.URL, a.hint("chat %s", r.ModelID), a.hint("run FILE"), a.hint("open"))
 }

@@ -159,7 +159,7 @@ func (a *app) jobsWatch() *cobra.Command {
 // watchJob shows a job's steps until it ends; a failed job is an errRunFailed.
 func (a *app) watchJob(ctx context.Context, c *apiclient.Client, id string) (apigen.Job, error) {
 	bar := a.line()
-	show := trainingView{bar: bar}
+	show := trainingView{app: a, bar: bar}
 	stop := show.keepPlace(ctx, c, id)
 	err := c.Follow(ctx, "/api/training/"+url.PathEscape(id)+"/events", 0, show.event, a.reconnecting)
 	stop()
@@ -183,6 +183,7 @@ func (a *app) watchJob(ctx context.Context, c *apiclient.Client, id string) (api
 
 // trainingView turns a job's events into one line of progress.
 type trainingView struct {
+	app   *app
 	bar   *line
 	total float64
 	step  float64
@@ -250,7 +251,7 @@ func (v *trainingView) paused(e contract.Event) {
 		_, id, _ := contract.SplitStream(e.Stream)
 		remark := "paused: " + p.Error.Error()
 		if !p.GoesOn {
-			remark += "; then: vibeflow jobs resume " + id
+			remark += "; then: " + v.app.hint("jobs resume %s", id)
 		}
 		v.bar.remark(remark)
 	}
@@ -318,7 +319,7 @@ func (a *app) printLogs(ctx context.Context, c *apiclient.Client, id string) err
 		after, lines = logs.NextAfter, lines+len(logs.Lines)
 	}
 	if lines == 0 {
-		a.note("  nothing yet: the runner has not said a word; `vibeflow jobs get %s` says where the job stands", id)
+		a.note("  nothing yet: the runner has not said a word; `%s` says where the job stands", a.hint("jobs get %s", id))
 	}
 	return nil
 }
@@ -381,6 +382,9 @@ func (a *app) steer(ctx context.Context, id, verb string, body any, wait bool, l
 	}
 	path := "/api/training/" + url.PathEscape(id)
 	job, err := apiclient.Post[apigen.Job](ctx, c, path+"/"+verb, body)
+	if wait && contract.CodeOf(err) == contract.CodeConflict {
+		job, err = asked(ctx, c, path, leadsTo, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -393,6 +397,21 @@ func (a *app) steer(ctx context.Context, id, verb string, body any, wait bool, l
 		}
 	}
 	return a.print(job, func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s %s\n", job.ID, job.Status) })
+}
+
+// onTheWay is the status of a job that has been asked for what leads to another, and has not got there.
+var onTheWay = map[contract.Status]contract.Status{
+	contract.StatusPaused: contract.StatusPausing, contract.StatusRunning: contract.StatusResuming,
+	contract.StatusCancelled: contract.StatusCancelling, contract.StatusStopped: contract.StatusStopping,
+}
+
+// asked is the job if it is, or will be, what the refused command leads to: whoever waits for that has nothing more to ask.
+func asked(ctx context.Context, c *apiclient.Client, path string, leadsTo contract.Status, refused error) (apigen.Job, error) {
+	job, err := apiclient.Get[apigen.Job](ctx, c, path, nil)
+	if now := contract.Status(job.Status); err == nil && now != leadsTo && now != onTheWay[leadsTo] {
+		return job, refused
+	}
+	return job, err
 }
 
 func (a *app) awaitStatus(ctx context.Context, c *apiclient.Client, path string, after int64, want contract.Status) (apigen.Job, error) {

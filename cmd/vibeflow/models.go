@@ -170,7 +170,7 @@ func (a *app) deployCommand() *cobra.Command {
 				return err
 			}
 			return a.print(d, func(w io.Writer) {
-				_, _ = fmt.Fprintf(w, "%s serves %s; talk to it with: vibeflow chat %s \"your question\"\n", d.ID, d.ModelID, d.ModelID)
+				_, _ = fmt.Fprintf(w, "%s serves %s; talk to it with: %s\n", d.ID, d.ModelID, a.hint(`chat %s "your question"`, d.ModelID))
 			})
 		},
 	}

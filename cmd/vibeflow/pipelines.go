@@ -57,7 +57,7 @@ tuned model with its base, and serves it. Needs a running server: vibeflow up. W
 			if err != nil {
 				return err
 			}
-			return a.print(pipeline, func(w io.Writer) { printPipeline(w, pipeline) })
+			return a.print(pipeline, func(w io.Writer) { a.printPipeline(w, pipeline) })
 		},
 	}
 	f := cmd.Flags()
@@ -106,7 +106,7 @@ func (a *app) runPipeline(ctx context.Context, c *apiclient.Client, request apig
 	if err != nil {
 		return pipeline, err
 	}
-	a.note("  %s (if you leave: vibeflow pipelines watch %s)", pipeline.ID, pipeline.ID)
+	a.note("  %s (if you leave: %s)", pipeline.ID, a.hint("pipelines watch %s", pipeline.ID))
 	return a.watchPipeline(ctx, c, pipeline.ID)
 }
 
@@ -121,19 +121,19 @@ func (a *app) watchPipeline(ctx context.Context, c *apiclient.Client, id string)
 		return pipeline, err
 	}
 	if contract.Status(pipeline.Status) != contract.StatusCompleted {
-		return pipeline, errRunFailed{unfinished(pipeline)}
+		return pipeline, errRunFailed{a.unfinished(pipeline)}
 	}
 	return pipeline, nil
 }
 
-// unfinished is why a pipeline did not complete. One that failed waits, and need not begin anew.
-func unfinished(p apigen.Pipeline) *contract.Error {
+// unfinished is why a pipeline did not complete. One that failed or stopped waits, and need not begin anew.
+func (a *app) unfinished(p apigen.Pipeline) *contract.Error {
 	problem := p.Error
 	if problem.Code == "" {
 		return contract.Errorf(contract.CodeConflict, "the pipeline was %s", p.Status)
 	}
-	if contract.Status(p.Status) == contract.StatusFailed {
-		again := fmt.Sprintf("`vibeflow pipelines retry %s` runs the failed stage alone again", p.ID)
+	if status := contract.Status(p.Status); status == contract.StatusFailed || status == contract.StatusStopped {
+		again := fmt.Sprintf("`%s` runs that stage alone again", a.hint("pipelines retry %s", p.ID))
 		if problem.Remedy == "" || strings.HasPrefix(problem.Remedy, "retry ") {
 			problem.Remedy = again
 		} else {
@@ -246,7 +246,7 @@ func unlessFailed(err error) error {
 	return err
 }
 
-func printPipeline(w io.Writer, p apigen.Pipeline) {
+func (a *app) printPipeline(w io.Writer, p apigen.Pipeline) {
 	t := table(w)
 	row(t, "id", p.ID)
 	row(t, "status", p.Status)
@@ -259,9 +259,9 @@ func printPipeline(w io.Writer, p apigen.Pipeline) {
 	switch {
 	case contract.Status(p.Status) != contract.StatusCompleted:
 	case p.DeploymentID != "":
-		row(t, "talk to it", "vibeflow chat "+p.ModelID+` "your question"`)
+		row(t, "talk to it", a.hint(`chat %s "your question"`, p.ModelID))
 	default:
-		row(t, "serve it", "vibeflow deploy "+p.ModelID)
+		row(t, "serve it", a.hint("deploy %s", p.ModelID))
 	}
 	if p.Error.Code != "" {
 		row(t, "error", p.Error.Error())
@@ -280,14 +280,14 @@ func (a *app) pipelinesCommand() *cobra.Command {
 			}
 			_ = t.Flush()
 		}, bySearch, byStatus, bySort),
-		getCommand(a, "pipeline id", "/api/pipelines/", printPipeline),
-		a.pipelinesWatch(), a.pipelineVerb("retry", "Retry the failed stage alone"),
+		getCommand(a, "pipeline id", "/api/pipelines/", a.printPipeline),
+		a.pipelinesWatch(), a.pipelineVerb("retry", "Run the stage alone again that failed, or whose run was cancelled"),
 		a.pipelineVerb("confirm", "Accept the proposal"), a.pipelineVerb("cancel", "Cancel"))
 	return cmd
 }
 
 func (a *app) pipelinesWatch() *cobra.Command {
-	return idCommand(a, "watch", "Follow a pipeline to its end", "pipeline id", a.watchPipeline, printPipeline)
+	return idCommand(a, "watch", "Follow a pipeline to its end", "pipeline id", a.watchPipeline, a.printPipeline)
 }
 
 func (a *app) pipelineVerb(verb, short string) *cobra.Command {

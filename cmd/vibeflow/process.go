@@ -255,7 +255,7 @@ func (f *serverFlags) limits() api.Limits {
 }
 
 // checkExposure keeps tokens off the wire: plain HTTP is for loopback, unless the operator says otherwise (allowed).
-func checkExposure(listen string, allowed bool) error {
+func checkExposure(listen string, allowed bool) *contract.Error {
 	if _, _, err := net.SplitHostPort(listen); err != nil {
 		return contract.Errorf(contract.CodeInvalid, "%q is not host:port", listen).On("listen")
 	}

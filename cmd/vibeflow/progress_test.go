@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/apiclient"
 )
 
 func TestTheTimeLeftIsSaidNoMorePreciselyThanItIsKnown(t *testing.T) {
@@ -97,25 +100,71 @@ func TestWhatIsLeftOutHasItsReasons(t *testing.T) {
 
 func TestAFailureNamesTheCommandThatGoesOn(t *testing.T) {
 	t.Parallel()
-	failed := apigen.Pipeline{ID: "pipe_1", Status: "failed", Error: contract.Error{Code: contract.CodeModelUnavailable, Message: "the Hub cannot be reached", Remedy: "check the network, then retry"}}
-	require.Equal(t, "check the network; then `vibeflow pipelines retry pipe_1` runs the failed stage alone again", unfinished(failed).Remedy)
-	failed.Error.Remedy = ""
-	require.Equal(t, "`vibeflow pipelines retry pipe_1` runs the failed stage alone again", unfinished(failed).Remedy)
-	require.Equal(t, "the pipeline was cancelled", unfinished(apigen.Pipeline{Status: "cancelled"}).Message)
-	columns := apigen.Dataset{ID: "ds_1", Error: contract.Error{Code: contract.CodeBadData, Field: "mapping", Message: "no known format has the columns …"}}
-	require.Contains(t, unread(columns).Remedy, "vibeflow run ds_1 --map")
-
 	var out bytes.Buffer
 	a := &app{err: &out}
+	failed := apigen.Pipeline{ID: "pipe_1", Status: "failed", Error: contract.Error{Code: contract.CodeModelUnavailable, Message: "the Hub cannot be reached", Remedy: "check the network, then retry"}}
+	require.Equal(t, "check the network; then `vibeflow pipelines retry pipe_1` runs that stage alone again", a.unfinished(failed).Remedy)
+	failed.Error.Remedy = ""
+	require.Equal(t, "`vibeflow pipelines retry pipe_1` runs that stage alone again", a.unfinished(failed).Remedy)
+	require.Equal(t, "the pipeline was cancelled", a.unfinished(apigen.Pipeline{Status: "cancelled"}).Message)
+	columns := apigen.Dataset{ID: "ds_1", Error: contract.Error{Code: contract.CodeBadData, Field: "mapping", Message: "no known format has the columns …"}}
+	require.Contains(t, a.unread(columns).Remedy, "vibeflow run ds_1 --map")
+
 	a.complain(contract.Errorf(contract.CodeNotFound, "there is no job %q", "job_x").On("id"))
 	require.Contains(t, out.String(), "vibeflow jobs list")
+}
+
+func TestAHintNamesTheSameServer(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "vibeflow jobs list", (&app{}).hint("jobs list"))
+	a := &app{data: "/data/it's mine", server: "https://vibeflow.example"}
+	require.Equal(t, `vibeflow --data '/data/it'\''s mine' --server https://vibeflow.example pipelines watch pipe_1`, a.hint("pipelines watch %s", "pipe_1"))
+}
+
+func TestTheDemoSaysHowOthersAreLetIn(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, ownServer{listen: "127.0.0.1:8401"}.check())
+	var refused *contract.Error
+	require.ErrorAs(t, ownServer{listen: "0.0.0.0:8401"}.check(), &refused)
+	require.NotContains(t, refused.Remedy, "--insecure-expose", "the demo has no such flag")
+	require.Contains(t, refused.Remedy, "vibeflow up")
 }
 
 func TestAJobThatPausesByItselfSaysWhy(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	view := trainingView{bar: &line{w: &out}, total: 40, step: 20}
+	view := trainingView{app: &app{}, bar: &line{w: &out}, total: 40, step: 20}
 	require.NoError(t, view.event(contract.Event{Stream: "job/job_1", Type: "job.paused",
 		Payload: []byte(`{"step":20,"error":{"code":"disk_full","message":"the disk is full","remedy":"make room"}}`)}))
 	require.Equal(t, "! paused: the disk is full (make room); then: vibeflow jobs resume job_1\n  paused  50 %\n", out.String())
+}
+
+func TestWhoWaitsForWhatIsOnItsWayHasNothingToAsk(t *testing.T) {
+	t.Parallel()
+	refused := contract.Errorf(contract.CodeConflict, "the job is pausing: it cannot be paused now")
+	for status, want := range map[contract.Status]error{
+		contract.StatusPausing: nil, contract.StatusPaused: nil, contract.StatusCompleted: refused, contract.StatusCancelling: refused,
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = fmt.Fprintf(w, `{"id":"job_1","status":%q}`, status)
+		}))
+		job, err := asked(t.Context(), &apiclient.Client{Base: server.URL}, "/api/training/job_1", contract.StatusPaused, refused)
+		server.Close()
+		require.Equal(t, want, err, status)
+		require.Equal(t, string(status), string(job.Status))
+	}
+}
+
+func TestAFailureThatWasToldIsNotToldAgain(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	a := &app{err: &out}
+	failed := errRunFailed{contract.Errorf(contract.CodeConflict, "its training was cancelled")}
+	told := a.serveOn(failed, failed)
+	require.Contains(t, out.String(), "its training was cancelled")
+	require.Contains(t, out.String(), "VibeFlow goes on serving")
+	out.Reset()
+	require.Equal(t, exitRunFailed, a.report(t.Context(), told))
+	require.Empty(t, out.String())
+	require.NoError(t, a.serveOn(errRunFailed{}, nil))
 }

@@ -106,6 +106,15 @@ type ownServer struct {
 	keep   bool
 }
 
+// check refuses an address beyond this machine: only up and server have the flags that make one safe.
+func (o ownServer) check() error {
+	if err := checkExposure(o.listen, false); err != nil {
+		return contract.Errorf(contract.CodeInvalid, "%s", err.Message).On("listen").
+			Mend("give an address of this machine, such as 127.0.0.1:8401; to let others in, run `vibeflow up` afterwards: its --help has the flags for TLS")
+	}
+	return nil
+}
+
 // withServer calls work with a client of the running server, or starts one for as long as the work takes.
 func (a *app) withServer(parent context.Context, own ownServer, work func(context.Context, *apiclient.Client) error) error {
 	c, err := a.client()
@@ -139,12 +148,26 @@ func (a *app) withOwnServer(ctx context.Context, hurry <-chan struct{}, own ownS
 	case <-ready:
 	}
 	err = a.onceReady(running, work)
-	if own.keep && err == nil {
-		a.note("\nVibeFlow goes on serving; Ctrl-C stops it.")
-		return <-ended
+	var failed errRunFailed
+	if own.keep && (err == nil || errors.As(err, &failed)) {
+		told := a.serveOn(failed, err)
+		if err := <-ended; err != nil {
+			return err
+		}
+		return told
 	}
 	stop()
 	return errors.Join(err, <-ended)
+}
+
+// serveOn says what became of the work before its server is left running: a run that failed can be retried there.
+func (a *app) serveOn(failed errRunFailed, err error) error {
+	if err != nil {
+		a.complain(failed.cause)
+		err = errTold{err}
+	}
+	a.note("\nVibeFlow goes on serving; Ctrl-C stops it. In a browser: %s", a.hint("open"))
+	return err
 }
 
 func (a *app) onceReady(ctx context.Context, work func(context.Context, *apiclient.Client) error) error {
