@@ -103,7 +103,7 @@ function options({ lines, log, height, width, sync, marks, window, show }: Optio
     legend: { live: true },
     scales: { x: { time: false }, y: { distr: log ? 3 : 1 } },
     axes: [
-      { ...axis, space: 60 },
+      { ...axis, space: 60, incrs: wholeSteps },
       {
         ...axis,
         size: 58,
@@ -117,7 +117,7 @@ function options({ lines, log, height, width, sync, marks, window, show }: Optio
         stroke: colour(line.colour) + (line.faint ? "55" : ""),
         width: line.faint ? 1 : 2,
         spanGaps: true,
-        points: line.points ? { show: true, size: 6, fill: colour(line.colour) } : { show: false },
+        points: line.points ? { show: true, size: 6, fill: colour(line.colour) } : { show: isDot, size: 6 },
         value: (_plot: UPlot, value: number | null) => measure(value),
       })),
     ],
@@ -136,6 +136,12 @@ function options({ lines, log, height, width, sync, marks, window, show }: Optio
     },
   };
 }
+
+/** There is no half step. */
+const wholeSteps = [...Array(8).keys()].flatMap((n) => [1, 2, 5].map((first) => first * 10 ** n));
+
+/** A line of one point is none. */
+const isDot = ({ data: [steps] }: UPlot) => steps.length === 1;
 
 /** The part of a chart's steps that is in sight; undefined: all. */
 function seenOf({ data: [steps], scales }: UPlot): Window | undefined {

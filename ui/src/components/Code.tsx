@@ -63,7 +63,9 @@ export function CodeBlock({ code, label, className }: { code: string; label: str
 export function Id({ id }: { id: string }) {
   return (
     <span className="inline-flex min-w-0 max-w-full items-center gap-1 align-middle">
-      <code className="truncate font-mono text-ink-2 text-xs">{id}</code>
+      <code title={id} className="truncate font-mono text-ink-2 text-xs">
+        {id}
+      </code>
       <CopyButton text={id} label={`Copy ${id}`} iconOnly />
     </span>
   );

@@ -22,8 +22,8 @@ export function Field({ label, hint, error, aside, children, className }: FieldP
   const describedBy = [hint && `${id}-hint`, error && `${id}-error`].filter(Boolean).join(" ") || undefined;
   return (
     <Context.Provider value={{ id, describedBy, invalid: Boolean(error) }}>
-      <div className={cx("flex min-w-0 flex-col gap-1.5", className)}>
-        <div className="flex items-baseline justify-between gap-2">
+      <div className={cx("flex min-w-0 flex-col gap-1", className)}>
+        <div className="flex min-h-6 items-center justify-between gap-2">
           <label htmlFor={id} className="font-medium text-sm">
             {label}
           </label>

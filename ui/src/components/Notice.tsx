@@ -53,7 +53,8 @@ export function ErrorNotice({
       className={className}
       title={title ?? sentence(problem.message)}
       actions={
-        onRetry && (
+        onRetry &&
+        problem.status !== 404 && (
           <Button size="sm" onClick={onRetry}>
             Try again
           </Button>
@@ -62,6 +63,7 @@ export function ErrorNotice({
     >
       {title && <p>{sentence(problem.message)}</p>}
       {problem.remedy && <p>{sentence(problem.remedy)}</p>}
+      {problem.status === 404 && !problem.remedy && <p>It may have been deleted.</p>}
       {problem.requestId && problem.status >= 500 && (
         <p className="mt-1 text-xs">
           Request <code className="select-all font-mono">{problem.requestId}</code>

@@ -23,7 +23,7 @@ export function Page({ title, tabTitle, aside, note, actions, parent, children }
   }, [title, tabTitle]);
   return (
     <div className="mx-auto w-full max-w-6xl px-4 pt-5 pb-24 sm:px-8 sm:pt-8">
-      <header className="mb-6 flex flex-wrap items-start justify-between gap-x-6 gap-y-3">
+      <header className="mb-6 flex flex-wrap items-start justify-between gap-x-6 gap-y-3 lg:flex-nowrap">
         <div className="min-w-0 max-w-full">
           {parent && (
             <nav aria-label="Breadcrumb" className="mb-1 flex items-center gap-1 text-ink-3 text-sm">
@@ -39,7 +39,7 @@ export function Page({ title, tabTitle, aside, note, actions, parent, children }
           </div>
           {note && <div className="mt-1 max-w-prose text-ink-2">{note}</div>}
         </div>
-        {actions && <div className="flex flex-wrap items-center gap-2">{actions}</div>}
+        {actions && <div className="flex flex-wrap items-center gap-2 lg:shrink-0">{actions}</div>}
       </header>
       {children}
     </div>

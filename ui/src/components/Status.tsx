@@ -19,6 +19,7 @@ const statuses: Record<string, Shown> = {
   queued: { label: "Queued", tone: "neutral", icon: Hourglass },
   running: { label: "Running", tone: "accent", icon: LoaderCircle, turning: true },
   pausing: { label: "Pausing", tone: "warn", icon: LoaderCircle, turning: true },
+  resuming: { label: "Resuming", tone: "accent", icon: LoaderCircle, turning: true },
   paused: { label: "Paused", tone: "warn", icon: Pause },
   cancelling: { label: "Cancelling", tone: "neutral", icon: LoaderCircle, turning: true },
   cancelled: { label: "Cancelled", tone: "neutral", icon: Ban },
@@ -50,7 +51,7 @@ export function StatusBadge({ status, label }: { status: string; label?: string 
   );
 }
 
-const moving = new Set(["restarting", "queued", "running", "pausing", "cancelling", "stopping"]);
+const moving = new Set(["restarting", "queued", "running", "pausing", "resuming", "cancelling", "stopping"]);
 
 /** Something is still happening by itself. */
 export const isMoving = (status: string | undefined) => status !== undefined && moving.has(status);

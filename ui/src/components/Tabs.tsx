@@ -35,7 +35,7 @@ export function Tabs({ tabs, value, onChange, label }: TabsProps) {
         role="tablist"
         aria-label={label}
         onKeyDown={onKey}
-        className="scroll-x mb-5 flex gap-1 border-line border-b"
+        className="scroll-x mb-5 flex gap-1 overflow-y-hidden border-line border-b pb-px [scrollbar-width:none]"
       >
         {tabs.map((tab, i) => (
           <button

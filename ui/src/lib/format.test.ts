@@ -25,6 +25,7 @@ test("spans show their two largest units", () => {
 test("a range is said without false precision", () => {
   expect(durationRange(118, 190)).toBe("2 to 3 min");
   expect(durationRange(61, 62)).toBe("about 60 s");
+  expect(durationRange(61, 240)).toBe("1 to 4 min");
   expect(durationRange(40, 400)).toBe("40 s to 7 min");
 });
 

@@ -67,7 +67,7 @@ function pair(a: number, unit: string, b: number, smaller: string): string {
 
 /** "2 to 3 min", "about 40 s": two spans as one, without false precision. */
 export function durationRange(low: number, high: number): string {
-  const [a, b] = [roughly(low), roughly(high)];
+  const [a, b] = [high >= 90 && low >= 45 && low < 90 ? "1 min" : roughly(low), roughly(high)];
   if (a === b) return `about ${a}`;
   const [numberA, unitA] = a.split(" ");
   const [, unitB] = b.split(" ");

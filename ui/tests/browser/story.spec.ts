@@ -70,9 +70,9 @@ test("a file whose columns nobody could guess is understood once it is said what
   await page
     .getByLabel("Choose a file, or drop it here")
     .setInputFiles({ name: "tickets.csv", mimeType: "text/csv", buffer: Buffer.from(tickets()) });
-  await expect(page.getByText("This file cannot be used as it is")).toBeVisible();
-  await page.getByLabel("Asked").selectOption("Frage des Kunden");
-  await page.getByLabel("Learnt answer").selectOption("Antwort");
+  await expect(page.getByText("Say what its columns mean")).toBeVisible();
+  await expect(page.getByLabel("Question", { exact: true })).toHaveValue("Frage des Kunden");
+  await page.getByLabel("Answer to learn").selectOption("Antwort");
   await page.getByRole("button", { name: "Read again with these" }).click();
   await expect(page.locator("header").getByText("Ready")).toBeVisible();
   await page.getByRole("tab", { name: "Rows" }).click();

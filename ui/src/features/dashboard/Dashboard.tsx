@@ -1,13 +1,13 @@
 "use client";
 
-import { Boxes, ChartNoAxesColumn, FileUp, Plus } from "lucide-react";
+import { Boxes, FileUp, Plus } from "lucide-react";
 import { ButtonLink } from "@/components/Button";
 import { Card } from "@/components/Card";
 import { Empty } from "@/components/Empty";
 import { List, Row } from "@/components/List";
 import { ErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
-import { SkeletonRows } from "@/components/Skeleton";
+import { Skeleton, SkeletonRows } from "@/components/Skeleton";
 import { isMoving, StatusBadge } from "@/components/Status";
 import { useDeployments } from "@/features/deployments/queries";
 import { JobRow } from "@/features/jobs/JobRow";
@@ -97,10 +97,10 @@ function Active({ pipelines, jobs }: { pipelines: ReturnType<typeof usePipelines
       <Card title="In progress" flush>
         <List label="In progress">
           {open.map((pipeline) => (
-            <PipelineRow key={pipeline.id} pipeline={pipeline} />
+            <PipelineRow key={pipeline.id} pipeline={pipeline} note="Pipeline" />
           ))}
           {running.map((job) => (
-            <JobRow key={job.id} job={job} />
+            <JobRow key={job.id} job={job} note={`Training of ${job.model_id}`} />
           ))}
         </List>
       </Card>
@@ -118,13 +118,13 @@ function Active({ pipelines, jobs }: { pipelines: ReturnType<typeof usePipelines
     >
       <List label="Recent">
         {pipelines.data.items.slice(0, recent).map((pipeline) => (
-          <PipelineRow key={pipeline.id} pipeline={pipeline} />
+          <PipelineRow key={pipeline.id} pipeline={pipeline} note="Pipeline" />
         ))}
         {jobs.data.items
           .filter(({ pipeline_id }) => !pipeline_id)
           .slice(0, recent)
           .map((job) => (
-            <JobRow key={job.id} job={job} />
+            <JobRow key={job.id} job={job} note={`Training of ${job.model_id}`} />
           ))}
       </List>
     </Card>
@@ -188,7 +188,7 @@ function MachineCard() {
       ) : system.data ? (
         <Machines system={system.data} />
       ) : (
-        <div className="h-40" />
+        <Skeleton className="h-40" />
       )}
     </Card>
   );
@@ -200,10 +200,15 @@ function Deployed() {
   const live = deployments.data?.items ?? [];
   return (
     <Card title="Deployed" flush>
-      {live.length === 0 ? (
-        <p className="flex items-center gap-2 px-4 pb-4 text-ink-3 sm:px-5">
-          <ChartNoAxesColumn aria-hidden className="size-4" />
-          Nothing is being served.
+      {deployments.error && !deployments.data ? (
+        <div className="p-4">
+          <ErrorNotice error={deployments.error} onRetry={() => deployments.refetch()} />
+        </div>
+      ) : !deployments.data ? (
+        <SkeletonRows rows={1} />
+      ) : live.length === 0 ? (
+        <p className="px-4 pb-4 text-ink-3 sm:px-5">
+          Nothing is being served. A model of yours can be deployed from its own page.
         </p>
       ) : (
         <List label="Deployed">

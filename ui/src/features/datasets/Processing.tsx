@@ -12,26 +12,30 @@ import { asProblem } from "@/lib/api/problem";
 import type { Profile } from "./profile";
 import type { Dataset, ProcessOptions } from "./queries";
 
-type Shape = { value: string; label: string; roles: { role: string; label: string; optional?: boolean }[] };
+type Shape = {
+  value: string;
+  label: string;
+  roles: { role: string; label: string; optional?: boolean; like?: RegExp }[];
+};
 
 /** The layouts that a mapping can choose, with the roles that columns play in them. */
 const shapes: Shape[] = [
   {
-    value: "prompt",
-    label: "A prompt and its answer",
+    value: "instruction",
+    label: "A question and its answer, learnt as a chat",
     roles: [
-      { role: "prompt", label: "Asked" },
-      { role: "completion", label: "Learnt answer" },
+      { role: "instruction", label: "Question", like: /question|prompt|instruction|query|ask|frage/i },
+      { role: "output", label: "Answer to learn", like: /answer|reply|response|completion|output|antwort/i },
+      { role: "input", label: "More of the question", optional: true },
       { role: "system", label: "System prompt", optional: true },
     ],
   },
   {
-    value: "instruction",
-    label: "An instruction, perhaps with input, and its output",
+    value: "prompt",
+    label: "A beginning and how it goes on, learnt as bare text",
     roles: [
-      { role: "instruction", label: "Instruction" },
-      { role: "input", label: "Input", optional: true },
-      { role: "output", label: "Learnt output" },
+      { role: "prompt", label: "Beginning" },
+      { role: "completion", label: "Continuation to learn" },
       { role: "system", label: "System prompt", optional: true },
     ],
   },
@@ -55,11 +59,26 @@ const shapes: Shape[] = [
   },
 ];
 
+const said = (mapping: Record<string, string> | null | undefined) =>
+  mapping && Object.keys(mapping).length > 0 ? { ...mapping } : undefined;
+
+/** What columns that nobody knows may mean, by what their names contain; for somebody to look at and correct. */
+function guessed(columns: string[]): Record<string, string> {
+  const mapping: Record<string, string> = {};
+  for (const { role, like } of shapes[0]!.roles) {
+    const column = like && columns.find((name) => like.test(name));
+    if (column !== undefined) mapping[role] = column;
+  }
+  return mapping;
+}
+
 /** Which columns mean what, which rows are kept, and how many are held out. Saving reads the file again. */
 export function Processing({ dataset, profile }: { dataset: Dataset; profile: Profile | undefined }) {
   const columns = profile?.columns?.map(({ name }) => name) ?? dataset.columns ?? [];
   const now = dataset.options ?? {};
-  const [mapping, setMapping] = useState<Record<string, string>>({ ...(now.mapping ?? profile?.roles ?? {}) });
+  const [mapping, setMapping] = useState<Record<string, string>>(
+    () => said(now.mapping) ?? said(profile?.roles) ?? guessed(columns),
+  );
   const [remap, setRemap] = useState(Object.keys(now.mapping ?? {}).length > 0 || dataset.status === "failed");
   const [heldOut, setHeldOut] = useState<"default" | "rows" | "share" | "none">(heldOutBy(now));
   const process = $api.useMutation("post", "/api/datasets/{id}/process");

@@ -6,7 +6,6 @@ import { Badge } from "@/components/Badge";
 import { Bars, Parts } from "@/components/Bars";
 import { Button } from "@/components/Button";
 import { Card, Stat, Stats } from "@/components/Card";
-import { Notice } from "@/components/Notice";
 import { Segmented } from "@/components/Segmented";
 import { csv, downloadText } from "@/lib/download";
 import { count, plural, share, shortCount } from "@/lib/format";
@@ -17,9 +16,6 @@ import type { Dataset } from "./queries";
 export function ProfileView({ dataset, profile }: { dataset: Dataset; profile: Profile }) {
   return (
     <div className="grid gap-5">
-      {(profile.notes ?? []).map((note) => (
-        <Notice key={note}>{note}</Notice>
-      ))}
       <Card title="Rows">
         <Stats className="mb-5">
           <Stat label="In the file" value={count(profile.rows)} />
@@ -41,6 +37,13 @@ export function ProfileView({ dataset, profile }: { dataset: Dataset; profile: P
             { label: "cannot be used", value: profile.invalid_rows, look: "bg-bad" },
           ]}
         />
+        {profile.notes && profile.notes.length > 0 && (
+          <ul className="mt-4 grid gap-1 text-ink-2 text-sm">
+            {profile.notes.map((note) => (
+              <li key={note}>{note}</li>
+            ))}
+          </ul>
+        )}
       </Card>
       <Lengths profile={profile} />
       <Columns columns={profile.columns ?? []} unused={profile.unused ?? []} />
@@ -72,8 +75,8 @@ function Lengths({ profile }: { profile: Profile }) {
           onChange={setSide}
           options={[
             { value: "total", label: "Whole row" },
-            { value: "prompt", label: "Asked" },
-            { value: "completion", label: "Learnt" },
+            { value: "prompt", label: "Question" },
+            { value: "completion", label: "Answer" },
           ]}
         />
       }
@@ -134,7 +137,11 @@ function Columns({ columns, unused }: { columns: Column[]; unused: string[] }) {
           <tbody className="divide-y divide-line">
             {columns.map((column) => (
               <tr key={column.name}>
-                <th scope="row" className="max-w-48 truncate px-4 py-2.5 font-medium font-mono sm:px-5">
+                <th
+                  scope="row"
+                  title={column.name}
+                  className="max-w-48 truncate px-4 py-2.5 font-medium font-mono sm:px-5"
+                >
                   {column.name}
                 </th>
                 <td className="px-4 py-2.5 sm:px-5">
@@ -196,14 +203,18 @@ function Issues({ dataset, issues }: { dataset: Dataset; issues: Profile["issues
 function IssueRow({ issue }: { issue: Issue }) {
   return (
     <li className="flex flex-wrap items-center gap-x-4 gap-y-1 px-4 py-2.5 text-sm sm:px-5">
-      <Badge tone={issue.severity === "error" ? "bad" : "warn"}>
-        {issue.severity === "error" ? "left out" : "warning"}
-      </Badge>
+      <span className="w-16">
+        <Badge tone={issue.severity === "error" ? "bad" : "warn"}>
+          {issue.severity === "error" ? "left out" : "warning"}
+        </Badge>
+      </span>
       <span className="tabular w-20 text-ink-3">
         {issue.line ? `line ${count(issue.line)}` : `row ${count(issue.row)}`}
       </span>
       <span className="min-w-0 flex-1 basis-60">
-        {issue.field && <code className="mr-2 font-mono text-ink-2">{issue.field}</code>}
+        {issue.field && !issue.message.startsWith(issue.field) && (
+          <code className="mr-2 font-mono text-ink-2">{issue.field}</code>
+        )}
         {issue.message}
       </span>
     </li>

@@ -37,7 +37,7 @@ export default function Tokens({ id, split }: { id: string; split: "train" | "ev
     <div className="grid gap-4">
       <Card>
         <div className="grid items-start gap-5 sm:grid-cols-2">
-          <BaseModelSelect value={modelId} onChange={setModelId} automatic="The bundled one" />
+          <BaseModelSelect value={modelId} onChange={setModelId} />
           <Checkbox
             className="sm:mt-7"
             label="Learn everything"

@@ -51,7 +51,9 @@ export function DeploymentPage({ id }: { id: string }) {
           <Notice>Its engine is being started again. It answers in a moment.</Notice>
         )}
         {deployment.status === "stopped" && (
-          <Notice kind="warn">It was taken down. Deploy the model again to use it.</Notice>
+          <Notice kind="warn" actions={<DeployAgain model={deployment.model_id} />}>
+            It was taken down, and answers no more.
+          </Notice>
         )}
         {deployment.status === "serving" && <Playground deployment={deployment} base={model.data?.base_model_id} />}
         <div className="grid gap-5 lg:grid-cols-[1fr_20rem]">
@@ -108,6 +110,28 @@ function Actions({ deployment }: { deployment: Deployment }) {
         again.
       </Confirm>
     </>
+  );
+}
+
+function DeployAgain({ model }: { model: string }) {
+  const router = useRouter();
+  const start = $api.useMutation("post", "/api/deployments");
+  return (
+    <Button
+      size="sm"
+      busy={start.isPending}
+      onClick={() =>
+        start.mutate(
+          { body: { model_id: model } },
+          {
+            onSuccess: ({ id }) => router.push(deploymentHref(id)),
+            onError: (e) => toast.bad("The model was not deployed", e),
+          },
+        )
+      }
+    >
+      Deploy it again
+    </Button>
   );
 }
 

@@ -137,7 +137,7 @@ function Headline({
         />
         <Stat label="Speed" value={job.tokens_per_second ? `${shortCount(job.tokens_per_second)} tok/s` : "–"} />
         <Stat label="Memory" value={job.memory_bytes ? bytes(job.memory_bytes) : "–"} />
-        <Stat label={over ? "Took" : "Running for"} value={elapsed(job)} />
+        <Stat label={over ? "Took" : "Since its start"} value={elapsed(job)} />
       </Stats>
     </Card>
   );

@@ -4,10 +4,10 @@ import { isMoving, StatusBadge } from "@/components/Status";
 import { duration, measure } from "@/lib/format";
 import { type Job, jobHref, progressOf, startsIn } from "./queries";
 
-export function JobRow({ job }: { job: Job }) {
+export function JobRow({ job, note = job.model_id }: { job: Job; note?: string }) {
   const unfinished = isMoving(job.status) || job.status === "paused";
   return (
-    <Row href={jobHref(job.id)} title={job.name || job.id} note={job.model_id} at={job.created_at}>
+    <Row href={jobHref(job.id)} title={job.name || job.id} note={note} at={job.created_at}>
       {unfinished && job.total_steps > 0 && (
         <span className="flex items-center gap-3">
           <span className="w-24 shrink-0">

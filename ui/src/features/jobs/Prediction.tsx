@@ -23,7 +23,9 @@ export function Prediction({ recommendation, stale }: { recommendation: Recommen
           <MemoryStick aria-hidden className="size-4" />
           Memory
         </p>
-        <p className="tabular font-semibold text-lg">about {bytes(memory.bytes)}</p>
+        <p className="tabular font-semibold text-lg">
+          {memory.bytes > 0 ? `about ${bytes(memory.bytes)}` : "not known yet"}
+        </p>
         <div aria-hidden className="relative mt-2 h-2.5 rounded-full bg-sunken">
           <div className="absolute inset-y-0 left-0 rounded-full bg-chart-1" style={{ width: part(memory.bytes) }} />
           <div
@@ -48,7 +50,7 @@ export function Prediction({ recommendation, stale }: { recommendation: Recommen
           <Clock aria-hidden className="size-4" />
           Time
         </p>
-        <p className="tabular font-semibold text-lg">{durationRange(low, high)}</p>
+        <p className="tabular font-semibold text-lg">{high > 0 ? durationRange(low, high) : "not known yet"}</p>
         <p className="text-ink-3 text-sm">
           {plural(steps, "step")} of {plural(config.batch_size * config.gradient_accumulation_steps, "row")}
         </p>

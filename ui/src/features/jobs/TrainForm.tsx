@@ -94,7 +94,7 @@ function Form({ repeat }: { repeat?: Repeat }) {
           <Card>
             <div className="grid gap-5 sm:grid-cols-2">
               <DatasetSelect value={datasetId} onChange={setDatasetId} />
-              <BaseModelSelect value={modelId} onChange={setModelId} automatic="The bundled one" />
+              <BaseModelSelect value={modelId} onChange={setModelId} />
               <Field label="Name" aside="optional">
                 <Input name="name" defaultValue={repeat?.name} maxLength={200} autoComplete="off" />
               </Field>

@@ -12,7 +12,7 @@ export type Setting = {
   label: string;
   help: string;
   group: "main" | "batch" | "adapter" | "more";
-  /** What TRL 's SFTConfig and PEFT's LoraConfig have when nobody says anything; undefined: they have no such thing. */
+  /** What TRL's SFTConfig and PEFT's LoraConfig have when nobody says anything; undefined: they have no such thing. */
   usual?: Value;
 } & (
   | { kind: "number"; step?: number | "any"; min?: number; max?: number; whole?: boolean }

@@ -5,14 +5,15 @@ import { many } from "@/lib/api/lists";
 import { shortCount } from "@/lib/format";
 import { type Model, useModels } from "./queries";
 
-type BaseModelSelectProps = { value: string; onChange: (id: string) => void; automatic?: string };
+type BaseModelSelectProps = { value: string; onChange: (id: string) => void };
 
-/** The model that a training starts from: a base, or a tuned one that it goes on from. */
-export function BaseModelSelect({ value, onChange, automatic }: BaseModelSelectProps) {
+/** The model that a training starts from: a base (the bundled one unless another is chosen), or a tuned one to go on from. */
+export function BaseModelSelect({ value, onChange }: BaseModelSelectProps) {
   const models = useModels({ limit: many });
   const items = models.data?.items ?? [];
   const tuned = items.filter(({ kind }) => kind === "tuned");
-  const chosen = items.find(({ id }) => id === value);
+  const bundled = items.find(isBundled);
+  const chosen = items.find(({ id }) => id === value) ?? (value ? undefined : bundled);
   return (
     <Field
       label="Model"
@@ -20,14 +21,16 @@ export function BaseModelSelect({ value, onChange, automatic }: BaseModelSelectP
       error={models.error ? "The models could not be listed." : undefined}
     >
       <Select value={value} onChange={(event) => onChange(event.target.value)} disabled={!models.data}>
-        {automatic && <option value="">{automatic}</option>}
-        {items.filter(({ kind }) => kind === "base").map(option)}
+        <option value="">{bundled ? label(bundled) : "The bundled one"}</option>
+        {items.filter((model) => model.kind === "base" && (model !== bundled || value === model.id)).map(option)}
         {tuned.length > 0 && <optgroup label="Go on from a tuned model">{tuned.map(option)}</optgroup>}
         {value && models.data && !chosen && <option value={value}>{value}</option>}
       </Select>
     </Field>
   );
 }
+
+const isBundled = ({ source }: Model) => source?.startsWith("bundled:") ?? false;
 
 function option(model: Model) {
   return (
@@ -40,7 +43,7 @@ function option(model: Model) {
 function label(model: Model): string {
   const remarks = [
     model.parameters ? shortCount(model.parameters) : undefined,
-    model.source?.startsWith("bundled:") ? "bundled" : undefined,
+    isBundled(model) ? "bundled" : undefined,
     model.gated ? "gated" : undefined,
   ].filter(Boolean);
   return remarks.length > 0 ? `${model.name} (${remarks.join(", ")})` : model.name;

@@ -112,7 +112,7 @@ function BaseRow({ model }: { model: Model }) {
       {model.gated && <Badge tone="warn">needs a licence</Badge>}
       {model.source?.startsWith("bundled:") && <Badge tone="good">bundled</Badge>}
       {model.license && <span className="text-ink-3 text-sm">{model.license}</span>}
-      <span className="tabular w-14 text-right text-ink-3 text-sm">
+      <span className="tabular text-ink-3 text-sm sm:w-14 sm:text-right">
         {model.parameters ? shortCount(model.parameters) : ""}
       </span>
     </Row>

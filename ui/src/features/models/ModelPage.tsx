@@ -94,7 +94,7 @@ function Actions({ model }: { model: Model }) {
   return (
     <>
       <ButtonLink href={train} icon={<SlidersHorizontal aria-hidden className="size-4" />}>
-        Train on
+        Train further
       </ButtonLink>
       <Button
         icon={<Scale aria-hidden className="size-4" />}

@@ -3,13 +3,13 @@
 import { ArrowRight, FileText, X } from "lucide-react";
 import { useRouter, useSearchParams } from "next/navigation";
 import { type FormEvent, useEffect, useRef, useState } from "react";
-import { Button, IconButton } from "@/components/Button";
+import { Button, ButtonLink, IconButton } from "@/components/Button";
 import { Card } from "@/components/Card";
 import { Checkbox, Field, Input, Select, Textarea } from "@/components/Field";
 import { ErrorNotice, RunErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { isMoving, StatusBadge } from "@/components/Status";
-import { datasetHref, useDataset, useDatasets } from "@/features/datasets/queries";
+import { type Dataset, datasetHref, useDataset, useDatasets } from "@/features/datasets/queries";
 import { Upload } from "@/features/datasets/Upload";
 import { BaseModelSelect } from "@/features/models/BaseModelSelect";
 import { currentProject } from "@/features/projects/current";
@@ -25,6 +25,12 @@ export function NewModel() {
   const [datasetId, setDatasetId] = useState(params.get("dataset") ?? "");
   const [modelId, setModelId] = useState(params.get("model") ?? "");
   const start = $api.useMutation("post", "/api/pipelines");
+  const status = useDataset(datasetId).data?.status;
+  const missing = !datasetId
+    ? "Choose the data first."
+    : unusable(status)
+      ? "This data cannot be used yet."
+      : undefined;
 
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
@@ -61,7 +67,7 @@ export function NewModel() {
         <form onSubmit={submit} className="grid gap-5">
           <Card title="2. What should it start from?">
             <div className="grid gap-5">
-              <BaseModelSelect value={modelId} onChange={setModelId} automatic="The bundled one" />
+              <BaseModelSelect value={modelId} onChange={setModelId} />
               <Field label="Name" aside="optional">
                 <Input name="name" maxLength={200} placeholder="Support assistant" autoComplete="off" />
               </Field>
@@ -107,18 +113,20 @@ export function NewModel() {
               type="submit"
               variant="primary"
               busy={start.isPending}
-              disabled={!datasetId}
+              disabled={missing !== undefined}
               icon={<ArrowRight aria-hidden className="size-4" />}
             >
               Start
             </Button>
-            {!datasetId && <span className="text-ink-3 text-sm">Choose the data first.</span>}
+            {missing && <span className="text-ink-3 text-sm">{missing}</span>}
           </div>
         </form>
       </div>
     </Page>
   );
 }
+
+const unusable = (status: string | undefined) => status === "failed" || status === "cancelled";
 
 function ChooseData({ onChoose, sample }: { onChoose: (id: string) => void; sample: boolean }) {
   const datasets = useDatasets({ limit: many });
@@ -167,6 +175,12 @@ function SampleButton({ onChoose, atOnce }: { onChoose: (id: string) => void; at
   );
 }
 
+function standing({ status, train_rows, eval_rows = 0 }: Dataset): string {
+  if (unusable(status)) return "It needs your help, or another file.";
+  if (!train_rows) return "Being read. You can go on meanwhile.";
+  return `${plural(train_rows, "row")} to train on, ${eval_rows} held out`;
+}
+
 function Chosen({ id, onRemove }: { id: string; onRemove: () => void }) {
   const query = useDataset(id);
   if (query.error && !query.data) return <ErrorNotice error={query.error} onRetry={onRemove} />;
@@ -177,11 +191,7 @@ function Chosen({ id, onRemove }: { id: string; onRemove: () => void }) {
         <FileText aria-hidden className="size-5 shrink-0 text-ink-3" />
         <div className="min-w-0 flex-1">
           <p className="truncate font-medium">{dataset?.name ?? "…"}</p>
-          <p className="text-ink-3 text-sm">
-            {dataset?.train_rows
-              ? `${plural(dataset.train_rows, "row")} to train on, ${dataset.eval_rows ?? 0} held out`
-              : "Being read. You can go on meanwhile."}
-          </p>
+          <p className="text-ink-3 text-sm">{dataset ? standing(dataset) : "…"}</p>
         </div>
         {dataset && (
           <StatusBadge status={dataset.status} label={dataset.status === "running" ? "Reading" : undefined} />
@@ -195,9 +205,9 @@ function Chosen({ id, onRemove }: { id: string; onRemove: () => void }) {
           error={dataset.error}
           title="This file cannot be used as it is"
           actions={
-            <a className="font-medium text-ink underline" href={datasetHref(id)}>
-              Say what its columns mean
-            </a>
+            <ButtonLink size="sm" href={datasetHref(id)}>
+              {dataset.error?.field === "mapping" ? "Say what its columns mean" : "Look at it"}
+            </ButtonLink>
           }
         />
       )}

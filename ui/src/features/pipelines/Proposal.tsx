@@ -80,6 +80,9 @@ function Confirmation({ pipeline, recommendation }: { pipeline: Pipeline; recomm
   );
 }
 
+/** What is explained and is no setting of its own. */
+const ofOthers: Record<string, string> = { checkpoint: "Saves", memory: "Memory" };
+
 function Reasons({ recommendation }: { recommendation: Recommendation }) {
   return (
     <Card title={`What is recommended for ${recommendation.model_id}`} note="Each choice with its reason." flush>
@@ -88,13 +91,13 @@ function Reasons({ recommendation }: { recommendation: Recommendation }) {
           const setting = settings.find(({ path }) => path === reason.field);
           return (
             <li key={reason.field} className="grid gap-x-4 px-4 py-3 sm:grid-cols-[9rem_7rem_1fr] sm:px-5">
-              <span className="font-medium">{setting?.label ?? reason.field}</span>
+              <span className="font-medium">{setting?.label ?? ofOthers[reason.field] ?? reason.field}</span>
               <span className="tabular text-accent-ink">
                 {setting ? shown(setting, valueAt(recommendation.config, setting.path)) : reason.value}
               </span>
               <span className="text-ink-2 text-sm">
                 {reason.reason}
-                <span className="text-ink-3"> ({reason.source})</span>
+                <span className="block text-ink-3 text-xs">By {reason.source}</span>
               </span>
             </li>
           );

@@ -67,7 +67,7 @@ export function ProjectList() {
 function ProjectItem({ project }: { project: Project }) {
   return (
     <li className="flex flex-wrap items-center gap-x-4 gap-y-1 px-4 py-3 sm:px-5">
-      <div className="min-w-0 flex-1 basis-52">
+      <div className="min-w-0 flex-1 basis-40">
         <Link
           href={projectHref(project.id)}
           prefetch={false}
@@ -87,8 +87,10 @@ function ProjectItem({ project }: { project: Project }) {
       {project.status === "deleted" && (
         <span className="text-ink-3 text-sm">goes for good {ago(project.purge_at)}</span>
       )}
-      <WorkInIt project={project} />
-      <ProjectMenu project={project} />
+      <div className="flex items-center gap-2">
+        <WorkInIt project={project} />
+        <ProjectMenu project={project} />
+      </div>
     </li>
   );
 }

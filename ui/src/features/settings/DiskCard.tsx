@@ -7,6 +7,7 @@ import { type Part, Parts } from "@/components/Bars";
 import { Button } from "@/components/Button";
 import { Card } from "@/components/Card";
 import { Confirm } from "@/components/Dialog";
+import { Skeleton } from "@/components/Skeleton";
 import { toast } from "@/components/Toasts";
 import { When } from "@/components/When";
 import { $api, type Schemas } from "@/lib/api/client";
@@ -32,7 +33,7 @@ export function DiskCard() {
   const disk = $api.useQuery("get", "/api/system/disk", {}, { refetchInterval: 60_000 });
   return (
     <Card title="Disk" actions={disk.data && <Collect use={disk.data} />}>
-      <Async query={disk} loading={<div className="h-40" />}>
+      <Async query={disk} loading={<Skeleton className="h-40" />}>
         {(use) => (
           <div className="grid gap-4">
             <p>

@@ -14,7 +14,7 @@ import { ago } from "@/lib/format";
 type Setting = Schemas["Setting"];
 
 const titles: Record<string, string> = {
-  hf_token: "Hugging Face token",
+  huggingface_token: "Hugging Face token",
   gemini_api_key: "Gemini key",
   kaggle_username: "Kaggle user name",
   kaggle_key: "Kaggle key",
@@ -66,7 +66,7 @@ function Level({ setting, only }: { setting: Setting; only: boolean }) {
         },
       },
     );
-  const label = only ? "Value" : setting.level === "user" ? "Yours" : "For everybody here";
+  const label = only ? title(setting.name) : setting.level === "user" ? "Yours" : "For everybody here";
   if (setting.choices?.length) {
     return (
       <div className="grid gap-3">

@@ -73,7 +73,7 @@ function UserItem({ user, onLink }: { user: User; onLink: (link: Link) => void }
   const remove = $api.useMutation("delete", "/api/users/{id}", { onError: failed });
   return (
     <li className="flex flex-wrap items-center gap-x-4 gap-y-1 px-4 py-3 sm:px-5">
-      <div className="min-w-0 flex-1 basis-52">
+      <div className="min-w-0 flex-1 basis-40">
         <p className="truncate font-medium">
           {nameOf(user)}
           {user.id === me?.id && <span className="font-normal text-ink-3"> (you)</span>}
@@ -82,35 +82,37 @@ function UserItem({ user, onLink }: { user: User; onLink: (link: Link) => void }
           {user.email} · {user.last_seen_at ? `seen ${ago(user.last_seen_at)}` : "never here"}
         </p>
       </div>
-      {user.invited && <Badge tone="warn">invited</Badge>}
-      {user.disabled && <Badge tone="bad">disabled</Badge>}
-      <Badge tone={user.role === "owner" ? "accent" : "neutral"}>{user.role}</Badge>
-      <Menu
-        trigger={
-          <IconButton label={`What to do with ${nameOf(user)}`}>
-            <Ellipsis aria-hidden className="size-4" />
-          </IconButton>
-        }
-        entries={[
-          {
-            label: user.role === "owner" ? "Make a member" : "Make an owner",
-            onSelect: () => update.mutate({ ...params, body: { role: user.role === "owner" ? "member" : "owner" } }),
-          },
-          {
-            label: "New password link",
-            onSelect: () =>
-              reset.mutate(params, {
-                onSuccess: (link) => onLink({ title: `A password link for ${nameOf(user)}`, link }),
-              }),
-          },
-          {
-            label: user.disabled ? "Enable" : "Disable",
-            onSelect: () => update.mutate({ ...params, body: { disabled: !user.disabled } }),
-          },
-          "line",
-          { label: "Delete", danger: true, onSelect: () => setDeleting(true) },
-        ]}
-      />
+      <div className="flex items-center gap-2">
+        {user.invited && <Badge tone="warn">invited</Badge>}
+        {user.disabled && <Badge tone="bad">disabled</Badge>}
+        <Badge tone={user.role === "owner" ? "accent" : "neutral"}>{user.role}</Badge>
+        <Menu
+          trigger={
+            <IconButton label={`What to do with ${nameOf(user)}`}>
+              <Ellipsis aria-hidden className="size-4" />
+            </IconButton>
+          }
+          entries={[
+            {
+              label: user.role === "owner" ? "Make a member" : "Make an owner",
+              onSelect: () => update.mutate({ ...params, body: { role: user.role === "owner" ? "member" : "owner" } }),
+            },
+            {
+              label: "New password link",
+              onSelect: () =>
+                reset.mutate(params, {
+                  onSuccess: (link) => onLink({ title: `A password link for ${nameOf(user)}`, link }),
+                }),
+            },
+            {
+              label: user.disabled ? "Enable" : "Disable",
+              onSelect: () => update.mutate({ ...params, body: { disabled: !user.disabled } }),
+            },
+            "line",
+            { label: "Delete", danger: true, onSelect: () => setDeleting(true) },
+          ]}
+        />
+      </div>
       <Confirm
         open={deleting}
         onClose={() => setDeleting(false)}
