@@ -94,7 +94,7 @@ function SearchBox({ list, label }: { list: ListingState; label: string }) {
     }, typingPause);
   };
   return (
-    <div className="relative col-span-2 min-w-0 sm:flex-1 sm:basis-56">
+    <div className="relative col-span-2 min-w-0 sm:flex-1 sm:basis-40">
       <Search aria-hidden className="pointer-events-none absolute top-2.5 left-3 size-4 text-ink-3" />
       <Input
         ref={box}
