@@ -44,7 +44,7 @@ export function CopyButton({ text, label = "Copy", iconOnly }: { text: string; l
 export function CodeBlock({ code, label, className }: { code: string; label: string; className?: string }) {
   return (
     <div className={cx("relative rounded-lg border border-line bg-sunken", className)}>
-      <div className="absolute top-2 right-2">
+      <div className="absolute top-2 right-2 rounded bg-sunken">
         <CopyButton text={code} label={`Copy ${label}`} iconOnly />
       </div>
       <pre

@@ -16,7 +16,7 @@ import { toast } from "@/components/Toasts";
 import { datasetHref } from "@/features/datasets/queries";
 import { DeleteButton } from "@/features/life/Delete";
 import { deleteEvaluation } from "@/features/life/deletions";
-import { modelHref } from "@/features/models/queries";
+import { modelHref, useModel } from "@/features/models/queries";
 import { PageSkeleton } from "@/features/shell/ById";
 import { $api } from "@/lib/api/client";
 import { count, duration, measure, moment, plural, share } from "@/lib/format";
@@ -29,6 +29,7 @@ const parent = { href: "/evaluations", label: "Evaluations" };
 
 export function EvaluationPage({ id }: { id: string }) {
   const query = useEvaluation(id);
+  const model = useModel(query.data?.model_id ?? "").data;
   if (query.error && !query.data) {
     return (
       <Page title="Evaluation" parent={parent}>
@@ -41,7 +42,7 @@ export function EvaluationPage({ id }: { id: string }) {
   const done = evaluation.status === "completed" && evaluation.result !== undefined;
   return (
     <Page
-      title="Tuned beside base"
+      title={model ? `${model.name} beside its base` : "Tuned beside base"}
       parent={parent}
       aside={done ? <Verdict verdict={evaluation.result?.verdict} /> : <StatusBadge status={evaluation.status} />}
       note={<Id id={evaluation.id} />}

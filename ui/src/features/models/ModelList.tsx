@@ -14,7 +14,7 @@ import { bytes, shortCount } from "@/lib/format";
 import { byTimeAndName, useListing } from "@/lib/listing";
 import { AddModel } from "./AddModel";
 import { BaseModelFilter } from "./BaseModelFilter";
-import { type Model, modelHref, useModels } from "./queries";
+import { type Model, methodOf, modelHref, useModels } from "./queries";
 
 const kinds = ["tuned", "base"] as const;
 
@@ -98,7 +98,7 @@ function TunedRow({ model }: { model: Model }) {
     <Row
       href={modelHref(model.id)}
       title={model.name}
-      note={`${model.method ?? "tuned"} of ${model.base_model_id}`}
+      note={`${methodOf(model)} of ${model.base_model_id}`}
       at={model.created_at}
     >
       <span className="tabular text-ink-3 text-sm">{bytes(model.size)}</span>

@@ -12,16 +12,16 @@ import { Page } from "@/components/Page";
 import { StatusBadge } from "@/components/Status";
 import { toast } from "@/components/Toasts";
 import { deploymentHref, useDeployments } from "@/features/deployments/queries";
-import { evaluationHref, useEvaluations } from "@/features/evaluations/queries";
+import { type Evaluation, evaluationHref, useEvaluations } from "@/features/evaluations/queries";
 import { Verdict } from "@/features/evaluations/Verdict";
 import { DeleteButton } from "@/features/life/Delete";
 import { deleteModel } from "@/features/life/deletions";
 import { Said } from "@/features/life/Said";
 import { PageSkeleton } from "@/features/shell/ById";
 import { $api } from "@/lib/api/client";
-import { ago, bytes, count, moment, shortCount } from "@/lib/format";
+import { ago, bytes, count, measure, moment, plural, shortCount } from "@/lib/format";
 import { Exports } from "./Exports";
-import { type Model, modelHref, useModel } from "./queries";
+import { type Model, methodOf, modelHref, useModel } from "./queries";
 
 const parent = { href: "/models", label: "Models" };
 
@@ -82,6 +82,7 @@ function Actions({ model }: { model: Model }) {
   const router = useRouter();
   const deploy = $api.useMutation("post", "/api/deployments");
   const evaluate = $api.useMutation("post", "/api/evaluation/start");
+  const live = useDeployments({ model_id: model.id }).data?.items.find(({ status }) => status === "serving");
   const train = `/train?model=${encodeURIComponent(model.id)}`;
   if (model.kind === "base") {
     return (
@@ -111,22 +112,32 @@ function Actions({ model }: { model: Model }) {
       >
         Evaluate
       </Button>
-      <Button
-        variant="primary"
-        icon={<MessagesSquare aria-hidden className="size-4" />}
-        busy={deploy.isPending}
-        onClick={() =>
-          deploy.mutate(
-            { body },
-            {
-              onSuccess: ({ id }) => router.push(deploymentHref(id)),
-              onError: (e) => toast.bad("The model was not deployed", e),
-            },
-          )
-        }
-      >
-        Deploy
-      </Button>
+      {live ? (
+        <ButtonLink
+          href={deploymentHref(live.id)}
+          variant="primary"
+          icon={<MessagesSquare aria-hidden className="size-4" />}
+        >
+          Talk to it
+        </ButtonLink>
+      ) : (
+        <Button
+          variant="primary"
+          icon={<MessagesSquare aria-hidden className="size-4" />}
+          busy={deploy.isPending}
+          onClick={() =>
+            deploy.mutate(
+              { body },
+              {
+                onSuccess: ({ id }) => router.push(deploymentHref(id)),
+                onError: (e) => toast.bad("The model was not deployed", e),
+              },
+            )
+          }
+        >
+          Deploy
+        </Button>
+      )}
       <DeleteButton name={model.name} remove={deleteModel(model.id)} back="/models" />
     </>
   );
@@ -146,12 +157,12 @@ function TunedFacts({ model }: { model: Model }) {
             "–"
           ),
         ],
-        ["Method", model.method ?? "–"],
+        ["Method", methodOf(model)],
         [
           "Training",
           model.job_id ? (
-            <a key="j" className="break-all text-accent-ink hover:underline" href={`/job?id=${model.job_id}`}>
-              {model.job_id}
+            <a key="j" className="text-accent-ink hover:underline" href={`/job?id=${model.job_id}`}>
+              Curves, log and configuration
             </a>
           ) : (
             "–"
@@ -194,8 +205,8 @@ function Evaluations({ model }: { model: Model }) {
             <Row
               key={evaluation.id}
               href={evaluationHref(evaluation.id)}
-              title={ago(evaluation.created_at)}
-              note={evaluation.dataset_id}
+              title={`Compared ${ago(evaluation.created_at)}`}
+              note={lossesOf(evaluation)}
             >
               {evaluation.status === "completed" ? (
                 <Verdict verdict={evaluation.result?.verdict} />
@@ -209,6 +220,10 @@ function Evaluations({ model }: { model: Model }) {
     </Card>
   );
 }
+
+const lossesOf = ({ result }: Evaluation) =>
+  result &&
+  `loss ${measure(result.loss_base)} → ${measure(result.loss_tuned)} on ${plural(result.rows, "held-out row")}`;
 
 function Deployments({ model }: { model: Model }) {
   const deployments = useDeployments({ model_id: model.id });

@@ -21,4 +21,9 @@ export function useModelNames(): (id: string) => string {
   return (id) => models?.find((model) => model.id === id)?.name ?? id;
 }
 
+const methods: Record<string, string> = { lora: "LoRA", qlora: "QLoRA", full: "All weights" };
+
+/** How a tuned model was made, in words. */
+export const methodOf = ({ method = "" }: Model) => methods[method] ?? (method || "Tuned");
+
 export const modelHref = (id: string) => `/model?id=${encodeURIComponent(id)}`;
