@@ -75,6 +75,7 @@ test("a file whose columns nobody could guess is understood once it is said what
   await page.getByLabel("Answer to learn").selectOption("Antwort");
   await page.getByRole("button", { name: "Read again with these" }).click();
   await expect(page.locator("header").getByText("Ready")).toBeVisible();
+  ids.dataset = await idOf(page, "dataset");
   await page.getByRole("tab", { name: "Rows" }).click();
   await expect(page.getByText("Wie geht Schritt", { exact: false }).first()).toBeVisible();
 });
@@ -220,6 +221,8 @@ const screens = () => [
   `/pipeline?id=${ids.pipeline}`,
   "/datasets",
   "/datasets?upload=1",
+  `/dataset?id=${ids.dataset}`,
+  `/dataset?id=${ids.dataset}&tab=processing`,
   "/jobs",
   "/jobs?q=nobody&status=failed",
   `/compare?id=${ids.job}`,

@@ -191,7 +191,7 @@ function Issues({ dataset, issues }: { dataset: Dataset; issues: Profile["issues
         </Button>
       }
     >
-      <ul className="max-h-96 divide-y divide-line overflow-y-auto">
+      <ul aria-label="What is wrong" tabIndex={0} className="max-h-96 divide-y divide-line overflow-y-auto">
         {cited.map((issue, i) => (
           <IssueRow key={i} issue={issue} />
         ))}

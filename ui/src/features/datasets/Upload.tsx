@@ -1,18 +1,27 @@
 "use client";
 
+import { lazy, Suspense } from "react";
 import { DropZone } from "@/components/DropZone";
 import { ErrorNotice } from "@/components/Notice";
-import { Sending } from "@/components/Sending";
+import { Skeleton } from "@/components/Skeleton";
 import { currentProject } from "@/features/projects/current";
 import { type Parcel, useUpload } from "@/lib/upload";
 import type { Dataset } from "./queries";
+
+const Sending = lazy(() => import("@/components/Sending").then(({ Sending }) => ({ default: Sending })));
 
 const accepted = ".jsonl,.ndjson,.json,.csv,.tsv,.parquet,.txt,.md";
 
 /** Takes a file and sends it. */
 export function Upload({ onDone }: { onDone: (dataset: Dataset) => void }) {
   const { state, start, cancel, dismiss } = useUpload<Dataset>("/api/datasets/upload", onDone);
-  if (state.phase === "sending") return <Sending state={state} onCancel={cancel} />;
+  if (state.phase === "sending") {
+    return (
+      <Suspense fallback={<Skeleton className="h-24" />}>
+        <Sending state={state} onCancel={cancel} />
+      </Suspense>
+    );
+  }
   return (
     <div className="grid gap-4">
       {state.phase === "failed" && (

@@ -4,7 +4,6 @@ import { Ban, Boxes, Copy, Ellipsis, GitCompareArrows, Pause, Play, SquareCheckB
 import { useRouter } from "next/navigation";
 import { lazy, Suspense, useState } from "react";
 import { Button, ButtonLink, IconButton } from "@/components/Button";
-import { Confirm } from "@/components/Dialog";
 import { Menu, type MenuEntry } from "@/components/Menu";
 import { isMoving } from "@/components/Status";
 import { toast } from "@/components/Toasts";
@@ -13,6 +12,8 @@ import { modelHref } from "@/features/models/queries";
 import { $api } from "@/lib/api/client";
 import type { Job } from "./queries";
 
+// What asks is loaded when there is something to ask.
+const EndDialog = lazy(() => import("./EndDialog"));
 const DeleteDialog = lazy(() =>
   import("@/features/life/Delete").then(({ DeleteDialog }) => ({ default: DeleteDialog })),
 );
@@ -25,7 +26,6 @@ export function JobActions({ job }: { job: Job }) {
   const params = { params: { path: { id: job.id } } };
   const pause = $api.useMutation("post", "/api/training/{id}/pause");
   const resume = $api.useMutation("post", "/api/training/{id}/resume");
-  const cancel = $api.useMutation("post", "/api/training/{id}/cancel");
 
   const open = isMoving(job.status) || job.status === "paused";
   const canPause = job.status === "running" || job.status === "queued";
@@ -67,11 +67,6 @@ export function JobActions({ job }: { job: Job }) {
       onSelect: () => setDeleting(true),
     });
   }
-  const end = () =>
-    cancel.mutate(
-      { ...params, body: { keep: ending === "keep" } },
-      { onSuccess: () => setEnding(undefined), onError: (error) => toast.bad("It was not ended", error) },
-    );
   return (
     <>
       {canPause && (
@@ -119,23 +114,8 @@ export function JobActions({ job }: { job: Job }) {
             onClose={() => setDeleting(false)}
           />
         )}
+        {ending && <EndDialog job={job} keep={ending === "keep"} onClose={() => setEnding(undefined)} />}
       </Suspense>
-      <Confirm
-        open={ending !== undefined}
-        onClose={() => setEnding(undefined)}
-        title={ending === "keep" ? `Stop ${job.name} and keep what it learnt?` : `Cancel ${job.name}?`}
-        action={ending === "keep" ? "Stop and keep" : "Cancel the training"}
-        cancel="Let it go on"
-        danger={ending === "cancel"}
-        busy={cancel.isPending}
-        onConfirm={end}
-      >
-        {ending === "keep"
-          ? job.checkpoint_step
-            ? `A model is made from the checkpoint at step ${job.checkpoint_step}. The training cannot go on afterwards.`
-            : "No checkpoint was saved yet. If none is by then, nothing can be kept."
-          : `It has trained ${job.step} of ${job.total_steps} steps. They are lost, and so are its checkpoints.`}
-      </Confirm>
     </>
   );
 }
