@@ -14,5 +14,6 @@ export default defineConfig({
     setupFiles: ["tests/setup.ts"],
     include: ["src/**/*.test.{ts,tsx}"],
     restoreMocks: true,
+    testTimeout: 30_000,
   },
 });

@@ -16,10 +16,14 @@ import { useSystem } from "./queries";
 import { SettingCards } from "./SettingCards";
 import { Users } from "./Users";
 
+const ofOwners = ["users", "audit"];
+
 export function Settings() {
   const [tab, setTab] = useTab("general");
   const me = useMe();
   const owner = me.data?.role === "owner";
+  // The view that the address names waits until it is known who asks; another does not stand in for it.
+  const showsOwners = me.data ? owner : ofOwners.includes(tab);
   return (
     <Page title="Settings">
       <Tabs
@@ -30,10 +34,10 @@ export function Settings() {
           { value: "general", label: "General", content: <SettingCards /> },
           { value: "account", label: "Account", content: <AccountSettings /> },
           { value: "machine", label: "Machine", content: <MachineTab owner={owner} /> },
-          ...(owner
+          ...(showsOwners
             ? [
-                { value: "users", label: "People", content: <Users /> },
-                { value: "audit", label: "Audit log", content: <Audit /> },
+                { value: "users", label: "People", content: <Async query={me}>{() => <Users />}</Async> },
+                { value: "audit", label: "Audit log", content: <Async query={me}>{() => <Audit />}</Async> },
               ]
             : []),
         ]}
