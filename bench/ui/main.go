@@ -2,7 +2,7 @@
 
 // Command ui measures the web app in a browser:
 //
-//	go run ./bench/ui [--bin bin/vibeflow] [--rounds 7] [--points 100000] [--seconds 10]
+//	go run ./bench/ui [--bin bin/vibeflow] [--rounds 7] [--points 100000] [--seconds 10] [--within 10m]
 //
 // It starts a VibeFlow, trains the tiny model in it, so that pages have something to show, and has measure.mjs drive the
 // system's Chromium through the app that is in the binary, with the Playwright of ui/ (needs Node.js and `npm ci` there).
@@ -12,11 +12,14 @@
 // curve, to which 50 a second are added: frames a second are held against 60, less the one that a run of seconds may
 // begin or end within. The curve and its events are made up in the browser, the page that draws them is real. Script is
 // what each page loads by itself, gzipped, and held against 200 KB.
+//
+// What is not done within its time fails, and is named: all of it by --within, each step of the browser's by a minute.
 package main
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -26,6 +29,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/bench/internal/benchmark"
@@ -38,6 +43,8 @@ const (
 	paintLimit  = 2.0 // seconds
 	framesLimit = 59.0
 	scriptLimit = 200.0 // KB, gzipped
+	// endPatience is what the browser may need to end once it is told to.
+	endPatience = 10 * time.Second
 )
 
 func main() { benchmark.Main("ui", run) }
@@ -71,7 +78,10 @@ func run(ctx context.Context) error {
 	flag.IntVar(&o.rounds, "rounds", 7, "first visits of the dashboard")
 	flag.IntVar(&o.points, "points", 100_000, "steps in the curve")
 	flag.IntVar(&o.seconds, "seconds", 10, "how long frames are counted")
+	within := flag.Duration("within", 10*time.Minute, "how long all of it may take")
 	flag.Parse()
+	ctx, cancel := context.WithTimeoutCause(ctx, *within, fmt.Errorf("not done within %s", *within))
+	defer cancel()
 	return benchmark.On(*bin, func(p *platform.Platform) error {
 		fmt.Printf("ui: %s\n", benchmark.Machine())
 		if _, err := p.Start(ctx); err != nil {
@@ -79,7 +89,7 @@ func run(ctx context.Context) error {
 		}
 		m, err := measure(ctx, p, o)
 		if err != nil {
-			return err
+			return errors.Join(err, context.Cause(ctx))
 		}
 		report(m, o)
 		return nil
@@ -90,12 +100,12 @@ func run(ctx context.Context) error {
 func measure(ctx context.Context, p *platform.Platform, o options) (m measured, err error) {
 	ds, err := p.Upload(ctx, "sums.jsonl", []byte(sums()))
 	if err != nil {
-		return m, err
+		return m, fmt.Errorf("the dataset was not made: %w", err)
 	}
 	job, err := benchmark.Train(ctx, p, apigen.StartTraining{DatasetID: ds.ID, ModelID: catalog.Tiny, Name: "Sums",
 		Config: apigen.TrainingOverrides{"max_steps": 20, "batch_size": 4, "max_length": 64}}, nil)
 	if err != nil {
-		return m, err
+		return m, fmt.Errorf("the training that pages show did not end: %w", err)
 	}
 	ended, err := apiclient.Get[apigen.Job](ctx, p.Client, "/api/training/"+job.ID, nil)
 	if err != nil {
@@ -105,17 +115,24 @@ func measure(ctx context.Context, p *platform.Platform, o options) (m measured, 
 	if err != nil {
 		return m, err
 	}
-	browser := exec.CommandContext(ctx, "node", filepath.Join("bench", "ui", "measure.mjs"))
 	address, _, _ := strings.Cut(link.URL, "/signin")
-	browser.Env = append(os.Environ(), "BENCH_URL="+address, "BENCH_LINK="+link.URL, "BENCH_DATASET="+ds.ID, "BENCH_JOB="+job.ID,
+	told, err := browser(ctx, "BENCH_URL="+address, "BENCH_LINK="+link.URL, "BENCH_DATASET="+ds.ID, "BENCH_JOB="+job.ID,
 		"BENCH_MODEL="+ended.TunedModelID, "BENCH_ROUNDS="+strconv.Itoa(o.rounds), "BENCH_POINTS="+strconv.Itoa(o.points),
 		"BENCH_SECONDS="+strconv.Itoa(o.seconds))
-	browser.Stderr = os.Stderr
-	told, err := browser.Output()
 	if err != nil {
-		return m, fmt.Errorf("the browser's part failed: %w", err)
+		return m, fmt.Errorf("the browser did not do its part, and says above in which step: %w", err)
 	}
 	return m, json.Unmarshal(told, &m)
+}
+
+// browser runs measure.mjs, which says on standard error what it is at, and returns what it prints.
+func browser(ctx context.Context, told ...string) ([]byte, error) {
+	c := exec.CommandContext(ctx, "node", filepath.Join("bench", "ui", "measure.mjs"))
+	c.Env = append(os.Environ(), told...)
+	c.Stderr = os.Stderr
+	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) } // Playwright then ends its browser
+	c.WaitDelay = endPatience
+	return c.Output()
 }
 
 // sums is a few hundred short questions.
