@@ -8,7 +8,7 @@ import { Segmented } from "@/components/Segmented";
 import { Skeleton } from "@/components/Skeleton";
 import { measure } from "@/lib/format";
 import type { Columns } from "@/lib/thin";
-import { type Curves, type Measure, measures, smooth } from "./curves";
+import { type Curves, ends, type Measure, measures, smooth } from "./curves";
 
 const Chart = lazy(() => import("@/components/Chart").then(({ Chart }) => ({ default: Chart })));
 
@@ -31,11 +31,11 @@ export function LossCharts({ jobId, curves, version, marks }: LossChartsProps) {
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: curves change in place; the version says when
   const loss = useMemo(() => {
-    const { loss: raw, eval_loss } = curves.values;
-    return smoothing > 0 ? [curves.steps, raw, smooth(raw, smoothing), eval_loss] : [curves.steps, raw, eval_loss];
+    const [raw, heldOut] = [curves.of("loss"), curves.of("eval_loss")];
+    return smoothing > 0 ? [curves.steps, raw, smooth(raw, smoothing), heldOut] : [curves.steps, raw, heldOut];
   }, [curves, version, smoothing]) as Columns;
   // biome-ignore lint/correctness/useExhaustiveDependencies: as above
-  const other = useMemo(() => [curves.steps, curves.values[second]], [curves, version, second]) as Columns;
+  const other = useMemo(() => [curves.steps, curves.of(second)], [curves, version, second]) as Columns;
 
   const lines = [
     { label: smoothing > 0 ? "Measured" : "Training", colour: "--chart-1", faint: smoothing > 0 },
@@ -44,14 +44,9 @@ export function LossCharts({ jobId, curves, version, marks }: LossChartsProps) {
   ];
   const save = async () => {
     const { csv, downloadText } = await import("@/lib/download");
-    downloadText(
-      `${jobId}-curves.csv`,
-      csv([
-        ["step", ...measures],
-        ...curves.steps.map((step, i) => [step, ...measures.map((m) => curves.values[m][i])]),
-      ]),
-      "text/csv",
-    );
+    const columns = measures.map((each) => curves.of(each));
+    const row = (step: number, at: number) => [step, ...columns.map((values) => ends(values.subarray(at, at + 1))[0])];
+    downloadText(`${jobId}-curves.csv`, csv([["step", ...measures], ...Array.from(curves.steps, row)]), "text/csv");
   };
   return (
     <Card
@@ -133,10 +128,9 @@ const names: Record<Measure, string> = {
 
 /** The chart in a sentence, for those who do not see it. */
 function summary(curves: Curves): string {
-  const first = curves.values.loss.find((v) => v !== null);
-  const last = curves.values.loss.findLast((v) => v !== null);
-  const judged = curves.values.eval_loss.filter((v) => v !== null);
+  const [first, last] = ends(curves.of("loss"));
+  const [judged, judgedLast] = ends(curves.of("eval_loss"));
   const heldOut =
-    judged.length > 0 ? ` On held-out rows it was ${measure(judged[0])} and is ${measure(judged.at(-1))}.` : "";
+    judged !== undefined ? ` On held-out rows it was ${measure(judged)} and is ${measure(judgedLast)}.` : "";
   return `The training loss went from ${measure(first)} to ${measure(last)} over ${curves.steps.at(-1) ?? 0} steps.${heldOut}`;
 }
