@@ -1,10 +1,10 @@
 "use client";
 
-import { Database, Upload as UploadIcon } from "lucide-react";
+import { Database, Upload as UploadIcon, X } from "lucide-react";
 import { useRouter, useSearchParams } from "next/navigation";
 import { useState } from "react";
-import { Button } from "@/components/Button";
-import { Dialog } from "@/components/Dialog";
+import { Button, IconButton } from "@/components/Button";
+import { Card } from "@/components/Card";
 import { Empty } from "@/components/Empty";
 import { List, Row } from "@/components/List";
 import { Filter, Listing } from "@/components/Listing";
@@ -48,6 +48,20 @@ export function DatasetList() {
         </Button>
       }
     >
+      {uploading && (
+        <Card
+          title="Upload a dataset"
+          note="The layout of the rows is recognised; what cannot be used is named by line."
+          className="mb-5"
+          actions={
+            <IconButton label="Close" onClick={() => setUploading(false)}>
+              <X aria-hidden className="size-4" />
+            </IconButton>
+          }
+        >
+          <Upload onDone={open} />
+        </Card>
+      )}
       <Listing
         list={list}
         query={datasets}
@@ -78,15 +92,6 @@ export function DatasetList() {
           </List>
         )}
       </Listing>
-      <Dialog
-        open={uploading}
-        onClose={() => setUploading(false)}
-        title="Upload a dataset"
-        description="The layout of the rows is recognised; what cannot be used is named by line."
-        size="md"
-      >
-        <Upload onDone={open} />
-      </Dialog>
     </Page>
   );
 }
