@@ -52,11 +52,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="vf-") as name:  # short: a Unix socket lies in it
         folder = Path(name)
         rows = canonical(options.data, folder)
-        measure(write_spec(options, rows, folder / "first"), cold)
+        told("first", measure(write_spec(options, rows, folder / "first"), cold))
         with warm_parent(folder) as fork:
             for number in range(options.rounds):
                 for side, launch in (("cold", cold), ("warm", fork)):
-                    measured[side].append(measure(write_spec(options, rows, folder / f"{side}-{number}"), launch))
+                    run = measure(write_spec(options, rows, folder / f"{side}-{number}"), launch)
+                    measured[side].append(told(f"round {number + 1}: {side}", run))
     report(options, measured, load)
 
 
@@ -71,10 +72,17 @@ def report(options: argparse.Namespace, measured: dict[str, list[dict[str, float
     print(f"ratio cold / warm: {medians['cold'][PARTS[-1]] / medians['warm'][PARTS[-1]]:.1f}")
 
 
+def told(what: str, run: dict[str, float]) -> dict[str, float]:
+    """Says on standard error that a run is over, and hands it on: all of them take minutes."""
+    print(f"{what}: first step after {run['start to first step']:.1f} s, over after {run['whole']:.1f} s", file=sys.stderr)
+    return run
+
+
 def measure(spec: Path, launch: Callable[[Path], None]) -> dict[str, float]:
     """Seconds by part of one run, which is over when this returns."""
     began = time.time()
     launch(spec)
+    whole = time.time() - began
     events = {}
     for line in (spec.parent / "events.ndjson").read_text(encoding="utf-8").splitlines():
         event = json.loads(line)
@@ -85,7 +93,7 @@ def measure(spec: Path, launch: Callable[[Path], None]) -> dict[str, float]:
                                    for kind in ("started", "preflight", "metrics"))
     timings = {name: events["started"]["timings"][f"{name}_s"] for name in ("import", "data", "model")}
     return {**timings, "rest": started - sum(timings.values()), "started": started, "rehearsal": rehearsed - started,
-            "first step": stepped - rehearsed, "start to first step": stepped}
+            "first step": stepped - rehearsed, "start to first step": stepped, "whole": whole}
 
 
 def environment() -> dict[str, str]:
