@@ -11,6 +11,7 @@ const document = createHash("sha256").update(readFileSync("../api/openapi.yaml")
 
 const config: NextConfig = {
   reactStrictMode: true,
+  experimental: { optimisticRouting: false, varyParams: false },
   poweredByHeader: false,
   env: { NEXT_PUBLIC_API: document },
   images: { unoptimized: true },

@@ -17,8 +17,28 @@ await empty(to);
 await cp(from, to, { recursive: true });
 await rm(from, { recursive: true });
 await addReference();
+await putStylesIntoPages();
 await writeServiceWorker();
 await Promise.all((await files(to)).filter((path) => compressible.has(extname(path))).map(compress));
+
+/**
+ * A page is painted when it is there, without waiting for another file: its sheet stands in it. The link stays, for React
+ * looks for it before it loads a sheet, and the policy allows what stands in a page by its hash; as a sheet for printers
+ * it holds nothing up.
+ */
+async function putStylesIntoPages() {
+  for (const path of await files(to)) {
+    if (extname(path) !== ".html") continue;
+    const page = await readFile(path, "utf8");
+    const sheets = page.matchAll(/<link rel="stylesheet" href="(\/_next\/[^"]+\.css)" data-precedence="next"\/>/g);
+    let filled = page;
+    for (const [link, href] of sheets) {
+      const sheet = (await readFile(join(to, href), "utf8")).replaceAll("url(../", "url(/_next/static/");
+      filled = filled.replace(link, () => `<style>${sheet}</style>${link.replace("/>", ' media="print"/>')}`);
+    }
+    await writeFile(path, filled);
+  }
+}
 
 /** Swagger UI, for the page that shows the API's document. */
 async function addReference() {

@@ -1,5 +1,6 @@
 import "@fontsource-variable/inter";
 import "./globals.css";
+import { readFileSync } from "node:fs";
 import type { Metadata, Viewport } from "next";
 import type { ReactNode } from "react";
 import { Providers } from "@/features/shell/Providers";
@@ -21,12 +22,14 @@ export const viewport: Viewport = {
   ],
 };
 
+// The theme is set before the first paint, and without a request that would hold it up.
+const theme = readFileSync("public/theme.js", "utf8");
+
 export default function RootLayout({ children }: { children: ReactNode }) {
   return (
     <html lang="en" suppressHydrationWarning>
       <head>
-        {/* Not deferred: the theme is set before the first paint. */}
-        <script src="/theme.js" />
+        <script dangerouslySetInnerHTML={{ __html: theme }} />
       </head>
       <body>
         <Providers>{children}</Providers>

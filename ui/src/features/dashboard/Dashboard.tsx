@@ -9,7 +9,7 @@ import { ErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { Skeleton, SkeletonRows } from "@/components/Skeleton";
 import { isMoving, StatusBadge } from "@/components/Status";
-import { useDeployments } from "@/features/deployments/queries";
+import { type Deployment, useDeployments } from "@/features/deployments/queries";
 import { JobRow } from "@/features/jobs/JobRow";
 import { useJobs } from "@/features/jobs/queries";
 import { modelHref, useModelNames, useModels } from "@/features/models/queries";
@@ -196,7 +196,6 @@ function MachineCard() {
 
 function Deployed() {
   const deployments = useDeployments({ status: ["serving", "queued", "restarting"] });
-  const nameOf = useModelNames();
   const live = deployments.data?.items ?? [];
   return (
     <Card title="Deployed" flush>
@@ -211,14 +210,25 @@ function Deployed() {
           Nothing is being served. A model of yours can be deployed from its own page.
         </p>
       ) : (
-        <List label="Deployed">
-          {live.map((d) => (
-            <Row key={d.id} href={`/deployment?id=${d.id}`} title={nameOf(d.model_id)}>
-              <StatusBadge status={d.status} />
-            </Row>
-          ))}
-        </List>
+        <Served deployments={live} />
       )}
     </Card>
+  );
+}
+
+function Served({ deployments }: { deployments: Deployment[] }) {
+  // Most are of the newest models, whose names are asked for anyway: all names are many more.
+  const newest = useModels({ kind: "tuned", limit: recent });
+  const named = (id: string) => newest.data?.items.find((model) => model.id === id)?.name;
+  const nameOf = useModelNames(!newest.isPending && !deployments.every(({ model_id }) => named(model_id)));
+  if (newest.isPending) return <SkeletonRows rows={deployments.length} />;
+  return (
+    <List label="Deployed">
+      {deployments.map((d) => (
+        <Row key={d.id} href={`/deployment?id=${d.id}`} title={named(d.model_id) ?? nameOf(d.model_id)}>
+          <StatusBadge status={d.status} />
+        </Row>
+      ))}
+    </List>
   );
 }

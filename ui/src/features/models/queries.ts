@@ -4,20 +4,20 @@ import { keepPage, type ListQuery, many, pageSize } from "@/lib/api/lists";
 
 export type Model = Schemas["Model"];
 
-export const useModels = (query: ListQuery<"/api/models"> = {}) =>
+export const useModels = (query: ListQuery<"/api/models"> = {}, enabled = true) =>
   $api.useQuery(
     "get",
     "/api/models",
     { params: { query: { limit: pageSize, project_id: useProjectId(), ...query } } },
-    keepPage,
+    { enabled, ...keepPage },
   );
 
 export const useModel = (id: string) =>
   $api.useQuery("get", "/api/models/{id}", { params: { path: { id } } }, { enabled: id !== "" });
 
 /** What to call models by their ids; an id that no list has yet is its own name. */
-export function useModelNames(): (id: string) => string {
-  const models = useModels({ limit: many }).data?.items;
+export function useModelNames(needed = true): (id: string) => string {
+  const models = useModels({ limit: many }, needed).data?.items;
   return (id) => models?.find((model) => model.id === id)?.name ?? id;
 }
 

@@ -3,6 +3,7 @@
 import { Menu as MenuIcon, Search, X } from "lucide-react";
 import { usePathname } from "next/navigation";
 import { lazy, type ReactNode, Suspense, useEffect, useRef, useState } from "react";
+import { flushSync } from "react-dom";
 import { IconButton } from "@/components/Button";
 import { ConnectionBanner } from "./ConnectionBanner";
 import { Logo } from "./Logo";
@@ -45,12 +46,18 @@ export function Shell({ children }: { children: ReactNode }) {
 
 function TopBar({ onSearch }: { onSearch: () => void }) {
   const drawer = useRef<HTMLDialogElement>(null);
+  const [wanted, setWanted] = useState(false);
+  const open = () => {
+    // What is in it is made with the first opening, and has to be there for the focus.
+    flushSync(() => setWanted(true));
+    drawer.current?.showModal();
+  };
   const pathname = usePathname();
   // biome-ignore lint/correctness/useExhaustiveDependencies: another page closes the drawer
   useEffect(() => drawer.current?.close(), [pathname]);
   return (
     <div className="sticky top-0 z-30 flex h-14 items-center gap-1 border-line border-b bg-bg px-2 lg:hidden">
-      <IconButton label="Menu" onClick={() => drawer.current?.showModal()}>
+      <IconButton label="Menu" onClick={open}>
         <MenuIcon aria-hidden className="size-5" />
       </IconButton>
       <Logo />
@@ -67,12 +74,14 @@ function TopBar({ onSearch }: { onSearch: () => void }) {
         <IconButton label="Close the menu" className="absolute top-3 right-2" onClick={() => drawer.current?.close()}>
           <X aria-hidden className="size-5" />
         </IconButton>
-        <Sidebar
-          onSearch={() => {
-            drawer.current?.close();
-            onSearch();
-          }}
-        />
+        {wanted && (
+          <Sidebar
+            onSearch={() => {
+              drawer.current?.close();
+              onSearch();
+            }}
+          />
+        )}
       </dialog>
     </div>
   );

@@ -1,3 +1,4 @@
+import { takeAhead } from "./ahead";
 import { connection } from "./connection";
 import { Problem } from "./problem";
 
@@ -46,7 +47,7 @@ export async function sessionFetch(input: RequestInfo | URL, init?: RequestInit)
 
 async function reach(request: Request): Promise<Response> {
   try {
-    const response = await fetch(request);
+    const response = await (takeAhead(request) ?? fetch(request));
     connection.report(true);
     return response;
   } catch (error) {
