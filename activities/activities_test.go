@@ -123,10 +123,10 @@ func alpaca(n int) string {
 
 func TestIngest(t *testing.T) {
 	t.Parallel()
-	t.Run("broken JSON cites its line, and leaves nothing behind", func(t *testing.T) {
+	t.Run("a file that was cut off cites its line, and leaves nothing behind", func(t *testing.T) {
 		t.Parallel()
 		b := newBench(t)
-		id := b.upload("a.jsonl", alpaca(10)+"{\"instruction\": \n")
+		id := b.upload("a.jsonl", alpaca(10)+`{"instruction": `)
 		before := b.objects()
 		_, err := call[contract.DatasetOutput](b, contract.ActivityProfileDataset, contract.DatasetInput{DatasetID: id})
 		require.Equal(t, contract.CodeBadData, code(t, err))
