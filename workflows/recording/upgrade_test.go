@@ -18,9 +18,9 @@ import (
 // TestAPausedRunOfAnOlderReleaseGoesOn: what an older release recorded until a job was paused becomes a run on a real
 // Temporal, and today's workflows resume it and bring it to its end.
 func TestAPausedRunOfAnOlderReleaseGoesOn(t *testing.T) {
-	for _, version := range releases(t) {
+	for _, version := range releasesWith(t, pausedAndResumed) {
 		t.Run(version, func(t *testing.T) {
-			recorded := read(t, filepath.Join(version, "train_paused_and_resumed.json.gz"))
+			recorded := read(t, filepath.Join(version, pausedAndResumed))
 			paused := until(t, recorded, contract.SignalResume)
 			server := embeddedtest.Start(t)
 			id := server.Name(t, "run")
@@ -39,14 +39,17 @@ func TestAPausedRunOfAnOlderReleaseGoesOn(t *testing.T) {
 	}
 }
 
-// releases are the recorded ones.
-func releases(t *testing.T) (versions []string) {
+const pausedAndResumed = "train_paused_and_resumed.json.gz"
+
+// releasesWith are those of which a story is recorded.
+func releasesWith(t *testing.T, story string) (versions []string) {
 	t.Helper()
-	folders, err := os.ReadDir(histories)
+	files, err := filepath.Glob(filepath.Join(histories, "*", story))
 	require.NoError(t, err)
-	for _, f := range folders {
-		versions = append(versions, f.Name())
+	for _, file := range files {
+		versions = append(versions, filepath.Base(filepath.Dir(file)))
 	}
+	require.GreaterOrEqual(t, len(versions), 3)
 	return versions
 }
 
