@@ -32,7 +32,7 @@ const (
 const (
 	CodeBadData          Code = "bad_data"
 	CodeAllMasked        Code = "all_labels_masked"
-	CodeModelUnavailable Code = "model_unavailable" // missing, gated, or no network
+	CodeModelUnavailable Code = "model_unavailable" // missing, gated, or not to be read; a Hub that is away is CodeUnavailable
 	CodeInvalidConfig    Code = "invalid_config"
 	CodeOutOfMemory      Code = "out_of_memory"
 	CodeNonFiniteLoss    Code = "non_finite_loss"
