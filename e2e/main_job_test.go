@@ -212,13 +212,13 @@ func TestAFailedStageWaitsForARetry(t *testing.T) {
 	pipelines, err := apiclient.Get[apigen.PipelinePage](t.Context(), p.Client, "/api/pipelines", nil)
 	require.NoError(t, err)
 	id := pipelines.Items[0].ID
-	require.Contains(t, stderr, "vibeflow pipelines retry "+id)
+	require.Contains(t, stderr, "pipelines retry "+id)
 
 	_, stderr, code = p.cli("pipelines", "retry", id)
 	require.Zero(t, code, stderr)
 	_, again, code := p.cli("pipelines", "watch", id)
 	require.Equal(t, 8, code, again)
-	require.Contains(t, again, "vibeflow pipelines retry "+id, "it failed again, and says so")
+	require.Contains(t, again, "pipelines retry "+id, "it failed again, and says so")
 	watched, err := apiclient.Get[apigen.Pipeline](t.Context(), p.Client, "/api/pipelines/"+id, nil)
 	require.NoError(t, err)
 	require.Equal(t, string(contract.StatusFailed), string(watched.Status))
@@ -245,7 +245,7 @@ func TestRefusals(t *testing.T) {
 		says string
 		code int
 	}{
-		{"broken JSON names its line", []string{"datasets", "upload", write("a.jsonl", rows(3)+"{\"messages\": [}\n"+rows(3))}, "line 4", 8},
+		{"a file that was cut off names its line", []string{"datasets", "upload", write("a.jsonl", rows(3)+"{\"messages\": [")}, "line 4", 8},
 		{"an empty file", []string{"datasets", "upload", write("b.jsonl", "")}, "empty", 2},
 		{"one row", []string{"datasets", "upload", write("c.jsonl", rows(1))}, "row", 8},
 		{"a picture", []string{"datasets", "upload", write("d.jsonl", "\x89PNG\r\n\x1a\n"+strings.Repeat("x", 100))}, "PNG", 2},
