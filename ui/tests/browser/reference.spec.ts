@@ -7,7 +7,14 @@ import { Platform } from "./platform";
 // in them is Swagger UI's.
 
 /** What axe finds in the markup of Swagger UI 5.35.0, which is not ours to mend: what else it finds is new. */
-const known: string[] = [];
+const known = [
+  "color-contrast",
+  "heading-order",
+  "nested-interactive",
+  "region",
+  "scrollable-region-focusable",
+  "select-name",
+];
 
 let platform: Platform;
 
