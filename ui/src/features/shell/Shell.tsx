@@ -56,7 +56,7 @@ function TopBar({ onSearch }: { onSearch: () => void }) {
   // biome-ignore lint/correctness/useExhaustiveDependencies: another page closes the drawer
   useEffect(() => drawer.current?.close(), [pathname]);
   return (
-    <div className="sticky top-0 z-30 flex h-14 items-center gap-1 border-line border-b bg-bg px-2 lg:hidden">
+    <header className="sticky top-0 z-30 flex h-14 items-center gap-1 border-line border-b bg-bg px-2 lg:hidden">
       <IconButton label="Menu" onClick={open}>
         <MenuIcon aria-hidden className="size-5" />
       </IconButton>
@@ -83,6 +83,6 @@ function TopBar({ onSearch }: { onSearch: () => void }) {
           />
         )}
       </dialog>
-    </div>
+    </header>
   );
 }
