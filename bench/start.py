@@ -114,7 +114,8 @@ def cold(spec: Path) -> None:
 def warm_parent(folder: Path) -> Iterator[Callable[[Path], None]]:
     """Gives a function that runs a spec in a fork of a warm parent."""
     path, log = folder / "warm.sock", folder / "warm.log"
-    command = [sys.executable, "-m", "vibeflow_peft", "warm", "--socket", str(path), "--log", str(log)]
+    command = [sys.executable, "-m", "vibeflow_peft", "warm", "--socket", str(path), "--log", str(log),
+               "--idle-seconds", str(2 * PATIENCE)]  # no worker asks after it while a cold run takes its time
     process = subprocess.Popen(command, env=environment(), start_new_session=True)
     try:
         until = time.monotonic() + PATIENCE
