@@ -123,7 +123,7 @@ function bar(bucket: Bucket, tokens: number | undefined) {
 function Columns({ columns, unused }: { columns: Column[]; unused: string[] }) {
   return (
     <Card title="Columns" flush>
-      <div className="scroll-x">
+      <div className="scroll-x" role="region" aria-label="Columns" tabIndex={0}>
         <table className="w-full min-w-xl text-left text-sm">
           <thead className="text-ink-3">
             <tr className="border-line border-b">
