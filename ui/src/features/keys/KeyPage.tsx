@@ -208,7 +208,7 @@ const columns: [string, (usage: Usage) => string][] = [
 function ByModel({ told, nameOf }: { told: Analytics; nameOf: (id: string) => string }) {
   return (
     <Card title="By model" flush>
-      <div className="scroll-x">
+      <div className="scroll-x" role="region" aria-label="By model" tabIndex={0}>
         <table className="w-full min-w-xl text-sm">
           <thead>
             <tr className="border-line border-b text-ink-3">
