@@ -13,6 +13,7 @@ import (
 
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/artifact"
+	"github.com/vibeflow/vibeflow/internal/store"
 )
 
 func (g *Gateway) runObject(c *echo.Context) (contract.Object, error) {
@@ -116,12 +117,17 @@ func (g *Gateway) deploymentFile(ctx context.Context, deploymentID, sha256 strin
 	if err != nil {
 		return contract.Object{}, err
 	}
-	for _, f := range append(slices.Clone(m.Files), base.Files...) {
+	return g.modelFile(ctx, "deployment "+deploymentID, append(slices.Clone(m.Files), base.Files...), sha256)
+}
+
+// modelFile finds a digest among the files of models; owner is whose they are, for the refusal.
+func (g *Gateway) modelFile(ctx context.Context, owner string, files []store.ModelFile, sha256 string) (contract.Object, error) {
+	for _, f := range files {
 		if f.SHA256 == sha256 {
 			return g.artifacts.Stat(ctx, f.ObjectID)
 		}
 	}
-	return contract.Object{}, contract.Errorf(contract.CodeNotFound, "deployment %s has no content with the digest %s", deploymentID, sha256)
+	return contract.Object{}, contract.Errorf(contract.CodeNotFound, "%s has no content with the digest %s", owner, sha256)
 }
 
 func (g *Gateway) getDeploymentBlob(c *echo.Context) error {

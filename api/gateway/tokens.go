@@ -106,16 +106,11 @@ func (g *Gateway) getTokensBlob(c *echo.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range m.Files {
-		if f.SHA256 == c.Param("sha") {
-			o, err := g.artifacts.Stat(c.Request().Context(), f.ObjectID)
-			if err != nil {
-				return err
-			}
-			return g.serve(c, o)
-		}
+	o, err := g.modelFile(c.Request().Context(), "model "+id, m.Files, c.Param("sha"))
+	if err != nil {
+		return err
 	}
-	return contract.Errorf(contract.CodeNotFound, "model %s has no content with this digest", id)
+	return g.serve(c, o)
 }
 
 func (g *Gateway) putTokens(c *echo.Context) error {

@@ -20,6 +20,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/datadir"
 )
 
 // Entries of an archive.
@@ -163,7 +164,7 @@ func (a *archive) finish(ctx context.Context) (bytes int64, err error) {
 	if err := os.Rename(a.path+partSuffix, a.path); err != nil {
 		return 0, diskError("write the backup", err)
 	}
-	return info.Size(), diskError("write the backup", syncDir(filepath.Dir(a.path)))
+	return info.Size(), diskError("write the backup", datadir.SyncDir(filepath.Dir(a.path)))
 }
 
 // abandon leaves nothing.
@@ -187,14 +188,6 @@ func (c *counted) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
 	c.written(int64(n))
 	return n, err
-}
-
-func syncDir(path string) error {
-	handle, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(handle.Sync(), handle.Close())
 }
 
 // diskError says what the disk says in words that help; errors that are typed already pass.

@@ -110,7 +110,7 @@ func (f *folder) keep(ctx context.Context, r *run, a *archive) error {
 		names = append(names, kept.Name)
 		a.manifest.Files = append(a.manifest.Files, file{objectsPrefix + kept.Name, kept.Size, kept.SHA256})
 	}
-	if err := syncDir(filepath.Join(f.path, objectsFolder)); err != nil {
+	if err := datadir.SyncDir(filepath.Join(f.path, objectsFolder)); err != nil {
 		return diskError("write the backup", err)
 	}
 	return diskError("write the backup", datadir.WriteFile(listOf(a.path), []byte(strings.Join(append(names, ""), "\n"))))

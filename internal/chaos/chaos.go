@@ -299,10 +299,5 @@ func (c *chaos) kill(ctx context.Context, target Target, dead func()) error {
 
 // moment waits a random part of a while: the point of it is that nobody chose it.
 func moment(ctx context.Context, most time.Duration) error {
-	select {
-	case <-time.After(time.Duration(rand.Int64N(int64(most)))):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return wait(ctx, time.Duration(rand.Int64N(int64(most))))
 }

@@ -260,7 +260,7 @@ func WriteFile(path string, content []byte) error {
 		_ = os.Remove(temp)
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return SyncDir(filepath.Dir(path))
 }
 
 // writeTemp writes and syncs a temporary file in dir and returns its path; os.CreateTemp makes it 0600.
@@ -278,7 +278,8 @@ func writeTemp(dir string, content []byte) (path string, err error) {
 	return file.Name(), nil
 }
 
-func syncDir(dir string) error {
+// SyncDir has the disk keep the names in a folder, as file.Sync does its content.
+func SyncDir(dir string) error {
 	handle, err := os.Open(dir)
 	if err != nil {
 		return err

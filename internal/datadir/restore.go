@@ -131,14 +131,14 @@ func (r *Restoration) Finish() error {
 		return unusable(r.root, err)
 	}
 	for _, dir := range append(folders, "blobs/objects", ".") {
-		if err := syncDir(r.join(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := SyncDir(r.join(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return unusable(r.root, err)
 		}
 	}
 	if err := os.Remove(r.join(restoring)); err != nil {
 		return unusable(r.root, err)
 	}
-	return syncDir(r.root)
+	return SyncDir(r.root)
 }
 
 // Abandon removes all that was restored; a folder that was there before stays, empty.

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -139,8 +138,7 @@ func (m *Machine) Explain(err error) error {
 	if err == nil || readErr != nil {
 		return err
 	}
-	lines := strings.Split(strings.TrimSpace(string(log)), "\n")
-	return fmt.Errorf("%w\n--- %s\n%s", err, m.logPath(), strings.Join(lines[max(0, len(lines)-logLines):], "\n"))
+	return fmt.Errorf("%w\n--- %s\n%s", err, m.logPath(), lastLines(log))
 }
 
 func (m *Machine) logPath() string { return m.Dir.Root() + ".log" }

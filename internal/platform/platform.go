@@ -181,11 +181,16 @@ func (p *Platform) Said() string {
 	said := "up said:\n" + p.said.String()
 	for _, process := range []datadir.Process{datadir.ProcessTemporal, datadir.ProcessServer, datadir.ProcessWorker} {
 		if log, err := os.ReadFile(filepath.Join(p.Dir.Logs(), string(process)+".log")); err == nil {
-			lines := strings.Split(strings.TrimSpace(string(log)), "\n")
-			said += "--- " + string(process) + ".log\n" + strings.Join(lines[max(0, len(lines)-logLines):], "\n") + "\n"
+			said += "--- " + string(process) + ".log\n" + lastLines(log) + "\n"
 		}
 	}
 	return said
+}
+
+// lastLines are the last logLines of a log.
+func lastLines(log []byte) string {
+	lines := strings.Split(strings.TrimSpace(string(log)), "\n")
+	return strings.Join(lines[max(0, len(lines)-logLines):], "\n")
 }
 
 // Explain adds to an error what the processes said.

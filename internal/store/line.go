@@ -40,14 +40,17 @@ type lineRow struct {
 	EtaLow, EtaHigh      *float64
 }
 
-const lineRows = `SELECT r.*, l.claimed_at, t.run_id IS NOT NULL AS turn, COALESCE(t.told, 0) AS told, t.told_at FROM (
+// slotRuns are the runs that wait for a slot or may hold one.
+const slotRuns = `(
   SELECT id, 'job' AS kind, project_id, queue, status, priority, urgency, queued_at, updated_at, step, total_steps,
     predicted_low_seconds AS low, predicted_high_seconds AS high, eta_low_seconds AS eta_low, eta_high_seconds AS eta_high
   FROM training_jobs WHERE status IN ('queued', 'running', 'pausing', 'resuming', 'cancelling', 'stopping')
   UNION ALL SELECT id, 'evaluation', project_id, queue, status, priority, urgency, queued_at, updated_at, 0, 0, 0, 0, NULL, NULL
   FROM evaluations WHERE status IN ('queued', 'running', 'cancelling')
   UNION ALL SELECT id, 'export', project_id, queue, status, priority, urgency, queued_at, updated_at, 0, 0, 0, 0, NULL, NULL
-  FROM exports WHERE status IN ('queued', 'running', 'cancelling')) AS r
+  FROM exports WHERE status IN ('queued', 'running', 'cancelling')) AS r`
+
+const lineRows = `SELECT r.*, l.claimed_at, t.run_id IS NOT NULL AS turn, COALESCE(t.told, 0) AS told, t.told_at FROM ` + slotRuns + `
 LEFT JOIN turns AS t ON t.run_id = r.id AND t.queued_at = r.queued_at LEFT JOIN runs AS l ON l.run_id = r.id
 WHERE r.queued_at IS NOT NULL AND (t.run_id IS NOT NULL OR r.status IN ('queued', 'running'))`
 
@@ -276,9 +279,7 @@ func (t *txn) tellTurn(ctx context.Context, kind contract.Kind, id string, queue
 // forgetTurns removes those of runs that have ended, paused or queued anew.
 func (t *txn) forgetTurns(ctx context.Context) error {
 	_, err := t.ExecContext(ctx, `DELETE FROM turns WHERE NOT EXISTS (
-  SELECT 1 FROM training_jobs AS r WHERE r.id = turns.run_id AND r.queued_at = turns.queued_at AND r.status IN ('queued', 'running', 'pausing', 'resuming', 'cancelling', 'stopping')
-  UNION ALL SELECT 1 FROM evaluations AS r WHERE r.id = turns.run_id AND r.queued_at = turns.queued_at AND r.status IN ('queued', 'running', 'cancelling')
-  UNION ALL SELECT 1 FROM exports AS r WHERE r.id = turns.run_id AND r.queued_at = turns.queued_at AND r.status IN ('queued', 'running', 'cancelling'))`)
+  SELECT 1 FROM `+slotRuns+` WHERE r.id = turns.run_id AND r.queued_at = turns.queued_at)`)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/vibeflow/vibeflow/contract"
@@ -73,21 +74,25 @@ func fence(folder RunFolder, run, worker string, epoch int64) error {
 // killOthers kills runners of launches that do not own the run: those before epoch and, where a server was restored from
 // a backup, those after it.
 func killOthers(folder RunFolder, epoch int64) error {
+	_, err := killRunners(folder, func(other int64) bool { return other != epoch })
+	return err
+}
+
+// killRunners kills the live runners of some of a run's launches, and names those.
+func killRunners(folder RunFolder, doomed func(epoch int64) bool) (killed []int64, err error) {
 	epochs, err := folder.Epochs()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, other := range epochs {
-		if other == epoch {
-			continue
-		}
-		process, alive, err := liveRunner(folder.Epoch(other))
+	for _, epoch := range slices.DeleteFunc(epochs, func(epoch int64) bool { return !doomed(epoch) }) {
+		process, alive, err := liveRunner(folder.Epoch(epoch))
 		if err != nil || !alive {
 			continue // an unreadable lease names nobody; the fence stops its runner
 		}
 		if err := process.killAndWait(killPatience); err != nil {
-			return fmt.Errorf("launch %d: %w", other, err)
+			return killed, fmt.Errorf("launch %d: %w", epoch, err)
 		}
+		killed = append(killed, epoch)
 	}
-	return nil
+	return killed, nil
 }

@@ -69,21 +69,11 @@ func (s *Supervisor) reconcile(ctx context.Context, run string) error {
 // killSuperseded ends the runners of launches that a later one has taken the run from: this worker was cut off, and another
 // took over. Their writes are refused already; this gives the machine back.
 func (s *Supervisor) killSuperseded(folder RunFolder, state contract.RunState) error {
-	epochs, err := folder.Epochs()
-	if err != nil {
-		return err
+	killed, err := killRunners(folder, func(epoch int64) bool { return epoch < state.Epoch })
+	if len(killed) > 0 {
+		s.Log.Warn("the run goes on under a later launch, its runner here was killed", "folder", folder, "epochs", killed, "owner", state.Worker, "owned_by", state.Epoch)
 	}
-	for _, epoch := range epochs {
-		process, alive, err := liveRunner(folder.Epoch(epoch))
-		if err != nil || !alive || epoch >= state.Epoch {
-			continue
-		}
-		s.Log.Warn("the run goes on under a later launch, its runner here is killed", "folder", folder, "epoch", epoch, "owner", state.Worker, "owned_by", state.Epoch)
-		if err := process.killAndWait(killPatience); err != nil {
-			return fmt.Errorf("launch %d: %w", epoch, err)
-		}
-	}
-	return nil
+	return err
 }
 
 // Finish has a live runner of a run save and leave, ships what is left of it, and returns where the run stands. It starts
