@@ -69,7 +69,8 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%-42s median %6.2f s   most %6.2f s   most steps lost %d\n", "TRL script, killed and started again", benchmark.Median(bare.seconds), slices.Max(bare.seconds), bare.lost)
+	fmt.Printf("%-42s median %6.2f s   p95 %6.2f s   most %6.2f s   most steps lost %d\n", "TRL script, killed and started again",
+		benchmark.Median(bare.seconds), benchmark.Quantile(bare.seconds, 0.95), slices.Max(bare.seconds), bare.lost)
 	if err := deaths(ctx, binary, *rounds, benchmark.Median(bare.seconds)); err != nil {
 		return err
 	}
@@ -82,7 +83,8 @@ func deaths(ctx context.Context, binary string, rounds int, bare float64) error 
 	for _, target := range killed {
 		cells = append(cells, chaos.Cell{Process: target, Stage: chaos.Epoch2})
 	}
-	report, err := chaos.Run(ctx, chaos.Options{Binary: binary, Rounds: rounds, Cells: cells, Own: true})
+	report, err := chaos.Run(ctx, chaos.Options{Binary: binary, Rounds: rounds, Cells: cells, Own: true,
+		Progress: func(line string) { fmt.Fprintln(os.Stderr, line) }})
 	if err != nil {
 		return err
 	}
@@ -94,8 +96,8 @@ func deaths(ctx context.Context, binary string, rounds int, bare float64) error 
 		if cell.Process != chaos.Everything && cell.Process != chaos.WarmParent {
 			verdict = fmt.Sprintf("   limit %.0f s: %s", limit, benchmark.Verdict(cell.Recovery.Median, limit))
 		}
-		fmt.Printf("%-42s median %6.2f s   most %6.2f s   most steps lost %d   script ÷ ours %.1f%s\n", "VibeFlow, killed: "+string(cell.Process),
-			cell.Recovery.Median, cell.Recovery.Max, cell.StepsLost, bare/cell.Recovery.Median, verdict)
+		fmt.Printf("%-42s median %6.2f s   p95 %6.2f s   most %6.2f s   most steps lost %d   script ÷ ours %.1f%s\n", "VibeFlow, killed: "+string(cell.Process),
+			cell.Recovery.Median, cell.Recovery.P95, cell.Recovery.Max, cell.StepsLost, bare/cell.Recovery.Median, verdict)
 	}
 	return nil
 }
@@ -118,8 +120,7 @@ func pauseLatency(ctx context.Context, binary string, pauses int) error {
 			}
 			took = append(took, seconds)
 		}
-		slices.Sort(took)
-		fmt.Printf("%-42s p50 %9.2f s   p99 %7.2f s   (of %d)\n", "pause, from the call until the slot is free", benchmark.Median(took), took[len(took)*99/100], pauses)
+		fmt.Printf("%-42s p50 %9.2f s   p99 %7.2f s   (of %d)\n", "pause, from the call until the slot is free", benchmark.Median(took), benchmark.Quantile(took, 0.99), pauses)
 		return nil
 	})
 }
@@ -217,7 +218,8 @@ type script struct{ python, folder, model, out string }
 
 func (s script) start(ctx context.Context) (*exec.Cmd, *bufio.Scanner, error) {
 	cmd := exec.CommandContext(ctx, s.python, filepath.Join(s.folder, "bare.py"), s.model, filepath.Join(s.folder, "rows.jsonl"), s.out, epochs, saveSteps) //nolint:gosec // our own
-	cmd.Env = append(os.Environ(), "HF_HUB_OFFLINE=1", "HF_HOME="+filepath.Join(s.folder, "hf"))
+	cmd.Env = append(os.Environ(), "HF_HUB_OFFLINE=1", "HF_HOME="+filepath.Join(s.folder, "hf"),
+		"TQDM_DISABLE=1", "TRANSFORMERS_VERBOSITY=error", "PYTHONWARNINGS=ignore")
 	cmd.Stderr = os.Stderr
 	told, err := cmd.StdoutPipe()
 	if err != nil {

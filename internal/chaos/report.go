@@ -5,6 +5,7 @@ package chaos
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -48,9 +49,10 @@ type Cell struct {
 	recoveries []time.Duration
 }
 
-// Recovery is over the rounds, in seconds.
+// Recovery is over the rounds, in seconds; P95 is the nearest of them.
 type Recovery struct {
 	Median float64 `json:"median"`
+	P95    float64 `json:"p95"`
 	Max    float64 `json:"max"`
 }
 
@@ -67,7 +69,9 @@ func (r *Report) Passed() bool {
 func (c *Cell) recovered(after time.Duration) {
 	c.recoveries = append(c.recoveries, after)
 	slices.Sort(c.recoveries)
-	c.Recovery = Recovery{Median: c.recoveries[len(c.recoveries)/2].Seconds(), Max: c.recoveries[len(c.recoveries)-1].Seconds()}
+	last := len(c.recoveries) - 1
+	at := func(part float64) float64 { return c.recoveries[int(math.Round(part*float64(last)))].Seconds() }
+	c.Recovery = Recovery{Median: at(0.5), P95: at(0.95), Max: at(1)}
 }
 
 func (c *Cell) problem(round int, err error) {

@@ -6,6 +6,7 @@ package benchmark
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"runtime"
@@ -37,9 +38,12 @@ func Machine() string {
 }
 
 // Median of at least one value; of an even number the upper of the middle two.
-func Median(values []float64) float64 {
+func Median(values []float64) float64 { return Quantile(values, 0.5) }
+
+// Quantile is the value nearest to this part (0 to 1) of at least one value in order.
+func Quantile(values []float64, part float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
+	return sorted[int(math.Round(part*float64(len(sorted)-1)))]
 }
 
 // Verdict says whether a measured value keeps its limit.
