@@ -141,11 +141,44 @@ func TestFaultsOfTheRealRunner(t *testing.T) {
 			require.Equal(t, calm.adapter(), b.adapter())
 			b.gateway.Look(job, func(r *gatewaytest.Run) {
 				require.Equal(t, []int{0, 6}, r.Claims)
-				require.Contains(t, r.Notes[0], "The runner hung: the step after step 8 had not ended")
+				require.Contains(t, r.Notes[0], "The runner hung after step 8: a step had not ended")
 				require.Contains(t, r.Notes[0], "in faulty_loss", "its stacks")
 			})
 		})
 	}
+	t.Run("it hangs in the held-out loss", func(t *testing.T) {
+		f.arm(map[string]any{"do": "deadlock_held_out", "after": 8, "once": true}, map[string]any{"do": "impatient", "seconds": 2})
+		b := realBench(t)
+		b.gateway.Look(job, func(r *gatewaytest.Run) {
+			r.Spec.Dataset.Eval = r.Spec.Dataset.Train
+			r.Spec.Training.LoRA.Dropout, r.Spec.Training.EvalEverySteps = 0, 4
+		})
+		out, err := b.run(b.realSupervisor(f.starter.Start)).wait()
+		require.NoError(t, err)
+		require.Equal(t, contract.OutcomeCompleted, out.Outcome)
+		require.Len(t, b.starts, 2)
+		require.Equal(t, calm.losses(), b.losses())
+		b.gateway.Look(job, func(r *gatewaytest.Run) {
+			require.Contains(t, r.Notes[0], "The runner hung after step 8: a batch of held-out rows had not ended")
+		})
+	})
+	t.Run("an evaluation hangs", func(t *testing.T) {
+		f.arm(map[string]any{"do": "deadlock_evaluation", "once": true}, map[string]any{"do": "impatient", "seconds": 2})
+		b := realBench(t)
+		b.gateway.Look(job, func(r *gatewaytest.Run) {
+			r.Spec.Verb, r.Spec.Training = contract.VerbEvaluate, nil
+			r.Spec.Dataset.Eval = r.Spec.Dataset.Train
+			r.Spec.Evaluate = &contract.Evaluation{MaxLength: 64, BatchSize: 4, Precision: "fp32", MaxGenerations: 2, MaxNewTokens: 4}
+		})
+		out, err := b.run(b.realSupervisor(f.starter.Start)).wait()
+		require.NoError(t, err)
+		require.Equal(t, contract.OutcomeCompleted, out.Outcome)
+		require.Len(t, b.starts, 2)
+		b.gateway.Look(job, func(r *gatewaytest.Run) {
+			require.Contains(t, r.Notes[0], "The runner hung: a batch of rows had not ended")
+			require.Contains(t, r.Notes[0], "in faulty_row_losses", "its stacks")
+		})
+	})
 	t.Run("a full disk", func(t *testing.T) {
 		f.arm(map[string]any{"do": "full_disk", "after": 3})
 		b, _, err := f.train(plain)

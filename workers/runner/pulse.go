@@ -2,6 +2,7 @@ package runner
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -27,6 +28,8 @@ const (
 type pulse struct {
 	Beat            int64   `json:"beat"`
 	PatienceSeconds float64 `json:"patience_seconds"`
+	// Doing is what is under way, for people: "a step".
+	Doing string `json:"doing"`
 }
 
 // readPulse returns the zero pulse for a runner that has none, or that is just writing it.
@@ -54,8 +57,8 @@ func (s *stillness) feel(now pulse, since time.Duration) (hung bool) {
 	return now.PatienceSeconds > 0 && s.still.Seconds() > now.PatienceSeconds
 }
 
-// feelPulse ends a runner that has stood still in a step for far longer than its steps take: a deadlock, a stopped process,
-// a device that does not answer. It is launched again as after any other crash.
+// feelPulse ends a runner that has stood still in a step or a batch for far longer than its like take: a deadlock, a stopped
+// process, a device that does not answer. It is launched again as after any other crash.
 func (w *watcher) feelPulse(ctx context.Context) error {
 	ticker := time.NewTicker(pulseEvery)
 	defer ticker.Stop()
@@ -71,22 +74,26 @@ func (w *watcher) feelPulse(ctx context.Context) error {
 		since := time.Since(looked)
 		looked = time.Now()
 		if s.feel(readPulse(w.dir), since) {
-			w.endHung(ctx, s.still)
+			w.endHung(ctx, s)
 			return nil
 		}
 	}
 }
 
 // endHung has the runner write its stacks, and kills it.
-func (w *watcher) endHung(ctx context.Context, still time.Duration) {
+func (w *watcher) endHung(ctx context.Context, s stillness) {
 	before := w.stderrSize()
 	w.process.DumpStacks()
 	w.awaitDump(ctx, before)
 	stacks := w.stderrSince(before)
 	w.mu.Lock()
-	w.hung = fmt.Sprintf("the runner hung: the step after step %d had not ended after %s", w.step, still.Round(time.Second))
+	w.hung = "the runner hung"
+	if w.step > 0 {
+		w.hung += fmt.Sprintf(" after step %d", w.step)
+	}
+	w.hung += fmt.Sprintf(": %s had not ended after %s", cmp.Or(s.last.Doing, "a step"), s.still.Round(time.Second))
 	w.mu.Unlock()
-	w.log.Error("the runner hangs and is killed", "step", w.step, "still", still, "stacks", stacks)
+	w.log.Error("the runner hangs and is killed", "step", w.step, "doing", s.last.Doing, "still", s.still, "stacks", stacks)
 	w.next.notes = append(w.next.notes, upper(w.hung)+". It was killed and is started again. Its stacks:\n"+stacks)
 	w.process.Kill()
 }

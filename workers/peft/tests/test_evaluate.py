@@ -11,6 +11,7 @@ import pytest
 import torch
 from tuned import rows, train_adapter, write_rows
 
+from vibeflow_peft import evaluate as evaluation
 from vibeflow_peft import metrics
 from vibeflow_peft.encoding import encode_rows
 from vibeflow_peft.errors import RunnerError
@@ -130,6 +131,32 @@ def test_batching_changes_nothing(bench: Bench, adapter: Path) -> None:
     one, _ = bench.run(adapter, 20, batch_size=1)
     many, _ = bench.run(adapter, 20, batch_size=16)
     assert one["loss_tuned"] == pytest.approx(many["loss_tuned"], rel=1e-6)
+
+
+def test_memory_that_is_short_makes_smaller_batches(
+    bench: Bench, adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = bench.run(adapter, 20, batch_size=8)
+    row_losses, sizes = evaluation._row_losses, []
+
+    def measured(model: object, batch: dict, labelled_only: bool) -> np.ndarray:
+        sizes.append(len(batch["labels"]))
+        if sizes[-1] > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return row_losses(model, batch, labelled_only)
+
+    monkeypatch.setattr(evaluation, "_row_losses", measured)
+    halved, events = bench.run(adapter, 20, batch_size=8)
+    assert sizes[:4] == [8, 4, 2, 2]
+    assert halved["loss_tuned"] == pytest.approx(whole["loss_tuned"], rel=1e-6)
+    assert any("Memory is short: it goes on with 2 rows at a time" in line for line in events)
+
+    def full(*_: object) -> np.ndarray:
+        raise MemoryError
+
+    monkeypatch.setattr(evaluation, "_row_losses", full)
+    with pytest.raises(MemoryError):
+        bench.run(adapter, 20, batch_size=8)
 
 
 def test_a_full_fine_tune_is_measured_like_an_adapter(bench: Bench, base: ResolvedModel, adapter: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,12 +24,12 @@ from . import device as devices
 from . import loss, metrics, patience, wording
 from .adapters import load_adapter
 from .encoding import IGNORED, Example, Question, RowEncoder, encode_rows, read_rows
-from .errors import RunnerError
+from .errors import RunnerError, classify
 from .generation import answer_greedily
 from .models import ResolvedModel, load_chat_tokenizer, load_model
+from .pulse import ANSWERS, BATCH
 from .run import Ending, Run
 from .spec import Evaluation, Input
-from .stop import StopRequest
 from .tokenizer import ChatTokenizer
 
 _SAMPLES = 50  # kept in the result
@@ -61,7 +61,7 @@ def evaluate(run: Run) -> Ending:
 
 @dataclass(frozen=True)
 class _Contest:
-    """Everything that both sides share: tokens, questions, device, precision, and how to tell and to stop."""
+    """Everything that both sides share: tokens, questions, device and precision, and the run around them."""
 
     model: ResolvedModel
     adapter: Input | None
@@ -71,8 +71,7 @@ class _Contest:
     config: Evaluation
     device: devices.Device
     precision: devices.Precision
-    progress: Callable[[str, int, int], None]
-    stop: StopRequest
+    run: Run
 
     def compare(self) -> tuple[metrics.PairedLosses, list[str], list[str]]:
         """Summed losses of base and tuned per example, and both sides' answers."""
@@ -116,7 +115,7 @@ class _Contest:
         return losses, self._answers(side, model)
 
     def _load(self, model: ResolvedModel) -> Any:
-        self.stop.check()
+        self.run.stop.check()
         return load_model(model, dtype=self.precision.weights, device=self.device.kind)
 
     def _settle(self, model: Any) -> None:
@@ -128,18 +127,33 @@ class _Contest:
         """Summed negative log-likelihood of every example; the longest come first, so that batches waste no padding."""
         sums = np.zeros(len(self.examples))
         order = sorted(range(len(self.examples)), key=lambda i: -len(self.examples[i].input_ids))
-        labelled_only, done = None, 0
-        for chosen in _chunks(order, self.config.batch_size):
-            self.stop.check()
+        labelled_only = None
+
+        def measure(chosen: list[int]) -> None:
+            nonlocal labelled_only
             batch = _padded([self.examples[i] for i in chosen], self.tokenizer.pad_id, self.device.kind)
             if labelled_only is None:
                 path = loss.choose(model, batch, lambda inputs: model(**inputs).loss)
                 labelled_only = path.name == "labelled"
-            with torch.inference_mode(), self._autocast():
+            with self.run.pulse.watching(BATCH), torch.inference_mode(), self._autocast():
                 sums[chosen] = _row_losses(model, batch, labelled_only)
-            done += len(chosen)
-            self.progress(f"loss_{side}", done, len(order))
+
+        self._in_batches(f"loss_{side}", order, self.config.batch_size, measure)
         return sums
+
+    def _in_batches(self, phase: str, order: list[int], size: int, do: Callable[[list[int]], None]) -> None:
+        """Does all places in order, so many at a time, and says how far it is; half as many while memory is short."""
+        start = 0
+        while start < len(order):
+            self.run.stop.check()
+            chosen = order[start : start + size]
+            if _fits(do, chosen):
+                start += len(chosen)
+                self.run.events.emit("progress", phase=phase, done=start, total=len(order))
+            else:
+                size = len(chosen) // 2
+                self.run.events.log(wording.smaller_batches(size))
+                gc.collect()
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         dtype = self.precision.autocast
@@ -149,14 +163,17 @@ class _Contest:
         """One greedy answer a question, in the questions' order."""
         answers = [""] * len(self.questions)
         order = sorted(range(len(self.questions)), key=lambda i: -len(self.questions[i].prompt_ids))
-        done = 0
-        for chosen in _chunks(order, _GENERATION_BATCH):
+
+        def ask(chosen: list[int]) -> None:
             prompts = [self.questions[i].prompt_ids for i in chosen]
-            written = answer_greedily(model, self.tokenizer, prompts, self.config.max_new_tokens, self.stop.check)
+            with self.run.pulse.watching(ANSWERS):
+                written = answer_greedily(
+                    model, self.tokenizer, prompts, self.config.max_new_tokens, self.run.stop.check
+                )
             for i, answer in zip(chosen, written, strict=True):
                 answers[i] = answer
-            done += len(chosen)
-            self.progress(f"answers_{side}", done, len(order))
+
+        self._in_batches(f"answers_{side}", order, _GENERATION_BATCH, ask)
         return answers
 
     def samples(self, losses: metrics.PairedLosses, base: list[str], tuned: list[str]) -> list[dict[str, Any]]:
@@ -194,11 +211,8 @@ def _prepare(run: Run) -> _Contest:
         *wording.rows("held out", data.stats, length),
     )
 
-    def progress(phase: str, done: int, total: int) -> None:
-        events.emit("progress", phase=phase, done=done, total=total)
-
     questions = _questions(path, fmt, tokenizer, data.examples, config, model.max_positions)
-    return _Contest(model, spec.adapter, tokenizer, data.examples, questions, config, device, precision, progress, stop)
+    return _Contest(model, spec.adapter, tokenizer, data.examples, questions, config, device, precision, run)
 
 
 def _questions(
@@ -213,8 +227,15 @@ def _questions(
     return list(islice(fitting, config.max_generations))
 
 
-def _chunks(order: list[int], size: int) -> Iterator[list[int]]:
-    return (order[start : start + size] for start in range(0, len(order), size))
+def _fits(do: Callable[[list[int]], None], chosen: list[int]) -> bool:
+    """Does them; false if memory is short for so many, which for a single one is an error."""
+    try:
+        do(chosen)
+    except Exception as error:
+        if len(chosen) == 1 or classify(error).code != "out_of_memory":
+            raise
+        return False
+    return True
 
 
 def _padded(examples: list[Example], pad_id: int, device: str) -> dict[str, torch.Tensor]:

@@ -1,60 +1,76 @@
-"""Tells the supervisor that a training moves, and how long it may stand still before something is wrong.
+"""Tells the supervisor that a run moves, and how long it may stand still before something is wrong.
 
 One line of fixed width in the run's folder, overwritten in place: it costs microseconds a step, and nobody stores it.
-Only a step itself is watched: what comes between two (saving, held-out losses) and before the first (imports, models)
-takes as long as it takes.
+What computes is watched, a step or a batch at a time; what waits for a disk or a network (imports, models, saves) takes
+as long as it takes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from time import monotonic
 
-# A step is suspected once it takes so many times as long as the median of the last ones …
+# What there is to watch, as people are told of it.
+STEP, HELD_OUT_BATCH, BATCH, ANSWERS = "a step", "a batch of held-out rows", "a batch of rows", "a batch of answers"
+
+# Something is suspected once it takes so many times as long as the median of the last ones of its kind …
 _TIMES_MEDIAN = 20
 # … and never before this: a machine that swaps or is busy elsewhere is slow, not hung.
 _FLOOR_SECONDS = 180.0
-# What a launch's first steps may take, which pay for kernels and cold caches and have no like.
+# What a launch's first ones of a kind may take, which pay for kernels and cold caches and have no like.
 _FIRST_SECONDS = 1800.0
 _BASIS = 3
 _RECENT = 50
-_WIDTH = 80
+_WIDTH = 120
 
 
 class Pulse:
-    """The file `pulse`: {"beat": count, "patience_seconds": how long this beat may last, 0 for as long as it takes}."""
+    """The file `pulse`: {"beat": count, "patience_seconds": how long this beat may last, "doing": one of the above}.
+
+    With a patience of 0 it may last as long as it takes.
+    """
 
     def __init__(self, path: Path | None) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600) if path else None
         self._beat = 0
-        self._seconds: deque[float] = deque(maxlen=_RECENT)
+        self._seconds: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_RECENT))
+        self._doing, self._began = "", 0.0
 
-    def step_begins(self) -> None:
-        """A step is under way."""
-        self._tell(self.patience)
+    def begins(self, doing: str) -> None:
+        """Something that is watched is under way; the one before is over, if it has not ended."""
+        self._doing, self._began = doing, monotonic()
+        self._tell(self.patience(doing), doing)
 
-    def step_ends(self, seconds: float) -> None:
-        """A step has taken so long; what follows is not watched."""
-        self._seconds.append(seconds)
-        self.rest()
+    def ends(self) -> None:
+        """It is done; what follows is not watched."""
+        self._seconds[self._doing].append(monotonic() - self._began)
+        self._tell(0, "")
 
-    def rest(self) -> None:
-        """Nothing is watched until the next step."""
-        self._tell(0)
+    @contextlib.contextmanager
+    def watching(self, doing: str) -> Iterator[None]:
+        """Something that is watched, from its begin to its end. Nothing watched may be around it."""
+        self.begins(doing)
+        try:
+            yield
+        finally:
+            self.ends()
 
-    @property
-    def patience(self) -> float:
-        """Seconds that the next step may take."""
-        if len(self._seconds) < _BASIS:
+    def patience(self, doing: str) -> float:
+        """Seconds that the next one of a kind may take."""
+        seconds = self._seconds[doing]
+        if len(seconds) < _BASIS:
             return _FIRST_SECONDS
-        return max(_FLOOR_SECONDS, _TIMES_MEDIAN * median(self._seconds))
+        return max(_FLOOR_SECONDS, _TIMES_MEDIAN * median(seconds))
 
-    def _tell(self, patience: float) -> None:
+    def _tell(self, patience: float, doing: str) -> None:
         if self._file is None:
             return
         self._beat += 1
-        line = json.dumps({"beat": self._beat, "patience_seconds": round(patience, 3)}).ljust(_WIDTH)
+        line = json.dumps({"beat": self._beat, "patience_seconds": round(patience, 3), "doing": doing}).ljust(_WIDTH)
         os.pwrite(self._file, line.encode(), 0)

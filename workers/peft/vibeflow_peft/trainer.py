@@ -32,7 +32,7 @@ from .events import EventWriter, Progress
 from .lease import Lease
 from .loss import IGNORED, LabelledLoss
 from .pace import Batches, Course, Outlook
-from .pulse import Pulse
+from .pulse import HELD_OUT_BATCH, STEP, Pulse
 from .spec import CheckpointPolicy
 from .stop import SUPERSEDED, StopRequest
 
@@ -118,7 +118,7 @@ class RunTrainer(SFTTrainer):
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> tuple[list, Any]:
         """The micro-batches of one optimizer step, and how many labelled tokens they have together."""
         self._step_began = time.perf_counter()
-        self.control_of_run.pulse.step_begins()
+        self.control_of_run.pulse.begins(STEP)
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         self._step_rows = [row for batch in batches for row in batch.pop("rows")]
         self._step_tokens = sum(int(batch["attention_mask"].sum()) for batch in batches)
@@ -231,7 +231,8 @@ class RunTrainer(SFTTrainer):
                 run.stop.check()
             progress.at(start, **pace.fields(self.outlook.while_evaluating(step, batches)))
             began, rows = time.perf_counter(), [dataset[i] for i in order[start : start + size]]
-            yield rows
+            with run.pulse.watching(HELD_OUT_BATCH):
+                yield rows
             batches.took(time.perf_counter() - began, _tokens(rows))
         progress.at(len(order), **pace.fields(self.outlook.while_evaluating(step, batches)))
 
@@ -301,7 +302,7 @@ class _Between(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
         run = self._trainer.control_of_run
-        run.pulse.step_ends(self._trainer.step_seconds)
+        run.pulse.ends()
         if run.lease is not None:
             run.lease.check()
         if run.stop.reason == SUPERSEDED:  # somebody else's run now: leave no trace

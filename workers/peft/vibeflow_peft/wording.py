@@ -151,6 +151,11 @@ def held_out(*, step: int, loss: float, rows_: int, seconds: float) -> Line:
     return Line(f"Held-out loss at step {step:,}: {loss:.4f} on {_many(rows_, 'row')}, in {duration(seconds)}.")
 
 
+def smaller_batches(rows_: int) -> Line:
+    """An evaluation does not fit into memory as it was configured."""
+    return Line(f"Memory is short: it goes on with {_many(rows_, 'row')} at a time, which measures the same.", "warn")
+
+
 def completed(*, steps: int, seconds: float, loss: float | None, held_out_loss: float | None, artifact: str) -> Line:
     """The end of a training; seconds are those of its steps, over all launches."""
     parts = [f"Done: {_many(steps, 'step')} in {duration(seconds)}"]

@@ -10,10 +10,12 @@ hook of its own. faults.json, beside spec.json or beside this file, lists what g
     {"do": "inf_gradient", …}                      a finite loss with an infinite gradient
     {"do": "deadlock", "after": 5}                 the main thread waits for a lock that it holds
     {"do": "stop", "after": 5}                     SIGSTOP; woken, it goes no further
+    {"do": "deadlock_held_out", "after": 5}        a deadlock in the held-out loss after that step
+    {"do": "deadlock_evaluation"}                  a deadlock in an evaluation
     {"do": "full_disk", "after": 5}                the next save finds no room
     {"do": "lossy_save"}                           a weight is another one in what was saved
     {"do": "slow_save", "seconds": 3}              saving takes so long
-    {"do": "impatient", "seconds": 1}              a step is suspected after so long
+    {"do": "impatient", "seconds": 1}              whatever is watched is suspected after so long
 
 "after" counts finished steps. "once": true leaves the fault out once it has struck in any launch.
 """
@@ -51,7 +53,7 @@ def _arm(folder: Path) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
-    from vibeflow_peft import checkpoint, preflight, pulse
+    from vibeflow_peft import checkpoint, evaluate, preflight, pulse
     from vibeflow_peft.trainer import RunTrainer, save_weights
 
     def strikes(fault: dict[str, Any], step: int) -> bool:
@@ -72,7 +74,19 @@ def _arm(folder: Path) -> None:
                     continue
                 if fault["do"] in STRIKES and strikes(fault, self.state.global_step):
                     STRIKES[fault["do"]](next(p for p in self.model.parameters() if p.requires_grad))
+        for fault in faults:
+            held_out = fault["do"] == "deadlock_held_out" and not model.training and self.optimizer is not None
+            if held_out and strikes(fault, self.state.global_step):
+                deadlock(None)
         return compute_loss(self, model, inputs, *args, **options)
+
+    row_losses = evaluate._row_losses
+
+    def faulty_row_losses(*args: Any) -> Any:
+        for fault in faults:
+            if fault["do"] == "deadlock_evaluation" and strikes(fault, 0):
+                deadlock(None)
+        return row_losses(*args)
 
     def allocate(_: Any) -> None:
         torch.empty(1 << 60, dtype=torch.uint8)
@@ -111,6 +125,7 @@ def _arm(folder: Path) -> None:
         return describe(parent, file)
 
     RunTrainer.compute_loss, checkpoint._describe = faulty_loss, faulty_describe
+    evaluate._row_losses = faulty_row_losses
 
     def lossy_save(model: Any, tokenizer: Any, folder: Path) -> None:
         save_weights(model, tokenizer, folder)
