@@ -2,6 +2,7 @@
 // development tools of workers/peft:
 //
 //	runner-env                       build the environment that workers use
+//	runner-env --python              the same, and print its interpreter, for the tests of the real runner
 //	runner-env --dev -- -m pytest …  run Python with pytest and ruff, on the source in the checkout
 //
 // It does not link Temporal, so that it builds in seconds.
@@ -41,6 +42,10 @@ func run(ctx context.Context, args []string) int {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "runner-env:", err)
 		return 1
+	}
+	if len(args) == 1 && args[0] == "--python" {
+		fmt.Println(env.Python)
+		return 0
 	}
 	if !dev {
 		fmt.Fprintf(os.Stderr, "the runner's environment is ready: %s\n", env.Root)

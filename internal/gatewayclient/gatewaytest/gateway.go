@@ -145,7 +145,10 @@ func (g *Gateway) Look(id string, read func(*Run)) {
 	read(g.runs[id])
 }
 
-// Await blocks until a run is as wanted; it fails the test after a minute.
+// patience is for a real runner or engine that starts cold on a machine that is busy.
+const patience = 3 * time.Minute
+
+// Await blocks until a run is as wanted; it fails the test when patience is over.
 func (g *Gateway) Await(t testing.TB, id string, wanted func(*Run) bool) {
 	t.Helper()
 	g.await(t, func() bool { return wanted(g.runs[id]) })
@@ -173,7 +176,7 @@ func (g *Gateway) AwaitReport(t testing.TB, wanted func(contract.WorkerReport) b
 func (g *Gateway) await(t testing.TB, wanted func() bool) {
 	t.Helper()
 	late := false
-	timer := time.AfterFunc(time.Minute, func() {
+	timer := time.AfterFunc(patience, func() {
 		g.mu.Lock()
 		late = true
 		g.mu.Unlock()
@@ -183,7 +186,7 @@ func (g *Gateway) await(t testing.TB, wanted func() bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for !wanted() {
-		require.False(t, late, "the gateway did not get there in a minute")
+		require.False(t, late, "the gateway did not get there in %s", patience)
 		g.changed.Wait()
 	}
 }
