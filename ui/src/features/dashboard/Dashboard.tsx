@@ -28,6 +28,7 @@ export function Dashboard() {
   return (
     <Page
       title="Dashboard"
+      note="Everything here goes on when you close this page, and picks up where it was after a crash or a restart."
       actions={
         <ButtonLink href="/new" variant="primary" icon={<Plus aria-hidden className="size-4" />}>
           New model

@@ -1,7 +1,7 @@
 "use client";
 
 import { Download } from "lucide-react";
-import { lazy, Suspense, useId, useMemo, useState } from "react";
+import { lazy, Suspense, useDeferredValue, useId, useMemo, useState } from "react";
 import { Button } from "@/components/Button";
 import { Card } from "@/components/Card";
 import { Segmented } from "@/components/Segmented";
@@ -34,8 +34,10 @@ export function LossCharts({ jobId, curves, version, marks }: LossChartsProps) {
     const [raw, heldOut] = [curves.of("loss"), curves.of("eval_loss")];
     return smoothing > 0 ? [curves.steps, raw, smooth(raw, smoothing), heldOut] : [curves.steps, raw, heldOut];
   }, [curves, version, smoothing]) as Columns;
+  // In a frame of its own: two charts of a long curve are more than one has time for.
+  const later = useDeferredValue(version);
   // biome-ignore lint/correctness/useExhaustiveDependencies: as above
-  const other = useMemo(() => [curves.steps, curves.of(second)], [curves, version, second]) as Columns;
+  const other = useMemo(() => [curves.steps, curves.of(second)], [curves, later, second]) as Columns;
 
   const lines = [
     { label: smoothing > 0 ? "Measured" : "Training", colour: "--chart-1", faint: smoothing > 0 },

@@ -12,8 +12,8 @@ import type { Job } from "./queries";
 type Checkpoint = Schemas["CheckpointCommitted"];
 
 const metricPoints = 5_000;
-/** The eye does not tell more drawings a second from these, and a long curve takes a frame to draw. */
-const betweenDrawings = 100;
+/** A curve grows smoothly enough for the eye, and drawing a long one costs a frame. */
+const betweenDrawings = 200;
 
 /** A job with its curves: what there was, and from then on each event as it comes, without a gap. */
 export function useMonitor(id: string) {
