@@ -4,6 +4,7 @@ import { Check, Copy } from "lucide-react";
 import { useEffect, useState } from "react";
 import { Button, IconButton } from "./Button";
 import { cx } from "./cx";
+import { Scroller } from "./Scroller";
 
 /** Copies text and says so, to eyes and ears. */
 export function useCopy() {
@@ -47,14 +48,9 @@ export function CodeBlock({ code, label, className }: { code: string; label: str
       <div className="absolute top-2 right-2 rounded bg-sunken">
         <CopyButton text={code} label={`Copy ${label}`} iconOnly />
       </div>
-      <pre
-        role="region"
-        tabIndex={0}
-        aria-label={label}
-        className="scroll-x max-h-96 overflow-y-auto p-4 pr-12 font-mono text-sm"
-      >
-        {code}
-      </pre>
+      <Scroller label={label} className="max-h-96 overflow-y-auto">
+        <pre className="w-max p-4 pr-12 font-mono text-sm">{code}</pre>
+      </Scroller>
     </div>
   );
 }

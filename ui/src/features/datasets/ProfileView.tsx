@@ -6,6 +6,7 @@ import { Badge } from "@/components/Badge";
 import { Bars, Parts } from "@/components/Bars";
 import { Button } from "@/components/Button";
 import { Card, Stat, Stats } from "@/components/Card";
+import { Scroller } from "@/components/Scroller";
 import { Segmented } from "@/components/Segmented";
 import { csv, downloadText } from "@/lib/download";
 import { count, plural, share, shortCount } from "@/lib/format";
@@ -123,7 +124,7 @@ function bar(bucket: Bucket, tokens: number | undefined) {
 function Columns({ columns, unused }: { columns: Column[]; unused: string[] }) {
   return (
     <Card title="Columns" flush>
-      <div className="scroll-x" role="region" aria-label="Columns" tabIndex={0}>
+      <Scroller label="Columns">
         <table className="w-full min-w-xl text-left text-sm">
           <thead className="text-ink-3">
             <tr className="border-line border-b">
@@ -163,7 +164,7 @@ function Columns({ columns, unused }: { columns: Column[]; unused: string[] }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroller>
     </Card>
   );
 }

@@ -16,6 +16,7 @@ import { Menu } from "@/components/Menu";
 import { ErrorNotice, Notice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { Progress } from "@/components/Progress";
+import { Scroller } from "@/components/Scroller";
 import { Segmented } from "@/components/Segmented";
 import { Skeleton } from "@/components/Skeleton";
 import { StatusBadge } from "@/components/Status";
@@ -66,6 +67,8 @@ const statuses = [
   "failed",
   "awaiting_confirmation",
 ];
+
+const wide = ["First", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh", "Eighth"];
 
 const problem = new Problem({
   status: 400,
@@ -237,6 +240,30 @@ export function Design() {
               <StatusBadge status="completed" />
             </Row>
           </List>
+        </Card>
+        <Card title="What is wider than its place" flush>
+          <Scroller label="A wide table">
+            <table className="w-full min-w-5xl text-left text-sm">
+              <thead className="text-ink-3">
+                <tr className="border-line border-b">
+                  {wide.map((name) => (
+                    <th key={name} scope="col" className="px-4 py-2 font-medium sm:px-5">
+                      {name}
+                    </th>
+                  ))}
+                </tr>
+              </thead>
+              <tbody>
+                <tr>
+                  {wide.map((name, i) => (
+                    <td key={name} className="tabular px-4 py-2 sm:px-5">
+                      {count(10 ** i)}
+                    </td>
+                  ))}
+                </tr>
+              </tbody>
+            </table>
+          </Scroller>
         </Card>
         <Card title="Tabs">
           <Tabs

@@ -1,6 +1,7 @@
 import type { ReactNode } from "react";
 import { Card } from "@/components/Card";
 import { cx } from "@/components/cx";
+import { Scroller } from "@/components/Scroller";
 import { StatusBadge } from "@/components/Status";
 import { Verdict } from "@/features/evaluations/Verdict";
 import { bytes, count, duration, measure, none } from "@/lib/format";
@@ -86,7 +87,7 @@ export function RunTable({ comparison: { runs, differences, same } }: { comparis
 
 function Table({ label, runs, children }: { label: string; runs: Run[]; children: ReactNode }) {
   return (
-    <div className="scroll-x" role="region" aria-label={label} tabIndex={0}>
+    <Scroller label={label}>
       <table className="w-full text-left text-sm">
         <thead>
           <tr className="border-line border-b">
@@ -100,7 +101,7 @@ function Table({ label, runs, children }: { label: string; runs: Run[]; children
         </thead>
         <tbody className="divide-y divide-line">{children}</tbody>
       </table>
-    </div>
+    </Scroller>
   );
 }
 

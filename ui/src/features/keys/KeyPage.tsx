@@ -4,6 +4,7 @@ import { Async } from "@/components/Async";
 import { Card, Stat, Stats } from "@/components/Card";
 import { Select } from "@/components/Field";
 import { Page } from "@/components/Page";
+import { Scroller } from "@/components/Scroller";
 import { Segmented } from "@/components/Segmented";
 import { Skeleton } from "@/components/Skeleton";
 import { StackedBars, type StackPart } from "@/components/StackedBars";
@@ -208,7 +209,7 @@ const columns: [string, (usage: Usage) => string][] = [
 function ByModel({ told, nameOf }: { told: Analytics; nameOf: (id: string) => string }) {
   return (
     <Card title="By model" flush>
-      <div className="scroll-x" role="region" aria-label="By model" tabIndex={0}>
+      <Scroller label="By model">
         <table className="w-full min-w-xl text-sm">
           <thead>
             <tr className="border-line border-b text-ink-3">
@@ -243,7 +244,7 @@ function ByModel({ told, nameOf }: { told: Analytics; nameOf: (id: string) => st
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroller>
     </Card>
   );
 }
