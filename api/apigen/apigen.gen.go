@@ -1110,7 +1110,7 @@ type Dataset struct {
 	EvalRows int64            `json:"eval_rows,omitempty,omitzero"`
 	FileName string           `json:"file_name,omitempty,omitzero"`
 
-	// Format alpaca, sharegpt, messages, prompt_completion, preference or text, once detected.
+	// Format alpaca, sharegpt, messages, question_answer, prompt_completion, preference or text, once detected.
 	Format string `json:"format,omitempty,omitzero"`
 	ID     string `json:"id"`
 	Name   string `json:"name"`

@@ -19,6 +19,7 @@ const (
 	ShareGPT         Format = "sharegpt"          // conversations of from and value
 	Alpaca           Format = "alpaca"            // instruction, input, output
 	PromptCompletion Format = "prompt_completion" // prompt, completion
+	QuestionAnswer   Format = "question_answer"   // question, answer
 	PlainText        Format = "text"              // text
 )
 
@@ -72,6 +73,9 @@ var (
 	systemSlot = slot{RoleSystem, []string{"system", "system_prompt"}}
 	toolsSlot  = slot{RoleTools, []string{"tools", "functions"}}
 	splitSlot  = slot{RoleSplit, []string{"split"}}
+
+	askedNames  = []string{"prompt", "query", "question", "input"}
+	answerNames = []string{"response", "answer", "output"}
 )
 
 // schemas in order of preference: the more a format says, the earlier it stands.
@@ -101,10 +105,20 @@ var schemas = []schema{
 	},
 	{
 		format: PromptCompletion, canonical: CanonicalPromptCompletion,
-		required: []slot{
-			{RolePrompt, []string{"prompt", "query", "question", "input"}},
-			{RoleCompletion, []string{"completion", "response", "answer", "output"}},
-		},
+		required: []slot{{RolePrompt, askedNames}, {RoleCompletion, []string{"completion"}}},
+		optional: []slot{systemSlot, splitSlot},
+	},
+	{
+		// Who has answers expects to ask: such rows are turns of a chat, as they will be asked for. A completion goes on with
+		// a text.
+		format: QuestionAnswer, canonical: CanonicalChat,
+		required: []slot{{RoleInstruction, askedNames}, {RoleOutput, answerNames}},
+		optional: []slot{{RoleInput, []string{"context"}}, systemSlot, splitSlot},
+	},
+	{
+		// Where the prompt is mapped, or the completion, the other may have any of its names.
+		format: PromptCompletion, canonical: CanonicalPromptCompletion,
+		required: []slot{{RolePrompt, askedNames}, {RoleCompletion, append([]string{"completion"}, answerNames...)}},
 		optional: []slot{systemSlot, splitSlot},
 	},
 	{
@@ -295,5 +309,5 @@ func unknownColumns(s *sample, mapping Mapping) error {
 	}
 	return contract.Errorf(contract.CodeBadData, "no known format has the columns %s", s.list()).On("mapping").
 		Mend(`say what they are by a mapping, for example {"prompt": "%s", "completion": "…"}; known are messages, conversations, `+
-			`instruction + output, prompt + completion (question + answer, query + response, input + output), chosen + rejected, and text`, s.names[0])
+			`instruction + output, question + answer (query + response, input + output), prompt + completion, chosen + rejected, and text`, s.names[0])
 }

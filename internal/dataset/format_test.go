@@ -50,10 +50,16 @@ func TestFormats(t *testing.T) {
 			Messages, CanonicalChat, `{"messages":[{"role":"system","content":"s\n\n` + tools + `"},` + user + `,{"role":"assistant","content":"<tool_call>\n{\"name\": \"t\", \"arguments\": {\"x\":1}}\n</tool_call>"},{"role":"tool","content":"r"},` + end + `]}`},
 		{"prompt and completion", `{"prompt":"q","completion":"a"}`, PromptCompletion, CanonicalPromptCompletion, pair},
 		{"white space of a completion", `{"prompt":"q:","completion":" a\n"}`, PromptCompletion, CanonicalPromptCompletion, `{"prompt":"q:","completion":" a\n"}`},
-		{"prompt and response", `{"prompt":"q","response":"a"}`, PromptCompletion, CanonicalPromptCompletion, pair},
-		{"query and response", `{"query":"q","response":"a"}`, PromptCompletion, CanonicalPromptCompletion, pair},
-		{"question and answer", `{"id":7,"question":"q","answer":"a"}`, PromptCompletion, CanonicalPromptCompletion, pair},
-		{"input and output", `{"input":"q","output":"a"}`, PromptCompletion, CanonicalPromptCompletion, pair},
+		{"prompt and completion beside an answer", `{"prompt":"q","completion":"a","answer":"b"}`, PromptCompletion, CanonicalPromptCompletion, pair},
+		{"question and completion", `{"question":"q","completion":"a"}`, PromptCompletion, CanonicalPromptCompletion, pair},
+		{"prompt and response", `{"prompt":"q","response":"a"}`, QuestionAnswer, CanonicalChat, chat},
+		{"query and response", `{"query":"q","response":"a"}`, QuestionAnswer, CanonicalChat, chat},
+		{"question and answer", `{"id":7,"question":"q","answer":"a"}`, QuestionAnswer, CanonicalChat, chat},
+		{"question, context and answer", `{"question":"q","context":"i","answer":"a"}`, QuestionAnswer, CanonicalChat, `{"messages":[{"role":"user","content":"q\n\ni"},` + end + `]}`},
+		{"question and answer with system", `{"question":"q","answer":"a","system":"s"}`, QuestionAnswer, CanonicalChat, `{"messages":[` + system + `,` + user + `,` + end + `]}`},
+		{"question as turns", `{"question":[{"role":"user","content":"q"}],"answer":"a"}`, QuestionAnswer, CanonicalChat, chat},
+		{"answer as turns", `{"prompt":"q","response":[{"role":"assistant","content":"a"}]}`, QuestionAnswer, CanonicalChat, chat},
+		{"input and output", `{"input":"q","output":"a"}`, QuestionAnswer, CanonicalChat, chat},
 		{"prompt and completion with system", `{"prompt":"q","completion":"a","system":"s"}`, PromptCompletion, CanonicalChat, `{"messages":[` + system + `,` + user + `,` + end + `]}`},
 		{"prompt and completion as conversations", `{"prompt":[{"role":"user","content":"q"}],"completion":[{"role":"assistant","content":"a"}]}`, PromptCompletion, CanonicalChat, chat},
 		{"preference in texts", `{"prompt":"q","chosen":"a","rejected":"b"}`, Preference, CanonicalPreference, preferred},
@@ -97,6 +103,11 @@ func TestMapping(t *testing.T) {
 	stats, rows := canonicalRows(t, open(t, "a.csv", content), Mapping{RoleInstruction: "Frage", RoleOutput: "Antwort"})
 	require.Equal(t, CanonicalChat, stats.Canonical)
 	require.Equal(t, `{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}`, rows[0])
+	_, rows = canonicalRows(t, open(t, "a.csv", "question;answer\nq;a\nq;a\n"), Mapping{RolePrompt: "question"})
+	require.Equal(t, `{"prompt":"q","completion":"a"}`, rows[0], "who maps a prompt gets a bare pair")
+	stats, rows = canonicalRows(t, open(t, "a.csv", "question;Antwort\nq;a\nq;a\n"), Mapping{RoleOutput: "Antwort"})
+	require.Equal(t, CanonicalChat, stats.Canonical)
+	require.Equal(t, `{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}`, rows[0])
 	_, rows = canonicalRows(t, open(t, "a.csv", content), Mapping{RoleText: "Antwort"})
 	require.Equal(t, `{"text":"a"}`, rows[0])
 
@@ -121,6 +132,7 @@ func TestMapping(t *testing.T) {
 // TestIssues puts one faulty row among good ones and looks at what is cited.
 func TestIssues(t *testing.T) {
 	alpaca := `{"instruction":"q","output":"a"}`
+	answered := `{"question":"q","answer":"a"}`
 	chat := `{"messages":[{"role":"user","content":"q"},{"role":"assistant","content":"a"}]}`
 	pair := `{"prompt":"q","chosen":"a","rejected":"b"}`
 	turns := func(list string) string { return `{"messages":[` + list + `]}` }
@@ -134,6 +146,8 @@ func TestIssues(t *testing.T) {
 		{"null output", alpaca, `{"instruction":"q","output":null}`, "output", IssueMissingField, SeverityError},
 		{"empty output", alpaca, `{"instruction":"q","output":" \n"}`, "output", IssueEmptyField, SeverityError},
 		{"empty question", alpaca, `{"instruction":"","output":"a"}`, "instruction", IssueEmptyField, SeverityError},
+		{"missing answer", answered, `{"question":"q"}`, "answer", IssueMissingField, SeverityError},
+		{"missing question", answered, `{"answer":"a"}`, "question", IssueEmptyField, SeverityError},
 		{"list as output", alpaca, `{"instruction":"q","output":["a"]}`, "output", IssueWrongType, SeverityError},
 		{"number as output", alpaca, `{"instruction":"q","output":4}`, "output", IssueNumberAsText, SeverityWarning},
 		{"another format", alpaca, `{"text":"t"}`, "", IssueMixedSchema, SeverityError},

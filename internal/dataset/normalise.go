@@ -65,6 +65,8 @@ func (n *normaliser) build() {
 		n.conversation()
 	case Alpaca:
 		n.alpaca()
+	case QuestionAnswer:
+		n.questionAnswer()
 	case PromptCompletion:
 		n.promptCompletion()
 	case PlainText:
@@ -163,11 +165,20 @@ func (n *normaliser) alpaca() {
 	n.out.messages = append(n.out.messages, message{roleUser, question}, message{roleAssistant, output})
 }
 
+// questionAnswer becomes a chat of one question, as alpaca's rows do, or of the turns that its columns hold.
+func (n *normaliser) questionAnswer() {
+	if isTurns(n.get(RoleInstruction)) || isTurns(n.get(RoleOutput)) {
+		n.exchange(RoleInstruction, RoleOutput)
+		return
+	}
+	n.alpaca()
+}
+
 // promptCompletion stays a pair of texts, unless the file has a system column or its prompts are conversations: then the
 // rows become chats.
 func (n *normaliser) promptCompletion() {
 	if n.layout.canonical == CanonicalChat {
-		n.promptCompletionChat()
+		n.exchange(RolePrompt, RoleCompletion)
 		return
 	}
 	n.out.prompt = n.join(n.want(RoleSystem), n.want(RolePrompt))
@@ -182,11 +193,12 @@ func (n *normaliser) promptCompletion() {
 	}
 }
 
-func (n *normaliser) promptCompletionChat() {
+// exchange is a chat of what was asked and what was answered, each a text or turns.
+func (n *normaliser) exchange(asked, answered Role) {
 	n.out.messages = appendSystem(n.out.messages, n.want(RoleSystem))
-	n.side(RolePrompt, roleUser, &n.out.messages)
-	n.side(RoleCompletion, roleAssistant, &n.out.messages)
-	n.checkChat(n.out.messages, n.column(RoleCompletion))
+	n.side(asked, roleUser, &n.out.messages)
+	n.side(answered, roleAssistant, &n.out.messages)
+	n.checkChat(n.out.messages, n.column(answered))
 }
 
 func appendSystem(messages []message, system []byte) []message {
@@ -321,11 +333,15 @@ func (n *normaliser) side(role Role, as string, into *[]message) {
 	switch {
 	case v.absent():
 		n.err(IssueMissingField, field, "%s is missing", field)
-	case v.Kind == List, v.Kind == Object, v.Kind == String && looksLikeTurns(v.Text):
+	case isTurns(v):
 		n.turns(v, field, into)
 	default:
 		*into = append(*into, message{as, n.scalar(v, field)})
 	}
+}
+
+func isTurns(v *Value) bool {
+	return !v.absent() && (v.Kind == List || v.Kind == Object || v.Kind == String && looksLikeTurns(v.Text))
 }
 
 // looksLikeTurns: a list of objects written as JSON text, as tables hold it.

@@ -41,9 +41,9 @@ func TestParquetOfPyarrow(t *testing.T) {
 func TestParquetPairs(t *testing.T) {
 	file := open(t, "pairs", string(testdata(t, "pairs.parquet")))
 	stats, rows := canonicalRows(t, file, nil)
-	require.Equal(t, PromptCompletion, stats.Format)
+	require.Equal(t, QuestionAnswer, stats.Format)
 	require.Len(t, rows, 300)
-	require.Equal(t, `{"prompt":"What is 299 + 299?","completion":"598"}`, rows[299])
+	require.Equal(t, `{"messages":[{"role":"user","content":"What is 299 + 299?"},{"role":"assistant","content":"598"}]}`, rows[299])
 }
 
 // TestParquetOfGo covers the writer's other list layout and types.

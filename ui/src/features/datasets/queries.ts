@@ -36,6 +36,7 @@ export const formats: Record<string, string> = {
   messages: "Chat messages",
   sharegpt: "ShareGPT conversations",
   alpaca: "Instructions",
+  question_answer: "Questions and answers",
   prompt_completion: "Prompts and completions",
   preference: "Preference pairs",
   text: "Plain text",
