@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -377,11 +378,22 @@ func TestPreviewPagesThroughASplit(t *testing.T) {
 	require.Len(t, into[apigen.Preview](w.get("/api/datasets/ds_1/preview?offset=1"), http.StatusOK).Rows, 1)
 	require.Empty(t, into[apigen.Preview](w.get("/api/datasets/ds_1/preview?offset=99"), http.StatusOK).Rows)
 	page := into[apigen.Preview](w.get("/api/datasets/ds_1/preview?split=train&offset=1&limit=2"), http.StatusOK)
-	require.Equal(t, "1", page.Rows[0]["prompt"])
+	require.JSONEq(t, `{"prompt":"1","completion":"answer"}`, string(page.Rows[0]))
 	require.EqualValues(t, 3, page.NextOffset)
 	last := into[apigen.Preview](w.get("/api/datasets/ds_1/preview?split=train&offset=3&limit=2"), http.StatusOK)
 	require.Len(t, last.Rows, 2)
 	require.Zero(t, last.NextOffset)
+}
+
+func TestRowsKeepTheOrderOfTheirColumns(t *testing.T) {
+	w := newWorld(t)
+	w.ready("ds_1", "prompt_completion")
+	require.Contains(t, string(w.get("/api/datasets/ds_1/preview?split=train").body), `{"prompt":"0","completion":"answer"}`)
+	w.dataset("ds_2")
+	w.tell(contract.KindDataset, "ds_2", contract.EventProfiled, json.RawMessage(`{"preview":[{"row":1,"raw":{"question":"q","answer":{"text":"t","by":"b"}}}]}`))
+	for _, path := range []string{"/api/datasets/ds_2", "/api/datasets/ds_2/preview"} {
+		require.Contains(t, string(w.get(path).body), `{"question":"q","answer":{"text":"t","by":"b"}}`, path)
+	}
 }
 
 func TestKeysAreShownOnceAndEndForGood(t *testing.T) {

@@ -96,7 +96,7 @@ func (s *Server) PreviewDataset(c *echo.Context, id string, p apigen.PreviewData
 // rawPreview comes from the profile, which keeps the first rows as they were uploaded.
 func rawPreview(d *store.Dataset, offset int64, limit int) apigen.Preview {
 	var profile struct {
-		Preview []map[string]any `json:"preview"`
+		Preview []json.RawMessage `json:"preview"`
 	}
 	_ = json.Unmarshal(d.Profile, &profile)
 	rows := profile.Preview[min(offset, int64(len(profile.Preview))):]
@@ -105,7 +105,7 @@ func rawPreview(d *store.Dataset, offset int64, limit int) apigen.Preview {
 
 // splitPreview fills a preview with rows of a split from its offset on.
 func (s *Server) splitPreview(ctx ctx, ref contract.ObjectRef, preview apigen.Preview, limit int) (apigen.Preview, error) {
-	preview.Rows = []map[string]any{}
+	preview.Rows = []json.RawMessage{}
 	reader, err := s.Artifacts.Open(ctx, ref.ObjectID, 0)
 	if err != nil {
 		return preview, err
@@ -114,12 +114,12 @@ func (s *Server) splitPreview(ctx ctx, ref contract.ObjectRef, preview apigen.Pr
 	lines := bufio.NewReaderSize(reader, 256<<10)
 	for n := int64(0); ; n++ {
 		line, err := lines.ReadBytes('\n')
-		if len(bytes.TrimSpace(line)) > 0 && n >= preview.Offset {
+		if line = bytes.TrimSpace(line); len(line) > 0 && n >= preview.Offset {
 			if len(preview.Rows) == limit {
 				preview.NextOffset = n
 				return preview, nil
 			}
-			preview.Rows = append(preview.Rows, object(line))
+			preview.Rows = append(preview.Rows, line)
 		}
 		if errors.Is(err, io.EOF) {
 			return preview, nil

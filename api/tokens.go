@@ -59,7 +59,7 @@ func (s *Server) trainingRows(ctx ctx, d *store.Dataset, p apigen.ShowTokensPara
 	return s.splitPreview(ctx, *ref, apigen.Preview{Offset: p.Offset, Split: split}, cmp.Or(p.Limit, tokenRows))
 }
 
-func (s *Server) tokensOf(ctx ctx, d *store.Dataset, m *store.Model, rows []map[string]any, completionOnly bool) ([]contract.TokensRow, error) {
+func (s *Server) tokensOf(ctx ctx, d *store.Dataset, m *store.Model, rows []json.RawMessage, completionOnly bool) ([]contract.TokensRow, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
@@ -67,11 +67,11 @@ func (s *Server) tokensOf(ctx ctx, d *store.Dataset, m *store.Model, rows []map[
 	if err != nil {
 		return nil, err
 	}
-	asked := contract.TokensQuestion{Model: base.Ref, Format: d.Canonical, CompletionOnly: completionOnly}
-	asked.Model.Files = tokenizerFiles(base)
-	if asked.Rows, err = questionRows(rows); err != nil {
+	if err := checkQuestion(rows); err != nil {
 		return nil, err
 	}
+	asked := contract.TokensQuestion{Model: base.Ref, Format: d.Canonical, CompletionOnly: completionOnly, Rows: rows}
+	asked.Model.Files = tokenizerFiles(base)
 	queue, err := s.readyQueue(ctx)
 	if err != nil {
 		return nil, err
@@ -89,24 +89,19 @@ func tokenizerFiles(m *store.Model) (files []contract.FileInfo) {
 	return files
 }
 
-// questionRows writes rows as JSON, as many as the gateway may hold in memory.
-func questionRows(rows []map[string]any) (lines []json.RawMessage, err error) {
+// checkQuestion refuses more than the gateway may hold in memory.
+func checkQuestion(rows []json.RawMessage) error {
 	size := 0
 	for number, row := range rows {
-		line, err := json.Marshal(row)
-		if err != nil {
-			return nil, err
-		}
-		if len(line) > maxTokenBytes {
-			return nil, contract.Errorf(contract.CodeTooLarge, "the row at place %d is longer than %d KiB, which is too long to be shown as tokens", number, maxTokenBytes>>10).
+		if len(row) > maxTokenBytes {
+			return contract.Errorf(contract.CodeTooLarge, "the row at place %d is longer than %d KiB, which is too long to be shown as tokens", number, maxTokenBytes>>10).
 				On("offset").Mend("begin behind it; a training cuts it at its max_length")
 		}
-		if size += len(line); size > maxTokenBytes {
-			return nil, contract.Errorf(contract.CodeTooLarge, "the %d rows are longer than %d KiB together", len(rows), maxTokenBytes>>10).On("limit").Mend("set limit to %d", number)
+		if size += len(row); size > maxTokenBytes {
+			return contract.Errorf(contract.CodeTooLarge, "the %d rows are longer than %d KiB together", len(rows), maxTokenBytes>>10).On("limit").Mend("set limit to %d", number)
 		}
-		lines = append(lines, line)
 	}
-	return lines, nil
+	return nil
 }
 
 // readyQueue is the queue that a new run would take, if a worker is there to be asked now.

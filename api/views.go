@@ -43,7 +43,7 @@ func viewProgress(p *contract.Progress) apigen.Progress {
 func viewDataset(d store.Dataset) apigen.Dataset {
 	return apigen.Dataset{ID: d.ID, ProjectID: d.ProjectID, Name: d.Name, Notes: d.Notes, Tags: d.Tags, FileName: d.FileName, Format: d.Format, Size: d.Size,
 		Rows: d.Rows, Columns: d.Columns, TrainRows: d.TrainRows, EvalRows: d.EvalRows, Status: apigen.Status(d.Status),
-		Progress: viewProgress(d.Progress), Profile: object(d.Profile), Options: value(d.Options), Dropped: d.Dropped, Error: value(d.Error), CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt}
+		Progress: viewProgress(d.Progress), Profile: d.Profile, Options: value(d.Options), Dropped: d.Dropped, Error: value(d.Error), CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt}
 }
 
 func viewModel(m store.Model) apigen.Model {

@@ -1121,11 +1121,11 @@ type Dataset struct {
 	// Example: {"deduplicate":true,"eval_rows":100,"mapping":{"completion":"answer","prompt":"question"},"max_chars":8000,"seed":42}
 	Options ProcessOptions `json:"options,omitempty,omitzero"`
 
-	// Profile dataset.Profile: rows, columns, length histograms, duplicates, empties, issues.
-	Profile   map[string]interface{} `json:"profile,omitempty,omitzero"`
-	Progress  Progress               `json:"progress,omitempty,omitzero"`
-	ProjectID string                 `json:"project_id"`
-	Rows      int64                  `json:"rows,omitempty,omitzero"`
+	// Profile dataset.Profile: rows, columns, length histograms, duplicates, empties, issues. Its rows have their columns in the order of the file.
+	Profile   json.RawMessage `json:"profile,omitempty,omitzero"`
+	Progress  Progress        `json:"progress,omitempty,omitzero"`
+	ProjectID string          `json:"project_id"`
+	Rows      int64           `json:"rows,omitempty,omitzero"`
 
 	// Size Bytes of the uploaded file.
 	Size int64 `json:"size"`
@@ -1718,10 +1718,12 @@ type PipelinePage struct {
 // Preview Example: {"next_offset":1,"offset":0,"rows":[{"completion":"E2 means that the pump is blocked. Rinse the filter, then press Start.","prompt":"My Pipwick Garden shows E2. How do I fix it?"}],"split":"train"}
 type Preview struct {
 	// NextOffset Absent at the end.
-	NextOffset int64                    `json:"next_offset,omitempty,omitzero"`
-	Offset     int64                    `json:"offset,omitempty,omitzero"`
-	Rows       []map[string]interface{} `json:"rows"`
-	Split      string                   `json:"split,omitempty,omitzero"`
+	NextOffset int64 `json:"next_offset,omitempty,omitzero"`
+	Offset     int64 `json:"offset,omitempty,omitzero"`
+
+	// Rows Their columns stand in the order of the file.
+	Rows  []json.RawMessage `json:"rows"`
+	Split string            `json:"split,omitempty,omitzero"`
 }
 
 // Priority Which of a project's own runs goes first; `normal` unless said. Projects take turns whatever their priorities, and a

@@ -25,7 +25,7 @@ import (
 
 func (a *app) datasetsCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "datasets", Short: "Upload, list and look into datasets"}
-	cmd.AddCommand(a.datasetsUpload(), a.datasetsList(), a.datasetsGet(), a.datasetsPreview(), a.datasetsTokens(), a.datasetsProcess(), removeCommand(a, "dataset id", "/api/datasets/"),
+	cmd.AddCommand(a.datasetsUpload(), a.datasetsList(), a.datasetsGet(), a.datasetsPreview(), a.datasetsIssues(), a.datasetsTokens(), a.datasetsProcess(), removeCommand(a, "dataset id", "/api/datasets/"),
 		editCommand(a, "dataset id", "/api/datasets/", printDataset))
 	return cmd
 }
@@ -144,10 +144,36 @@ func (a *app) awaitDataset(ctx context.Context, c *apiclient.Client, id string) 
 		return ds, err
 	}
 	if ds.Error.Code != "" { // also of a dataset that was processed again in vain: the earlier result stays
+		a.cite(ds)
 		return ds, errRunFailed{a.unread(ds)}
 	}
 	bar.done("read", fmt.Sprintf("%d rows of %s: %d to train on, %d held out%s", ds.Rows, ds.Format, ds.TrainRows, ds.EvalRows, leftOut(ds.Dropped)))
+	a.cite(ds)
 	return ds, nil
+}
+
+// rowsCited is how many invalid rows are told of where a file is read; `datasets issues` tells of more.
+const rowsCited = 3
+
+// cite says which rows are left out as invalid and why: the first ones, and how to see the others.
+func (a *app) cite(ds apigen.Dataset) {
+	issues := issuesOf(ds)
+	invalid := slices.DeleteFunc(issues.Cited, func(i dataset.Issue) bool { return i.Severity != dataset.SeverityError })
+	for _, issue := range invalid[:min(rowsCited, len(invalid))] {
+		a.note("! %s: %s", issue.Where(), issue.Message)
+	}
+	if issues.Errors > rowsCited {
+		a.note("! and %d more: %s", issues.Errors-rowsCited, a.hint("datasets issues %s", ds.ID))
+	}
+}
+
+// issuesOf are what is wrong with rows; none of a file that was not understood.
+func issuesOf(ds apigen.Dataset) dataset.Issues {
+	var profile struct {
+		Issues dataset.Issues `json:"issues"`
+	}
+	_ = json.Unmarshal(ds.Profile, &profile)
+	return profile.Issues
 }
 
 // unread is why a file was not understood. Where its columns have to be named the file need not be sent again.
@@ -240,8 +266,7 @@ func (a *app) datasetsPreview() *cobra.Command {
 			}
 			return a.print(preview, func(w io.Writer) {
 				for _, r := range preview.Rows {
-					data, _ := json.Marshal(r)
-					_, _ = fmt.Fprintln(w, string(data))
+					_, _ = fmt.Fprintln(w, string(r))
 				}
 			})
 		},
@@ -250,6 +275,32 @@ func (a *app) datasetsPreview() *cobra.Command {
 	cmd.Flags().IntVar(&offset, "offset", 0, "first row")
 	cmd.Flags().IntVar(&limit, "limit", 10, "most rows")
 	return cmd
+}
+
+func (a *app) datasetsIssues() *cobra.Command {
+	return idCommand(a, "issues", "Show which rows are invalid or odd, and why", "dataset id", func(ctx context.Context, c *apiclient.Client, id string) (dataset.Issues, error) {
+		ds, err := apiclient.Get[apigen.Dataset](ctx, c, "/api/datasets/"+url.PathEscape(id), nil)
+		return issuesOf(ds), err
+	}, printIssues)
+}
+
+func printIssues(w io.Writer, issues dataset.Issues) {
+	if len(issues.Cited) == 0 {
+		_, _ = fmt.Fprintln(w, "no row is invalid or odd")
+		return
+	}
+	t := table(w)
+	row(t, "WHERE", "SEVERITY", "CODE", "WHAT")
+	for _, issue := range issues.Cited {
+		row(t, issue.Where(), issue.Severity, issue.Code, issue.Message)
+	}
+	_ = t.Flush()
+	if all := issues.Errors + issues.Warnings; all > int64(len(issues.Cited)) {
+		_, _ = fmt.Fprintf(w, "\nshown are %d of %d:\n", len(issues.Cited), all)
+		for _, c := range issues.Counts {
+			_, _ = fmt.Fprintf(w, "  %d %s\n", c.Count, c.Code)
+		}
+	}
 }
 
 func (a *app) datasetsTokens() *cobra.Command {

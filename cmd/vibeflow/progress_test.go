@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/apiclient"
+	"github.com/vibeflow/vibeflow/internal/dataset"
 )
 
 func TestTheTimeLeftIsSaidNoMorePreciselyThanItIsKnown(t *testing.T) {
@@ -96,6 +98,50 @@ func TestWhatIsLeftOutHasItsReasons(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, ", 33 left out (27 repeated, 6 invalid)", leftOut(map[string]int64{"invalid": 6, "duplicate": 27, "too_long": 0}))
 	require.Empty(t, leftOut(nil))
+}
+
+func TestAFileThatWasReadCitesTheRowsThatAreLeftOut(t *testing.T) {
+	t.Parallel()
+	profile := func(errors int) apigen.Dataset {
+		found := dataset.Issues{Errors: int64(errors), Warnings: 1, Cited: []dataset.Issue{
+			{Row: 2, Line: 3, Field: "answer", Code: dataset.IssueNumberAsText, Severity: dataset.SeverityWarning, Message: "answer is a number; it is used as text"}}}
+		for i := range errors {
+			found.Cited = append(found.Cited, dataset.Issue{Row: int64(4 + i), Line: int64(5 + i), Field: "answer", Code: dataset.IssueMissingField,
+				Severity: dataset.SeverityError, Message: "answer is missing"})
+		}
+		data, err := json.Marshal(map[string]any{"issues": found})
+		require.NoError(t, err)
+		return apigen.Dataset{ID: "ds_1", Profile: data}
+	}
+	cited := func(ds apigen.Dataset) string {
+		var out strings.Builder
+		(&app{err: &out, data: "/data"}).cite(ds)
+		return out.String()
+	}
+	require.Equal(t, "! row 4 (line 5), answer: answer is missing\n", cited(profile(1)))
+	require.Equal(t, `! row 4 (line 5), answer: answer is missing
+! row 5 (line 6), answer: answer is missing
+! row 6 (line 7), answer: answer is missing
+! and 2 more: vibeflow --data /data datasets issues ds_1
+`, cited(profile(5)))
+	require.Empty(t, cited(profile(0)), "a row with a warning is used")
+	require.Empty(t, cited(apigen.Dataset{}))
+}
+
+func TestTheIssuesOfADatasetAreATable(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	printIssues(&out, dataset.Issues{Errors: 40, Counts: []dataset.IssueCount{{Code: dataset.IssueMissingField, Severity: dataset.SeverityError, Count: 40}},
+		Cited: []dataset.Issue{{Row: 4, Line: 5, Field: "answer", Code: dataset.IssueMissingField, Severity: dataset.SeverityError, Message: "answer is missing"}}})
+	require.Equal(t, `WHERE                   SEVERITY  CODE           WHAT
+row 4 (line 5), answer  error     missing_field  answer is missing
+
+shown are 1 of 40:
+  40 missing_field
+`, out.String())
+	out.Reset()
+	printIssues(&out, dataset.Issues{})
+	require.Equal(t, "no row is invalid or odd\n", out.String())
 }
 
 func TestAFailureNamesTheCommandThatGoesOn(t *testing.T) {

@@ -107,13 +107,14 @@ func (l *issueLog) report() Issues {
 func (l *issueLog) firstError() string {
 	for _, issue := range l.cited {
 		if issue.Severity == SeverityError {
-			return issue.where() + ": " + issue.Message
+			return issue.Where() + ": " + issue.Message
 		}
 	}
 	return ""
 }
 
-func (i Issue) where() string {
+// Where says which row an issue is about, for people: "row 7 (line 8), answer".
+func (i Issue) Where() string {
 	at := fmt.Sprintf("row %d", i.Row)
 	if i.Line > 0 {
 		at += fmt.Sprintf(" (line %d)", i.Line)
