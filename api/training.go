@@ -224,6 +224,9 @@ func (s *Server) showJob(c *echo.Context, status int, id string) error {
 	if err != nil {
 		return err
 	}
+	if views[0].Setbacks, err = s.setbacks(ctx, id, j.Config); err != nil {
+		return err
+	}
 	c.Response().Header().Set("ETag", etagOf(j.Version))
 	return c.JSON(status, views[0])
 }

@@ -344,6 +344,27 @@ func (e SessionTokenType) Valid() bool {
 	}
 }
 
+// Defines values for SetbackCode.
+const (
+	CheckpointDamaged SetbackCode = "checkpoint_damaged"
+	NonFiniteLoss     SetbackCode = "non_finite_loss"
+	OutOfMemory       SetbackCode = "out_of_memory"
+)
+
+// Valid indicates whether the value is a known member of the SetbackCode enum.
+func (e SetbackCode) Valid() bool {
+	switch e {
+	case CheckpointDamaged:
+		return true
+	case NonFiniteLoss:
+		return true
+	case OutOfMemory:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SettingLevel.
 const (
 	SettingLevelSystem SettingLevel = "system"
@@ -1436,7 +1457,10 @@ type Job struct {
 	// the priority decides, then the time of arrival.
 	QueuePosition int       `json:"queue_position,omitempty,omitzero"`
 	QueuedAt      time.Time `json:"queued_at,omitempty,omitzero"`
-	StartedAt     time.Time `json:"started_at,omitempty,omitzero"`
+
+	// Setbacks The failures that it went on after by itself, oldest first, and what each has changed. Lists leave them out.
+	Setbacks  []Setback `json:"setbacks,omitempty,omitzero"`
+	StartedAt time.Time `json:"started_at,omitempty,omitzero"`
 
 	// Status Where the resource stands; docs/state-machine.md draws the transitions.
 	Status          Status   `json:"status"`
@@ -1923,6 +1947,21 @@ type Session struct {
 
 // SessionTokenType defines model for Session.TokenType.
 type SessionTokenType string
+
+// Setback Example: {"at":"2026-11-24T09:31:02.447Z","code":"out_of_memory","step":41,"text":"Memory was short after step 41. It went on with 2 rows at a time instead of 4, 4 times a step instead of 2: the same 8 rows a step."}
+type Setback struct {
+	At   time.Time   `json:"at"`
+	Code SetbackCode `json:"code"`
+
+	// Step The last step before it, or that of the damaged checkpoint.
+	Step int `json:"step"`
+
+	// Text What happened and what was changed, for people.
+	Text string `json:"text"`
+}
+
+// SetbackCode defines model for Setback.Code.
+type SetbackCode string
 
 // Setting Example: {"description":"Fetches gated models of the Hugging Face Hub","level":"user","name":"huggingface_token","secret":true,"set":true,"updated_at":"2026-11-24T08:20:00.077Z"}
 type Setting struct {

@@ -147,6 +147,9 @@ func printJob(w io.Writer, j apigen.Job) {
 	known(j.TokensPerSecond > 0, "speed", fmt.Sprintf("%.0f tokens/s", j.TokensPerSecond))
 	known(j.Checkpoint != "", "checkpoint", j.Checkpoint)
 	known(j.TunedModelID != "", "tuned model", j.TunedModelID)
+	for _, setback := range j.Setbacks {
+		row(t, "setback", setback.At.Local().Format("2006-01-02 15:04")+"  "+setback.Text)
+	}
 	labels(known, j.Notes, j.Tags)
 	known(j.Error.Code != "", "error", j.Error.Error())
 	_ = t.Flush()

@@ -131,6 +131,13 @@ func TestListsWalkAnIndex(t *testing.T) {
 	}
 }
 
+func TestSetbacksAreFoundAmongAllThatAJobHasTold(t *testing.T) {
+	s := open(t)
+	steps := strings.Join(plan(t, s, strings.Replace(selectSetbacks, "?", "'job/job_1'", 1)), "; ")
+	require.Contains(t, steps, "USING INDEX events_setbacks", steps)
+	require.NotContains(t, steps, "TEMP B-TREE")
+}
+
 func plan(t *testing.T, s *Store, query string) (steps []string) {
 	t.Helper()
 	rows, err := s.writer.DB.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query)

@@ -4,14 +4,16 @@ import { modelHref } from "@/features/models/queries";
 import { pipelineHref } from "@/features/pipelines/queries";
 import { count, moment } from "@/lib/format";
 import type { Job } from "./queries";
-import { settings, shown, valueAt } from "./settings";
+import { type Setting, settings, shown, valueAt } from "./settings";
 
 /** What a job was told, and where it ran. */
 export function Configuration({ job }: { job: Job }) {
   return (
     <div className="grid gap-5 lg:grid-cols-2">
       <Card title="What it does">
-        <Facts items={settings.map((setting) => [setting.label, shown(setting, valueAt(job.config, setting.path))])} />
+        <Facts
+          items={settings.map((setting) => [setting.label, <Told key={setting.path} setting={setting} job={job} />])}
+        />
       </Card>
       <Card title="Where">
         <Facts
@@ -41,6 +43,24 @@ export function Configuration({ job }: { job: Job }) {
       </Card>
     </div>
   );
+}
+
+/** What was said, and beside it what holds since a failure has changed it. */
+function Told({ setting, job }: { setting: Setting; job: Job }) {
+  const told = shown(setting, valueAt(job.config, setting.path));
+  const now = adjusted(job)[setting.path];
+  if (now === undefined) return told;
+  return (
+    <>
+      {shown(setting, now)} <span className="text-ink-3">instead of {told}, after a failure</span>
+    </>
+  );
+}
+
+/** What failures have changed of a configuration, by the settings' paths. */
+function adjusted({ adjusted, config }: Job): Partial<Record<string, number>> {
+  const { learning_rate_scale: scale, batch_size, gradient_accumulation_steps } = adjusted ?? {};
+  return { batch_size, gradient_accumulation_steps, learning_rate: scale && config.learning_rate * scale };
 }
 
 function Link({ href, text }: { href: string; text: string }) {

@@ -1,6 +1,6 @@
 "use client";
 
-import { lazy } from "react";
+import { lazy, Suspense } from "react";
 import { Card, Stat, Stats } from "@/components/Card";
 import { Id } from "@/components/Code";
 import { LiveNote } from "@/components/LiveNote";
@@ -22,6 +22,7 @@ import { useMonitor } from "./useMonitor";
 
 // What is behind the other tabs is loaded when they are opened.
 const Logs = lazy(() => import("./Logs").then(({ Logs }) => ({ default: Logs })));
+const Setbacks = lazy(() => import("./Setbacks"));
 const Configuration = lazy(() => import("./Configuration").then(({ Configuration }) => ({ default: Configuration })));
 
 const parent = { href: "/jobs", label: "Training" };
@@ -54,6 +55,11 @@ export function JobPage({ id }: { id: string }) {
         <Said edit={{ kind: "job", id: job.id }} said={job} list="/jobs" />
         <Headline job={job} doing={monitor.doing} live={monitor.live} />
         <Troubles job={job} />
+        {job.setbacks && (
+          <Suspense>
+            <Setbacks setbacks={job.setbacks} />
+          </Suspense>
+        )}
         <Tabs
           label="Training"
           value={tab}
