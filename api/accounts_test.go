@@ -226,18 +226,24 @@ func TestTheAuditLog(t *testing.T) {
 	w.call(http.MethodPut, "/api/settings/huggingface_token", map[string]string{"value": "hf_topsecret"}, bearer(ada.AccessToken))
 	w.call(http.MethodDelete, "/api/projects/proj_none", nil, bearer(ada.AccessToken)).problem(http.StatusNotFound)
 	w.get("/api/projects", bearer(ada.AccessToken))
+	w.ready("ds_1", "prompt_completion")
+	require.Equal(t, http.StatusOK, w.call(http.MethodDelete, "/api/datasets/ds_1?preview=true", nil).status)
+	require.Equal(t, http.StatusOK, w.post("/api/system/gc?preview=true", nil).status)
+	require.Equal(t, http.StatusOK, w.post("/api/training/recommend", map[string]string{"dataset_id": "ds_1"}).status)
 
 	log := func(query string) []apigen.AuditEvent {
 		return into[apigen.AuditPage](w.get("/api/audit"+query), http.StatusOK).Items
 	}
 	all := log("")
-	var actions []string
+	var actions, told []string
 	for _, e := range all {
-		actions = append(actions, e.Action)
+		actions, told = append(actions, e.Action), append(told, e.Text)
 		require.NotEmpty(t, e.RequestID)
 		require.Equal(t, "127.0.0.1", e.Address)
 	}
-	require.Equal(t, []string{"deleteProject", "putSetting", "createProject", "login", "login", "register", "register"}, actions, "newest first, without reads")
+	require.Equal(t, []string{"deleteProject", "putSetting", "createProject", "login", "login", "register", "register"}, actions, "newest first, without reads, by whatever method")
+	require.Equal(t, []string{"tried to delete a project", "changed a setting", "made a project", "tried to sign in", "tried to sign in", "signed up", "signed up"}, told)
+	require.Equal(t, "mine", all[2].ResourceName)
 	require.Equal(t, apigen.AuditActor{Kind: "session", ID: ada.User.ID, Name: "ada@example.com"}, all[0].Actor)
 	require.Equal(t, "proj_none", all[0].Resource)
 	require.Equal(t, "not_found", all[0].Code)

@@ -38,6 +38,9 @@ func (s *Server) DeletePipeline(c *echo.Context, id string, p apigen.DeletePipel
 
 // delete answers with what goes, or went. Files that cannot be deleted now are swept at the next start.
 func (s *Server) delete(c *echo.Context, kind contract.Kind, id, ifMatch string, preview bool) error {
+	if preview {
+		onlyLooks(c)
+	}
 	ctx := c.Request().Context()
 	project, name, err := s.Store.Describe(ctx, kind, id)
 	if err != nil {
@@ -61,6 +64,9 @@ func (s *Server) delete(c *echo.Context, kind contract.Kind, id, ifMatch string,
 
 // CollectGarbage deletes stored files that nothing refers to.
 func (s *Server) CollectGarbage(c *echo.Context, p apigen.CollectGarbageParams) error {
+	if p.Preview {
+		onlyLooks(c)
+	}
 	ctx := c.Request().Context()
 	d, err := s.Store.CollectGarbage(ctx, p.Preview)
 	if err == nil && !p.Preview {

@@ -39,6 +39,22 @@ func TestEveryOperationIsDescribed(t *testing.T) {
 	}
 }
 
+// TestTheAuditLogHasWordsForAllThatIsWrittenIntoIt fails for an operation that changes something and does not say what the
+// audit log calls it, and for words that nothing writes.
+func TestTheAuditLogHasWordsForAllThatIsWrittenIntoIt(t *testing.T) {
+	c := newConformance(t)
+	for _, o := range c.operations() {
+		item := c.doc.Paths.Value(o.path).GetOperation(o.method)
+		said, _ := item.Extensions["x-audit"].(map[string]any)
+		if o.method == http.MethodGet || o.access == "read" || strings.HasPrefix(o.path, "/v1/") {
+			require.Empty(t, said, "%s only reads", o.id)
+			continue
+		}
+		require.NotEmpty(t, said["do"], o.id)
+		require.NotEmpty(t, said["did"], o.id)
+	}
+}
+
 func requireDescribed(t *testing.T, path, status string, response *openapi3.Response) {
 	t.Helper()
 	require.NotEmpty(t, *response.Description, status)

@@ -4,6 +4,7 @@
 package apigen
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -932,11 +933,18 @@ type AuditEvent struct {
 	// Resource The id that the operation was asked for.
 	Resource string `json:"resource,omitempty,omitzero"`
 
+	// ResourceName What that was called then; absent where it is not known.
+	ResourceName string `json:"resource_name,omitempty,omitzero"`
+
 	// Status The HTTP status that it got.
 	Status int `json:"status"`
+
+	// Text What was done, or refused, in words (x-audit of the operation): "signed in", "tried to sign in". It makes a
+	// sentence with the actor before it.
+	Text string `json:"text"`
 }
 
-// AuditPage Example: {"items":[{"action":"startTraining","actor":{"id":"user_8e5d1c7b3a294f60b1c2d3e4","kind":"session","name":"ada@example.com"},"address":"127.0.0.1","at":"2026-11-24T09:14:10.121Z","id":1841,"project_id":"proj_default","request_id":"req_1f2e3d4c5b6a49788796a5b4","status":201}]}
+// AuditPage Example: {"items":[{"action":"startTraining","actor":{"id":"user_8e5d1c7b3a294f60b1c2d3e4","kind":"session","name":"ada@example.com"},"address":"127.0.0.1","at":"2026-11-24T09:14:10.121Z","id":1841,"project_id":"proj_default","request_id":"req_1f2e3d4c5b6a49788796a5b4","status":201,"text":"started a training"}]}
 type AuditPage struct {
 	Items []AuditEvent `json:"items"`
 

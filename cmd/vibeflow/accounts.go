@@ -534,15 +534,15 @@ func (a *app) auditCommand() *cobra.Command {
 		}
 	}, func(w io.Writer, page apigen.AuditPage) {
 		t := table(w)
-		row(t, "AT", "WHO", "WHAT", "ON", "FROM", "STATUS")
+		row(t, "AT", "WHO", "WHAT", "ON", "FROM", "STATUS", "ACTION")
 		for _, e := range page.Items {
-			row(t, e.At.Local().Format(time.DateTime), cmp.Or(e.Actor.Name, e.Actor.ID), e.Action, e.Resource, e.Address, e.Status)
+			row(t, e.At.Local().Format(time.DateTime), cmp.Or(e.Actor.Name, e.Actor.ID), e.Text, cmp.Or(e.ResourceName, e.Resource), e.Address, e.Status, e.Action)
 		}
 		_ = t.Flush()
 	})
 	cmd.Use = "audit"
 	cmd.Flags().StringVar(&actor, "actor", "", "only this user's or key's id")
-	cmd.Flags().StringVar(&action, "action", "", "only this operation")
+	cmd.Flags().StringVar(&action, "action", "", "only this operation, as the column ACTION names it")
 	cmd.Flags().StringVar(&outcome, "outcome", "", "done or refused")
 	return cmd
 }

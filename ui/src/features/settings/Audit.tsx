@@ -6,6 +6,7 @@ import { Badge } from "@/components/Badge";
 import { Empty } from "@/components/Empty";
 import { Filter, Listing } from "@/components/Listing";
 import { nameOf } from "@/features/account/queries";
+import { actions } from "@/lib/api/actions.gen";
 import { $api, type Schemas } from "@/lib/api/client";
 import { keepPage, many, pageSize } from "@/lib/api/lists";
 import { moment } from "@/lib/format";
@@ -17,24 +18,8 @@ const periods = { "1": "The last day", "7": "The last week", "30": "The last mon
 type Days = keyof typeof periods;
 const dayMillis = 86_400_000;
 
-const actions = [
-  "login",
-  "createUser",
-  "updateUser",
-  "createProject",
-  "deleteProject",
-  "uploadDataset",
-  "deleteDataset",
-  "addModel",
-  "deleteModel",
-  "startTraining",
-  "cancelJob",
-  "startDeployment",
-  "stopDeployment",
-  "generateKey",
-  "revokeKey",
-  "putSetting",
-];
+const capital = (words: string) => words.charAt(0).toUpperCase() + words.slice(1);
+const choices = actions.map(([action, words]) => [action, capital(words)] as const);
 
 /** Who did what, newest first; for owners. */
 export function Audit() {
@@ -76,13 +61,7 @@ export function Audit() {
               ["refused", "Refused"],
             ]}
           />
-          <Filter
-            list={list}
-            name="action"
-            label="Action"
-            any="Any action"
-            options={actions.map((action) => [action, words(action)])}
-          />
+          <Filter list={list} name="action" label="Action" any="Any action" options={choices} />
           <ActorFilter list={list} />
           <Filter list={list} name="days" label="Time" any="At any time" options={Object.entries(periods)} />
         </>
@@ -107,19 +86,34 @@ function ActorFilter({ list }: { list: ListingState }) {
 }
 
 function AuditItem({ event }: { event: Schemas["AuditEvent"] }) {
+  const about = event.resource_name || event.resource;
   return (
     <li className="flex flex-wrap items-center gap-x-4 gap-y-0.5 px-4 py-2.5 text-sm sm:px-5">
       <span className="tabular w-40 text-ink-3">{moment(event.at)}</span>
-      <span className="min-w-0 flex-1 basis-56">
-        <span className="font-medium">{event.actor.name || event.actor.kind}</span>{" "}
-        <span className="text-ink-2">{words(event.action)}</span>{" "}
-        {event.resource && <code className="font-mono text-ink-3 text-xs">{event.resource}</code>}
+      <span className="min-w-0 flex-1 basis-56 [overflow-wrap:anywhere]">
+        <span className="font-medium">{who(event.actor)}</span>{" "}
+        <span title={event.action} className="text-ink-2">
+          {event.text}
+        </span>
+        {about && (
+          <span title={event.resource} className={event.resource_name ? "" : "font-mono text-ink-3 text-xs"}>
+            {event.resource_name ? ` “${about}”` : ` ${about}`}
+          </span>
+        )}
       </span>
       <span className="text-ink-3">{event.address}</span>
-      {event.status >= 400 && <Badge tone="bad">{event.code || event.status}</Badge>}
+      {event.status >= 400 && (
+        <span title={`${event.status} ${event.code ?? ""}`.trim()}>
+          <Badge tone="bad">{event.code?.replaceAll("_", " ") || event.status}</Badge>
+        </span>
+      )}
     </li>
   );
 }
 
-/** startTraining → "start training". */
-const words = (operation: string) => operation.replace(/([A-Z])/g, " $1").toLowerCase();
+/** Who asked, as one says it. */
+function who({ kind, name }: Schemas["AuditActor"]): string {
+  if (kind === "nobody") return "Somebody";
+  if (kind === "api_key") return `The key “${name}”`;
+  return name || "This machine's owner";
+}

@@ -49,8 +49,22 @@ function settingsFor(role: "owner" | "member") {
             at: "2026-11-28T10:00:00Z",
             actor: { kind: "user", id: "user_1", name: "Ada" },
             action: "startTraining",
+            text: "started a training",
+            resource: "job_1",
+            resource_name: "support",
             status: 201,
             address: "127.0.0.1",
+          },
+          {
+            id: "audit_2",
+            at: "2026-11-28T09:00:00Z",
+            actor: { kind: "nobody" },
+            action: "login",
+            text: "tried to sign in",
+            resource: "ada@example.com",
+            status: 429,
+            code: "rate_limited",
+            address: "10.0.0.7",
           },
         ],
       }),
@@ -67,7 +81,13 @@ test("the view that the address names is open from the start, before it is known
   expect(screen.getByRole("status", { name: "Loading" })).toBeTruthy();
   tell();
   const entries = within(await screen.findByRole("list", { name: "Audit log" }));
-  expect(entries.getByText("start training")).toBeTruthy();
+  const [done, refused] = entries.getAllByRole("listitem");
+  expect(done!.textContent).toContain("Ada started a training “support”");
+  expect(within(done!).getByTitle("startTraining")).toBeTruthy();
+  expect(refused!.textContent).toContain("Somebody tried to sign in ada@example.com");
+  expect(within(refused!).getByText("rate limited")).toBeTruthy();
+  const action = screen.getByRole<HTMLSelectElement>("combobox", { name: "Action" });
+  expect([...action.options].find(({ value }) => value === "updateMember")?.text).toBe("Change a member's role");
   expect(location.search).toBe("?tab=audit");
 });
 
