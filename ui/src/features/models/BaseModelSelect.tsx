@@ -3,7 +3,7 @@
 import { Field, Select } from "@/components/Field";
 import { many } from "@/lib/api/lists";
 import { shortCount } from "@/lib/format";
-import { type Model, useModels } from "./queries";
+import { isBundled, type Model, useModels } from "./queries";
 
 type BaseModelSelectProps = { value: string; onChange: (id: string) => void };
 
@@ -29,8 +29,6 @@ export function BaseModelSelect({ value, onChange }: BaseModelSelectProps) {
     </Field>
   );
 }
-
-const isBundled = ({ source }: Model) => source?.startsWith("bundled:") ?? false;
 
 function option(model: Model) {
   return (

@@ -14,7 +14,7 @@ import { bytes, shortCount } from "@/lib/format";
 import { byTimeAndName, useListing } from "@/lib/listing";
 import { AddModel } from "./AddModel";
 import { BaseModelFilter } from "./BaseModelFilter";
-import { type Model, methodOf, modelHref, useModels } from "./queries";
+import { isBundled, type Model, methodOf, modelHref, useModels } from "./queries";
 
 const kinds = ["tuned", "base"] as const;
 
@@ -110,7 +110,7 @@ function BaseRow({ model }: { model: Model }) {
   return (
     <Row href={modelHref(model.id)} title={model.name} note={model.description}>
       {model.gated && <Badge tone="warn">needs a licence</Badge>}
-      {model.source?.startsWith("bundled:") && <Badge tone="good">bundled</Badge>}
+      {isBundled(model) && <Badge tone="good">bundled</Badge>}
       {model.license && <span className="text-ink-3 text-sm">{model.license}</span>}
       <span className="tabular text-ink-3 text-sm sm:w-14 sm:text-right">
         {model.parameters ? shortCount(model.parameters) : ""}

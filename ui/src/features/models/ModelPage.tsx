@@ -21,7 +21,7 @@ import { PageSkeleton } from "@/features/shell/ById";
 import { $api } from "@/lib/api/client";
 import { ago, bytes, count, measure, moment, plural, shortCount } from "@/lib/format";
 import { Exports } from "./Exports";
-import { type Model, methodOf, modelHref, useModel } from "./queries";
+import { type Model, methodOf, modelHref, originOf, useModel } from "./queries";
 
 const parent = { href: "/models", label: "Models" };
 
@@ -183,7 +183,12 @@ function BaseFacts({ model }: { model: Model }) {
         ["Parameters", model.parameters ? shortCount(model.parameters) : "–"],
         ["Context", model.context_length ? `${count(model.context_length)} tokens` : "–"],
         ["Licence", model.license || "–"],
-        ["Comes from", model.source ?? "–"],
+        [
+          "Comes from",
+          <span key="o" title={model.source} className="[overflow-wrap:anywhere]">
+            {originOf(model)}
+          </span>,
+        ],
         ["Revision", model.revision || "–"],
         ["Access", model.gated ? "Gated: accept its licence on the Hub, and set a token" : "Open"],
         ["Id", <Id key="id" id={model.id} />],

@@ -1,6 +1,7 @@
 import { useProjectId } from "@/features/projects/current";
 import { $api, type Schemas } from "@/lib/api/client";
 import { keepPage, type ListQuery, many, pageSize } from "@/lib/api/lists";
+import { none } from "@/lib/format";
 
 export type Model = Schemas["Model"];
 
@@ -25,5 +26,26 @@ const methods: Record<string, string> = { lora: "LoRA", qlora: "QLoRA", full: "A
 
 /** How a tuned model was made, in words. */
 export const methodOf = ({ method = "" }: Model) => methods[method] ?? (method || "Tuned");
+
+export const isBundled = ({ source }: Model) => source?.startsWith("bundled:") ?? false;
+
+/** Where a base model comes from, in words. */
+export function originOf({ source = "" }: Model): string {
+  const [scheme, name] = [source.split(":", 1)[0], source.slice(source.indexOf(":") + 1)];
+  switch (scheme) {
+    case "bundled":
+      return "Comes with VibeFlow: nothing is downloaded";
+    case "tiny":
+      return "Made by VibeFlow itself, for tests";
+    case "hub":
+      return `The Hugging Face Hub: ${name}`;
+    case "path":
+      return `A folder of this machine: ${name}`;
+    case "upload":
+      return "Uploaded here";
+    default:
+      return source || none;
+  }
+}
 
 export const modelHref = (id: string) => `/model?id=${encodeURIComponent(id)}`;
