@@ -20,7 +20,10 @@ afterEach(() => {
   globalThis.askedAhead = undefined;
 });
 
-test.each([undefined, "proj_1"])("what is asked for ahead is what the dashboard asks for, once (project: %s)", async (project) => {
+test.each([
+  undefined,
+  "proj_1",
+])("what is asked for ahead is what the dashboard asks for, once (project: %s)", async (project) => {
   if (project) localStorage.setItem("project", project);
   const heard: string[] = [];
   server.use(

@@ -84,7 +84,7 @@ function Form({ edit, begun, onDone }: EditFormProps & { begun: Version }) {
         {theirs && <Conflict theirs={theirs.said} onTake={takeTheirs} />}
         {problem && !["name", "notes", "tags"].includes(problem.field ?? "") && <ErrorNotice error={problem} />}
         <div className="flex justify-end gap-2">
-          <Button onClick={onDone}>Leave it</Button>
+          <Button onClick={onDone}>Cancel</Button>
           <Button type="submit" variant="primary" busy={save.isPending}>
             {theirs ? "Save mine over it" : "Save"}
           </Button>

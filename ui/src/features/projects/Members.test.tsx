@@ -147,7 +147,7 @@ test("who does not own the project sees the parts, changes none, and may leave",
   expect(screen.queryByRole("combobox")).toBeNull();
   expect(screen.queryByRole("button", { name: "Share with somebody" })).toBeNull();
   await user.click(mine.getByRole("button", { name: "Leave" }));
-  await user.click(await screen.findByRole("button", { name: "Leave it" }));
+  await user.click(within(await screen.findByRole("alertdialog")).getByRole("button", { name: "Leave" }));
   await waitFor(() => expect(wishes).toEqual([{ gone: "user_bob" }]));
 });
 

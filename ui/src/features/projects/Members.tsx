@@ -117,8 +117,8 @@ function MemberItem({ member, project, decides, myself }: MemberItemProps) {
         open={leaving}
         onClose={() => setLeaving(false)}
         title={myself ? `Leave ${project.name}?` : `Take ${name} out of ${project.name}?`}
-        action={myself ? "Leave it" : "Take out"}
-        cancel="Leave it so"
+        action={myself ? "Leave" : "Take out"}
+        cancel={myself ? "Stay" : "Keep them"}
         danger
         busy={remove.isPending}
         onConfirm={() => remove.mutate(params, { onSuccess: () => setLeaving(false) })}

@@ -127,7 +127,7 @@ function Level({ setting, only }: { setting: Setting; only: boolean }) {
       {put.error && <ErrorNotice error={put.error} />}
       <div className="flex justify-end gap-2">
         <Button size="sm" onClick={() => setEditing(false)}>
-          Leave it
+          Cancel
         </Button>
         <Button size="sm" type="submit" variant="primary" busy={put.isPending}>
           Save
