@@ -18,6 +18,7 @@ import (
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/apiclient"
+	"github.com/vibeflow/vibeflow/internal/auth"
 	"github.com/vibeflow/vibeflow/internal/login"
 )
 
@@ -524,6 +525,18 @@ func settingValue(s apigen.Setting) string {
 	}
 }
 
+// actorText says who asked: by name, and without one as what they signed in with tells.
+func actorText(actor apigen.AuditActor) string {
+	switch {
+	case actor.Name != "":
+		return actor.Name
+	case actor.Kind == apigen.AuditActorKind(auth.ByNobody):
+		return "somebody"
+	default:
+		return "the machine's owner"
+	}
+}
+
 func (a *app) auditCommand() *cobra.Command {
 	var actor, action, outcome string
 	cmd := listCommandWith(a, "Who did what, newest first (owners only)", "/api/audit", func(query url.Values) {
@@ -536,7 +549,7 @@ func (a *app) auditCommand() *cobra.Command {
 		t := table(w)
 		row(t, "AT", "WHO", "WHAT", "ON", "FROM", "STATUS", "ACTION")
 		for _, e := range page.Items {
-			row(t, e.At.Local().Format(time.DateTime), cmp.Or(e.Actor.Name, e.Actor.ID), e.Text, cmp.Or(e.ResourceName, e.Resource), e.Address, e.Status, e.Action)
+			row(t, e.At.Local().Format(time.DateTime), actorText(e.Actor), e.Text, cmp.Or(e.ResourceName, e.Resource), e.Address, e.Status, e.Action)
 		}
 		_ = t.Flush()
 	})
