@@ -33,11 +33,10 @@ type Options struct {
 
 const (
 	tinyModel = "tiny-llama"
-	// roundPatience is for a machine that does other things beside.
+	// roundPatience is for a round, and for the run of one step after it, on a machine that does other things beside.
 	roundPatience = 7 * time.Minute
-	// leavePatience is how long what has ended may take to leave, and probePatience a run of one step.
+	// leavePatience is how long what has ended may take to leave.
 	leavePatience = 20 * time.Second
-	probePatience = 2 * time.Minute
 
 	trainRows, heldOutRows = 240, 100
 	// Batches of 2: an epoch is 120 steps.
@@ -225,7 +224,7 @@ func (c *chaos) tidy(ctx context.Context, cell *Cell, number int) error {
 		return err
 	}
 	cell.Orphans += left
-	limited, cancel := context.WithTimeout(ctx, probePatience)
+	limited, cancel := context.WithTimeout(ctx, roundPatience)
 	defer cancel()
 	if err := c.probe(limited); err != nil {
 		cell.SlotsLeaked = 1

@@ -5,7 +5,7 @@ import { lazy } from "react";
 import { ButtonLink } from "@/components/Button";
 import { Card } from "@/components/Card";
 import { Id } from "@/components/Code";
-import { ErrorNotice, Notice, RunErrorNotice } from "@/components/Notice";
+import { ErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { isMoving, StatusBadge } from "@/components/Status";
 import { Tabs } from "@/components/Tabs";
@@ -18,16 +18,13 @@ import { bytes, moment } from "@/lib/format";
 import { ProfileView } from "./ProfileView";
 import { type Dataset, formats, isCounted, profileOf, useDataset } from "./queries";
 import { Reading } from "./Reading";
+import { Unusable } from "./Unusable";
 
 // What is behind the other tabs is loaded when they are opened.
 const Rows = lazy(() => import("./Rows").then(({ Rows }) => ({ default: Rows })));
 const Processing = lazy(() => import("./Processing").then(({ Processing }) => ({ default: Processing })));
 
 const parent = { href: "/datasets", label: "Datasets" };
-
-/** Its columns have names that nobody knows, and nobody has said yet what they mean. */
-const nobodyKnows = ({ error, options }: Dataset) =>
-  error?.field === "mapping" && Object.keys(options?.mapping ?? {}).length === 0;
 
 export function DatasetPage({ id }: { id: string }) {
   const query = useDataset(id);
@@ -86,15 +83,7 @@ function Loaded({ dataset }: { dataset: Dataset }) {
     >
       <div className="grid gap-5">
         <Said edit={{ kind: "dataset", id: dataset.id }} said={dataset} list="/datasets" />
-        {dataset.status === "failed" &&
-          (nobodyKnows(dataset) ? (
-            <Notice kind="warn" title="Say what its columns mean">
-              No column has a name that is known. Choose below which one is asked and which one is to be learnt, and
-              read the file again.
-            </Notice>
-          ) : (
-            <RunErrorNotice error={dataset.error} title="This file cannot be used as it is" />
-          ))}
+        {dataset.status === "failed" && <Unusable dataset={dataset} />}
         {isMoving(dataset.status) && (
           <Card>
             <Reading dataset={dataset} />

@@ -30,7 +30,7 @@ test("a file that cannot be used is not started with, and the way on is named", 
     error: { code: "bad_data", field: "mapping", message: "no known format has the columns" },
   });
   renderApp(<NewModel />);
-  const way = await screen.findByRole("link", { name: "Say what its columns mean" });
+  const way = await screen.findByRole("link", { name: "Choose the columns" });
   expect(way.getAttribute("href")).toBe("/dataset?id=ds_1");
   expect(screen.queryByText(/Being read/)).toBeNull();
   expect(screen.getByRole("button", { name: "Start" })).toHaveProperty("disabled", true);

@@ -6,10 +6,11 @@ import { type FormEvent, useEffect, useRef, useState } from "react";
 import { Button, ButtonLink, IconButton } from "@/components/Button";
 import { Card } from "@/components/Card";
 import { Checkbox, Field, Input, Select, Textarea } from "@/components/Field";
-import { ErrorNotice, RunErrorNotice } from "@/components/Notice";
+import { ErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { isMoving, StatusBadge } from "@/components/Status";
 import { type Dataset, datasetHref, useDataset, useDatasets } from "@/features/datasets/queries";
+import { nobodyKnows, Unusable } from "@/features/datasets/Unusable";
 import { Upload } from "@/features/datasets/Upload";
 import { BaseModelSelect } from "@/features/models/BaseModelSelect";
 import { currentProject } from "@/features/projects/current";
@@ -201,12 +202,11 @@ function Chosen({ id, onRemove }: { id: string; onRemove: () => void }) {
         </IconButton>
       </div>
       {dataset?.status === "failed" && (
-        <RunErrorNotice
-          error={dataset.error}
-          title="This file cannot be used as it is"
+        <Unusable
+          dataset={dataset}
           actions={
             <ButtonLink size="sm" href={datasetHref(id)}>
-              {dataset.error?.field === "mapping" ? "Say what its columns mean" : "Look at it"}
+              {nobodyKnows(dataset) ? "Choose the columns" : "Look at it"}
             </ButtonLink>
           }
         />
