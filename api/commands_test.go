@@ -418,7 +418,7 @@ func TestLogsAndMetricsOfAJob(t *testing.T) {
 	w := newWorld(t)
 	everything(w)
 	for i := range 120 {
-		w.append("job/job_1", contract.RunnerMetrics, map[string]any{"step": i + 1, "loss": 2.5})
+		w.append("job/job_1", contract.RunnerMetrics, map[string]any{"step": i + 1, "loss": 2.5, "learning_rate": float64(i)})
 		if i%2 == 0 {
 			w.append("job/job_1", contract.RunnerLog, map[string]any{"level": "info", "message": fmt.Sprint(i)})
 		}
@@ -430,6 +430,10 @@ func TestLogsAndMetricsOfAJob(t *testing.T) {
 	require.Equal(t, "100", rest.Lines[0].Message)
 	require.Empty(t, into[apigen.Logs](w.get(fmt.Sprintf("/api/training/job_1/logs?after=%d", rest.NextAfter)), http.StatusOK).Lines)
 	require.Len(t, into[apigen.Metrics](w.get("/api/training/job_1/metrics?max_points=10"), http.StatusOK).Points, 10)
+	points := into[apigen.Metrics](w.get("/api/training/job_1/metrics"), http.StatusOK).Points
+	require.NotNil(t, points[0].LearningRate, "a rate of zero is one that was measured")
+	require.Zero(t, *points[0].LearningRate)
+	require.Nil(t, points[0].GradNorm, "nobody measured a gradient")
 	w.get("/api/training/none/logs").problem(http.StatusNotFound)
 	w.get("/api/training/none/checkpoints").problem(http.StatusNotFound)
 }

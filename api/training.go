@@ -303,11 +303,11 @@ func (s *Server) GetJobMetrics(c *echo.Context, id string, p apigen.GetJobMetric
 func viewCurves(curves store.Curves) apigen.Metrics {
 	out := apigen.Metrics{Points: []apigen.MetricPoint{}}
 	for _, p := range curves.Train {
-		out.Points = append(out.Points, apigen.MetricPoint{Step: p.Step, Epoch: p.DataEpoch, Loss: value(p.Loss),
-			LearningRate: value(p.LearningRate), GradNorm: value(p.GradNorm), TokensPerSecond: value(p.TokensPerSecond)})
+		out.Points = append(out.Points, apigen.MetricPoint{Step: p.Step, Epoch: p.DataEpoch, Loss: p.Loss,
+			LearningRate: p.LearningRate, GradNorm: p.GradNorm, TokensPerSecond: p.TokensPerSecond})
 	}
 	for _, p := range curves.Eval {
-		out.Points = append(out.Points, apigen.MetricPoint{Step: p.Step, Epoch: p.DataEpoch, EvalLoss: value(p.Loss)})
+		out.Points = append(out.Points, apigen.MetricPoint{Step: p.Step, Epoch: p.DataEpoch, EvalLoss: p.Loss})
 	}
 	return out
 }

@@ -63,7 +63,7 @@ func TestMainJob(t *testing.T) {
 		first := func(job string) float64 {
 			metrics, err := apiclient.Get[apigen.Metrics](t.Context(), p.Client, "/api/training/"+job+"/metrics", nil)
 			require.NoError(t, err)
-			return metrics.Points[0].Loss
+			return *metrics.Points[0].Loss
 		}
 		require.Less(t, first(on.JobID), first(done.JobID), "it begins where the other left off")
 	})

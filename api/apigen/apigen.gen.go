@@ -1610,13 +1610,13 @@ type MemberList struct {
 
 // MetricPoint defines model for MetricPoint.
 type MetricPoint struct {
-	Epoch           float64 `json:"epoch,omitempty,omitzero"`
-	EvalLoss        float64 `json:"eval_loss,omitempty,omitzero"`
-	GradNorm        float64 `json:"grad_norm,omitempty,omitzero"`
-	LearningRate    float64 `json:"learning_rate,omitempty,omitzero"`
-	Loss            float64 `json:"loss,omitempty,omitzero"`
-	Step            int     `json:"step"`
-	TokensPerSecond float64 `json:"tokens_per_second,omitempty,omitzero"`
+	Epoch           float64  `json:"epoch,omitempty,omitzero"`
+	EvalLoss        *float64 `json:"eval_loss,omitempty"`
+	GradNorm        *float64 `json:"grad_norm,omitempty"`
+	LearningRate    *float64 `json:"learning_rate,omitempty"`
+	Loss            *float64 `json:"loss,omitempty"`
+	Step            int      `json:"step"`
+	TokensPerSecond *float64 `json:"tokens_per_second,omitempty"`
 }
 
 // Metrics Example: {"points":[{"epoch":0.006,"grad_norm":2.9,"learning_rate":0.0004,"loss":3.412,"step":1,"tokens_per_second":231.7},{"epoch":0.5,"grad_norm":0.84,"learning_rate":0.00107,"loss":1.202,"step":84,"tokens_per_second":239.4},{"epoch":0.5,"eval_loss":1.387,"step":84}]}
