@@ -3,6 +3,7 @@
 import { Plus, Search } from "lucide-react";
 import Link from "next/link";
 import { usePathname, useRouter } from "next/navigation";
+import { useEffect, useRef } from "react";
 import { ButtonLink } from "@/components/Button";
 import { cx } from "@/components/cx";
 import { Account, ProjectSwitch } from "./Account";
@@ -46,10 +47,16 @@ export function Sidebar({ onSearch }: { onSearch: () => void }) {
 function Item({ item }: { item: Destination }) {
   const here = isAt(item, usePathname());
   const router = useRouter();
+  const link = useRef<HTMLAnchorElement>(null);
   const Icon = item.icon;
+  // A low window hides the end of the list, and with it where one is.
+  useEffect(() => {
+    if (here) link.current?.scrollIntoView({ block: "nearest" });
+  }, [here]);
   return (
     <li>
       <Link
+        ref={link}
         href={item.href}
         prefetch={false}
         onPointerEnter={() => router.prefetch(item.href)}
