@@ -117,15 +117,16 @@ func (s *Server) DownloadExport(c *echo.Context, id string, p apigen.DownloadExp
 }
 
 func (s *Server) sendFile(c *echo.Context, f store.ModelFile, made time.Time) error {
-	content, err := s.Artifacts.Open(c.Request().Context(), f.ObjectID, 0)
+	header := c.Response().Header()
+	from, err := checkRange(c.Request(), header, f.Size)
+	if err != nil {
+		return err
+	}
+	content, err := s.Artifacts.Open(c.Request().Context(), f.ObjectID, from)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = content.Close() }()
-	header := c.Response().Header()
-	if err := checkRange(c.Request(), header, f.Size); err != nil {
-		return err
-	}
 	header.Set("Content-Type", "application/octet-stream")
 	header.Set("Content-Disposition", "attachment")
 	header.Set("ETag", `"`+f.SHA256+`"`)
@@ -136,23 +137,23 @@ func (s *Server) sendFile(c *echo.Context, f store.ModelFile, made time.Time) er
 // singleRange is the only form that clients need to go on with a download.
 var singleRange = regexp.MustCompile(`^bytes=(\d{1,18})-(\d{0,18})$`)
 
-// checkRange refuses a range beyond the end, and drops any other form of Range, as RFC 9110 allows: net/http would
-// answer it in plain text.
-func checkRange(r *http.Request, header http.Header, size int64) error {
+// checkRange returns where the answer begins. It refuses a range beyond the end, and drops any other form of Range, as RFC
+// 9110 allows: net/http would answer it in plain text.
+func checkRange(r *http.Request, header http.Header, size int64) (from int64, err error) {
 	match := singleRange.FindStringSubmatch(r.Header.Get("Range"))
 	if match == nil {
 		r.Header.Del("Range")
-		return nil
+		return 0, nil
 	}
-	from, _ := strconv.ParseInt(match[1], 10, 64)
+	from, _ = strconv.ParseInt(match[1], 10, 64)
 	to, err := strconv.ParseInt(match[2], 10, 64)
 	if err == nil && to < from {
 		r.Header.Del("Range")
-		return nil
+		return 0, nil
 	}
 	if from < size {
-		return nil
+		return from, nil
 	}
 	header.Set("Content-Range", fmt.Sprintf("bytes */%d", size))
-	return echo.NewHTTPError(http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("the file has %d bytes", size))
+	return 0, echo.NewHTTPError(http.StatusRequestedRangeNotSatisfiable, fmt.Sprintf("the file has %d bytes", size))
 }

@@ -125,7 +125,7 @@ func New(opts Options) (*Server, error) {
 	}
 	s := &Server{Options: opts, echo: echo.New(), accounts: accounts, limits: newLimits(opts.Limits),
 		sockets: stream.NewWebSocket(publicLog{opts.Store}), meter: newMeter(opts.Store, opts.Logger), engines: newEngines(),
-		storage: &storageWatch{try: opts.Store.Writable, log: opts.Logger}}
+		storage: &storageWatch{try: opts.storable, log: opts.Logger}}
 	s.watching, s.endWatching = context.WithCancel(context.Background())
 	doc, err := described()
 	if err != nil {

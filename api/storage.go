@@ -10,12 +10,20 @@ import (
 	"github.com/vibeflow/vibeflow/contract"
 )
 
-// storageWatch knows whether the database can be written. What cannot be written is refused with its reason when somebody
+// storageWatch knows whether the database can be written and the stored files are there. What cannot be stored is refused with its reason when somebody
 // asks; this is so that operators and pages know before.
 type storageWatch struct {
 	try     func(context.Context) error
 	log     *slog.Logger
 	problem atomic.Pointer[contract.Error]
+}
+
+// storable tells whether the database can be written, and whether the stored files are there.
+func (o Options) storable(ctx context.Context) error {
+	if err := o.Store.Writable(ctx); err != nil {
+		return err
+	}
+	return o.Artifacts.There(ctx)
 }
 
 // storageLook is how often it is tried.
@@ -42,14 +50,14 @@ func (w *storageWatch) look(ctx context.Context) {
 	}
 	var problem *contract.Error
 	if err != nil && !errors.As(err, &problem) {
-		problem = contract.Errorf(contract.CodeUnavailable, "the database cannot be written: %w", err).Mend("see the server's log")
+		problem = contract.Errorf(contract.CodeUnavailable, "it cannot be told whether anything can be stored: %w", err).Mend("see the server's log")
 	}
 	before := w.problem.Swap(problem)
 	switch {
 	case problem != nil && (before == nil || before.Code != problem.Code):
-		w.log.Error("nothing can be written: what trains goes on and waits, what is asked for is refused", "error", problem)
+		w.log.Error("not all can be stored: what trains goes on and waits, what is asked for is refused", "error", problem, "detail", problem.Detail)
 	case problem == nil && before != nil:
-		w.log.Warn("the data folder can be written again, and everything goes on")
+		w.log.Warn("everything can be stored again, and goes on")
 	}
 }
 

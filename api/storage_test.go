@@ -24,6 +24,6 @@ func TestADiskThatCannotBeWrittenIsToldOnce(t *testing.T) {
 	require.Equal(t, "disk_full", look(full))
 	require.Equal(t, "unavailable", look(errors.New("odd")))
 	require.Equal(t, "ok", look(nil))
-	require.Equal(t, 2, strings.Count(log.String(), "nothing can be written"), log.String())
-	require.Equal(t, 1, strings.Count(log.String(), "can be written again"))
+	require.Equal(t, 2, strings.Count(log.String(), "not all can be stored"), log.String())
+	require.Equal(t, 1, strings.Count(log.String(), "can be stored again"))
 }

@@ -19,6 +19,7 @@ const (
 	CodeTooLarge        Code = "too_large"        // over a size limit
 	CodeUnsupported     Code = "unsupported"      // not a format or method that VibeFlow has
 	CodeUnavailable     Code = "unavailable"      // something needed is not running: try again
+	CodeStorageAway     Code = "storage_away"     // the stored files are not mounted: it waits until they are
 	CodeRateLimited     Code = "rate_limited"     // too many requests: try again later
 	CodePrecondition    Code = "precondition"     // the resource has changed since the caller read it
 	CodeNoPrecondition  Code = "no_precondition"  // a change that does not say which version it is meant for

@@ -37,7 +37,7 @@ func problemOfApplication(err *temporal.ApplicationError) *contract.Error {
 		return problem
 	}
 	code := contract.Code(err.Type())
-	if code != contract.CodeUnavailable && code != contract.CodeRunnerCrashed && !slices.Contains(terminal, err.Type()) {
+	if code != contract.CodeUnavailable && code != contract.CodeStorageAway && code != contract.CodeRunnerCrashed && !slices.Contains(terminal, err.Type()) {
 		return internalProblem()
 	}
 	return &contract.Error{Code: code, Message: err.Message()}

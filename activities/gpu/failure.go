@@ -12,6 +12,7 @@ import (
 // workflow decides what follows (a pause after CodeDiskFull, say).
 var retried = map[contract.Code]bool{
 	contract.CodeUnavailable:   true, // the gateway or the network was away
+	contract.CodeStorageAway:   true, // the server's stored files were
 	contract.CodeRunnerCrashed: true,
 	contract.CodeInternal:      true, // nobody foresaw it: Temporal's attempts are cheap, the run's steps are saved
 }

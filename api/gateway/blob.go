@@ -2,9 +2,7 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -12,7 +10,6 @@ import (
 	"github.com/labstack/echo/v5"
 
 	"github.com/vibeflow/vibeflow/contract"
-	"github.com/vibeflow/vibeflow/internal/artifact"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
 
@@ -55,40 +52,20 @@ func setBlobHeaders(c *echo.Context, o contract.Object) {
 
 // serve answers with an object's content, or the range of it that was asked for.
 func (g *Gateway) serve(c *echo.Context, o contract.Object) error {
-	r, err := g.artifacts.OpenObject(c.Request().Context(), o, 0)
+	// What is damaged further on cuts the answer off; the range that is asked for next begins there, and is told why.
+	r, err := g.artifacts.OpenObject(c.Request().Context(), o, min(rangeStart(c.Request()), o.Size))
 	if err != nil {
-		return damaged(err)
-	}
-	defer func() { _ = r.Close() }()
-	if err := probe(r, rangeStart(c.Request())); err != nil {
-		return damaged(err)
-	}
-	setBlobHeaders(c, o)
-	http.ServeContent(&steady{ResponseWriter: c.Response(), control: http.NewResponseController(c.Response())}, c.Request(), "", time.Time{}, r)
-	return nil
-}
-
-// probe reads where the answer begins. What is damaged further on cuts the answer off; the range that is asked for next
-// begins there, and is told why.
-func probe(r io.ReaderAt, offset int64) error {
-	var first [1]byte
-	if _, err := r.ReadAt(first[:], offset); !errors.Is(err, io.EOF) {
 		return err
 	}
+	defer func() { _ = r.Close() }()
+	setBlobHeaders(c, o)
+	http.ServeContent(&steady{ResponseWriter: c.Response(), control: http.NewResponseController(c.Response())}, c.Request(), "", time.Time{}, r)
 	return nil
 }
 
 func rangeStart(r *http.Request) (offset int64) {
 	_, _ = fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &offset) // any other range begins at 0, or is refused below
 	return max(offset, 0)
-}
-
-// damaged tells a worker that another try brings no other content.
-func damaged(err error) error {
-	if errors.Is(err, artifact.ErrDamaged) {
-		return contract.Errorf(contract.CodeBadData, "the stored content is damaged: %w", err)
-	}
-	return err
 }
 
 // steady moves the write deadline with every write, so that a long download is fine and one that nobody reads is not.

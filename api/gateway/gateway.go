@@ -88,7 +88,7 @@ func (g *Gateway) Register(group *echo.Group) {
 	worker.PUT("/tokens/:id", g.putTokens)
 	worker.GET("/tokens/:id/blobs/:sha", g.getTokensBlob)
 
-	run := group.Group("", g.asRun)
+	run := group.Group("", g.asRun, g.tellAway)
 	run.POST("/runs/:run/events", g.postEvents)
 	run.GET("/runs/:run/blobs/:sha", g.getBlob)
 	run.HEAD("/runs/:run/blobs/:sha", g.headBlob)
@@ -125,6 +125,21 @@ func (g *Gateway) asRun(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		c.Set(fenceKey, fence)
 		return next(c)
+	}
+}
+
+// tellAway says in the run's own log, once a launch, what it waits for: its worker asks again until the stored files are back.
+func (g *Gateway) tellAway(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c *echo.Context) error {
+		err := next(c)
+		if contract.CodeOf(err) == contract.CodeStorageAway {
+			note := "The server's stored files are away: their disk is not mounted, or something else is in its place. " +
+				"What has to be read or stored waits, and goes on by itself once they are back; nothing is lost."
+			if told := g.store.NoteRun(c.Request().Context(), fenceOf(c), "storage", note); told != nil {
+				g.log.Warn("a run's log could not be told that the stored files are away", "run", fenceOf(c).RunID, "error", told)
+			}
+		}
+		return err
 	}
 }
 

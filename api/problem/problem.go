@@ -58,6 +58,7 @@ var table = map[contract.Code]entry{
 	contract.CodeNoPrecondition:   {http.StatusPreconditionRequired, "Say which version you mean"},
 	contract.CodeUnsupported:      {http.StatusUnsupportedMediaType, "Not supported"},
 	contract.CodeUnavailable:      {http.StatusServiceUnavailable, "Not available now"},
+	contract.CodeStorageAway:      {http.StatusServiceUnavailable, "The stored files are away"},
 	contract.CodePrerequisite:     {http.StatusServiceUnavailable, "Something is missing on this machine"},
 	contract.CodeDiskFull:         {http.StatusInsufficientStorage, "The disk is full"},
 	contract.CodeBadData:          {http.StatusUnprocessableEntity, "The data cannot be used"},

@@ -36,7 +36,7 @@ func fill(dir *datadir.Dir) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	blobs, err := artifact.Open(ctx, artifact.Options{BucketURL: "file://" + dir.Blobs(), MasterKey: key, Index: s, SpoolDir: dir.Spool()})
+	blobs, err := artifact.Open(ctx, artifact.Options{BucketURL: artifact.FolderURL(dir.Blobs()), MasterKey: key, Index: s, SpoolDir: dir.Spool()})
 	if err != nil {
 		return err
 	}

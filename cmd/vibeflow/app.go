@@ -282,7 +282,7 @@ func exitCode(err error, code contract.Code) int {
 		return exitNoServer
 	case contract.CodeUnauthenticated, contract.CodeForbidden:
 		return exitNotAllowed
-	case contract.CodePrerequisite, contract.CodeInUse, contract.CodeDiskFull, contract.CodeEnvironment:
+	case contract.CodePrerequisite, contract.CodeStorageAway, contract.CodeInUse, contract.CodeDiskFull, contract.CodeEnvironment:
 		return exitMissing
 	default:
 		return exitUnexpected

@@ -360,7 +360,7 @@ func (p *serverProcess) open(ctx context.Context) (err error) {
 	if p.store, err = store.Open(ctx, store.Options{Path: p.dir.AppDB(), MasterKey: key, Logger: p.log}); err != nil {
 		return err
 	}
-	p.blobs, err = artifact.Open(ctx, artifact.Options{BucketURL: "file://" + p.dir.Blobs(), MasterKey: key,
+	p.blobs, err = artifact.Open(ctx, artifact.Options{BucketURL: artifact.FolderURL(p.dir.Blobs()), MasterKey: key,
 		Index: p.store, SpoolDir: p.dir.Spool(), Logger: p.log, Held: func() bool { _, held := p.dir.Owner(datadir.LockBackup); return held }})
 	if err != nil {
 		return err

@@ -9,7 +9,6 @@ import (
 	"hash"
 	"io"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,7 +17,6 @@ import (
 	"time"
 
 	"gocloud.dev/blob"
-	"gocloud.dev/blob/fileblob"
 	_ "gocloud.dev/blob/memblob" // mem:// for tests
 	"gocloud.dev/gcerrors"
 
@@ -57,6 +55,7 @@ type Options struct {
 type Store struct {
 	bucket *blob.Bucket
 	folder string // of a file:// bucket, else ""
+	owner  string // the index's ID, with which the bucket is marked
 	master *seal.Master
 	index  Index
 	spool  string
@@ -65,17 +64,17 @@ type Store struct {
 	held   func() bool
 
 	mu   sync.Mutex
-	late []string // ids that were to be deleted while a backup ran
+	late []string // ids that were to be deleted while a backup ran, or the bucket was away
 }
 
 const (
 	objectPrefix = "obj_"
 	objectFolder = "objects/"
-	ownerKey     = "owner"
 )
 
 // Open opens the bucket and sweeps it: content that the index does not know, or knows no use for, is what a crash left of
-// a Put or a Delete. A bucket that another index has used is refused with prerequisite: it would all be swept.
+// a Put or a Delete. A bucket that another index has used is refused with prerequisite: it would all be swept. One that is
+// not there, although the index knows of content, is refused with storage_away, and nothing is made in its place.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	master, err := seal.NewMaster(opts.MasterKey)
 	if err != nil {
@@ -87,78 +86,32 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.Held == nil {
 		opts.Held = func() bool { return false }
 	}
-	bucket, folder, err := openBucket(ctx, opts.BucketURL)
+	s := &Store{master: master, index: opts.Index, spool: opts.SpoolDir, log: opts.Logger, held: opts.Held}
+	if s.owner, err = s.index.ID(ctx); err != nil {
+		return nil, err
+	}
+	known, err := s.index.LiveObjects(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{bucket: bucket, folder: folder, master: master, index: opts.Index, spool: opts.SpoolDir, log: opts.Logger, held: opts.Held}
-	for _, step := range []func(context.Context) error{s.openSpool, s.claim, s.sweep} {
-		if err := step(ctx); err != nil {
-			return nil, errors.Join(err, bucket.Close())
+	if s.bucket, s.folder, err = openBucket(ctx, opts.BucketURL, len(known)); err != nil {
+		return nil, err
+	}
+	for _, step := range []func(context.Context, map[string]bool) error{s.openSpool, s.claim, s.sweep} {
+		if err := step(ctx, known); err != nil {
+			return nil, errors.Join(err, s.bucket.Close())
 		}
 	}
 	return s, nil
-}
-
-// claim makes the bucket remember its index.
-func (s *Store) claim(ctx context.Context) error {
-	id, err := s.index.ID(ctx)
-	if err != nil {
-		return err
-	}
-	owner, err := s.bucket.ReadAll(ctx, ownerKey)
-	switch {
-	case gcerrors.Code(err) == gcerrors.NotFound, err == nil && len(owner) == 0: // a loss of power may empty a new file
-		if err := s.bucket.WriteAll(ctx, ownerKey, []byte(id), nil); err != nil {
-			return diskError("mark the bucket", err)
-		}
-	case err != nil:
-		return fmt.Errorf("read whose the bucket is: %w", err)
-	case string(owner) != id:
-		return contract.Errorf(contract.CodePrerequisite, "the stored files belong to another database than app.db").
-			Mend("put back the app.db that belongs to them; to start anew, name another data folder with --data")
-	}
-	return s.hideOwner()
-}
-
-// hideOwner takes the permissions of others away, which the bucket's driver gives by the umask.
-func (s *Store) hideOwner() error {
-	if s.folder == "" {
-		return nil
-	}
-	return diskError("mark the bucket", os.Chmod(filepath.Join(s.folder, ownerKey), 0o600))
-}
-
-// openBucket opens file:// buckets itself: fileblob's URL opener would put its temporary files into the system's
-// temporary folder, in the open and on another disk.
-func openBucket(ctx context.Context, bucketURL string) (*blob.Bucket, string, error) {
-	u, err := url.Parse(bucketURL)
-	if err != nil || u.Scheme != fileblob.Scheme {
-		bucket, err := blob.OpenBucket(ctx, bucketURL)
-		if err != nil {
-			return nil, "", contract.Errorf(contract.CodeInvalidConfig, "cannot open the bucket: %w", err).Mend("check its address and credentials")
-		}
-		return bucket, "", nil
-	}
-	folder := filepath.FromSlash(u.Path)
-	if err := os.MkdirAll(filepath.Join(folder, filepath.FromSlash(objectFolder)), 0o700); err != nil {
-		return nil, "", diskError("make the bucket's folder", err)
-	}
-	bucket, err := fileblob.OpenBucket(folder, &fileblob.Options{NoTempDir: true, DirFileMode: 0o700, Metadata: fileblob.MetadataDontWrite})
-	if err != nil {
-		return nil, "", diskError("open the bucket's folder", err)
-	}
-	return bucket, folder, nil
 }
 
 // Close closes the bucket.
 func (s *Store) Close() error { return s.bucket.Close() }
 
 // sweep deletes what no index entry names. It runs before anything else uses the store.
-func (s *Store) sweep(ctx context.Context) error {
-	known, err := s.index.LiveObjects(ctx)
-	if err != nil || s.held() { // what is left now is swept at another start
-		return err
+func (s *Store) sweep(ctx context.Context, known map[string]bool) error {
+	if s.held() { // what is left now is swept at another start
+		return nil
 	}
 	it := s.bucket.List(&blob.ListOptions{Prefix: objectFolder})
 	for {
@@ -196,9 +149,12 @@ type PutInput struct {
 	SHA256      string
 }
 
-// Put encrypts content into a new object. If anything goes wrong (too_large, disk_full, invalid for a digest that does
-// not match, an error of the reader, ctx) nothing is left.
+// Put encrypts content into a new object. If anything goes wrong (too_large, disk_full, storage_away, invalid for a digest
+// that does not match, an error of the reader, ctx) nothing is left.
 func (s *Store) Put(ctx context.Context, in PutInput) (Object, error) {
+	if err := s.There(ctx); err != nil {
+		return Object{}, err
+	}
 	o := Object{ID: contract.NewID(objectPrefix), Name: in.Name, ContentType: in.ContentType, CreatedAt: time.Now().UTC()}
 	key, err := newDataKey(s.master, o.ID)
 	if err != nil {
@@ -207,10 +163,14 @@ func (s *Store) Put(ctx context.Context, in PutInput) (Object, error) {
 	o.WrappedKey = key.wrapped
 	counted, err := s.write(ctx, o.ID, key, in)
 	if err != nil {
-		return Object{}, err
+		return Object{}, s.orAway(ctx, err)
 	}
 	o.Size, o.SHA256 = counted.n, hex.EncodeToString(counted.sum.Sum(nil))
-	if err := s.index.PutObject(ctx, o); err != nil {
+	err = s.There(ctx) // what went to an empty mount point would be hidden once the disk is back
+	if err == nil {
+		err = s.index.PutObject(ctx, o)
+	}
+	if err != nil {
 		return Object{}, errors.Join(err, s.deleteKey(context.WithoutCancel(ctx), objectFolder+o.ID))
 	}
 	return o, nil
@@ -264,7 +224,11 @@ func (s *Store) persist(id string) error {
 	if err := os.Chmod(path, 0o600); err != nil { // the bucket's driver goes by the umask
 		return err
 	}
-	for _, p := range []string{path, filepath.Dir(path), s.folder} {
+	return syncAll(path, filepath.Dir(path), s.folder)
+}
+
+func syncAll(paths ...string) error {
+	for _, p := range paths {
 		f, err := os.Open(p)
 		if err != nil {
 			return err
@@ -326,22 +290,22 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 }
 
 // Discard deletes the content of objects that the index has let go of already; what is not deleted now is swept at the
-// next start. While a backup runs it deletes nothing: the backup may be of a moment when they were still known. The next
-// call after it does.
+// next start. While a backup runs it deletes nothing: the backup may be of a moment when they were still known. Nor while
+// the bucket is away. The next call after it does.
 func (s *Store) Discard(ctx context.Context, ids ...string) error {
 	var errs []error
-	for _, id := range s.deletable(ids) {
+	for _, id := range s.deletable(ctx, ids) {
 		errs = append(errs, s.deleteKey(ctx, objectFolder+id))
 	}
 	return errors.Join(errs...)
 }
 
 // deletable returns what may be deleted now: the given objects and those that had to wait, or none.
-func (s *Store) deletable(ids []string) []string {
+func (s *Store) deletable(ctx context.Context, ids []string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.late = append(s.late, ids...)
-	if s.held() {
+	if s.held() || s.There(ctx) != nil {
 		return nil
 	}
 	all := s.late

@@ -44,8 +44,9 @@ type Reader struct {
 	next    int64
 }
 
-// Open returns a reader of an object's content from offset on (0 ≤ offset ≤ size). The context covers all reads.
-// Errors: not_found, invalid (offset), prerequisite (another master key).
+// Open returns a reader of an object's content from offset on (0 ≤ offset ≤ size), of which it reads the first bytes. The
+// context covers all reads. Errors, of reads too: not_found, invalid (offset), prerequisite (another master key), bad_data
+// for content that is gone, cut off or changed, storage_away while that cannot be told.
 func (s *Store) Open(ctx context.Context, id string, offset int64) (*Reader, error) {
 	o, err := s.index.GetObject(ctx, id)
 	if err != nil {
@@ -64,10 +65,22 @@ func (s *Store) OpenObject(ctx context.Context, o Object, offset int64) (*Reader
 	if _, err := r.Seek(offset, io.SeekStart); err != nil {
 		return nil, contract.Errorf(contract.CodeInvalid, "offset %d lies outside of the object's %d bytes", offset, o.Size).On("offset")
 	}
-	if err := r.readHeader(key.raw); err != nil {
+	if err := r.begin(key.raw); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
+}
+
+// begin reads what comes first: whoever answers with the content is told of damage before the answer has begun.
+func (r *Reader) begin(raw []byte) error {
+	if err := r.readHeader(raw); err != nil {
+		return err
+	}
+	if r.pos == r.object.Size {
+		return nil
+	}
+	segment, _ := locate(r.pos)
+	return r.load(segment)
 }
 
 // Object returns the entry of what is read.
@@ -76,19 +89,22 @@ func (r *Reader) Object() Object { return r.object }
 // Size is the object's size in bytes.
 func (r *Reader) Size() int64 { return r.object.Size }
 
-// ErrDamaged is in the chain of an error that another try will not mend: the stored content is gone, cut off or changed.
-var ErrDamaged = errors.New("damaged")
-
+// damaged is for content that another try brings no otherwise, once the bucket is known to be the right one.
 func (r *Reader) damaged(err error) error {
-	return fmt.Errorf("object %s is %w: %w", r.object.ID, ErrDamaged, err)
+	if away := r.store.There(r.ctx); away != nil {
+		return away
+	}
+	r.store.log.Error("a stored file is damaged", "object", r.object.ID, "name", r.object.Name, "error", err)
+	return contract.Errorf(contract.CodeBadData, "the stored file %s is damaged: %w", r.object.ID, err).
+		Mend("upload or make again what it belongs to, or restore a backup")
 }
 
 // cut types a read that ended too soon; any other failure to read may pass.
 func (r *Reader) cut(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return r.damaged(err)
+		return r.damaged(errors.New("it is cut off"))
 	}
-	return fmt.Errorf("read object %s: %w", r.object.ID, err)
+	return r.store.orAway(r.ctx, fmt.Errorf("read object %s: %w", r.object.ID, err))
 }
 
 // readHeader derives the content's key as Tink does.
@@ -126,7 +142,7 @@ func (r *Reader) openAt(offset, length int64) error {
 		return r.damaged(errors.New("its content is gone"))
 	}
 	if err != nil {
-		return fmt.Errorf("open object %s: %w", r.object.ID, err)
+		return r.store.orAway(r.ctx, fmt.Errorf("open object %s: %w", r.object.ID, err))
 	}
 	r.body = body
 	return nil
@@ -260,7 +276,7 @@ func (r *Reader) load(segment int64) error {
 	}
 	plain, err := r.gcm.Open(r.plain[:0], r.nonce(segment, last), r.sealed, nil)
 	if err != nil {
-		return r.damaged(err)
+		return r.damaged(errors.New("it was changed"))
 	}
 	r.plain, r.segment, r.next = plain, segment, segment+1
 	return nil

@@ -230,7 +230,7 @@ func (s *Store) RemoveParts(spare func(name string, written time.Time) bool) err
 }
 
 // openSpool makes the folder, and removes what earlier builds left there in the clear: its senders begin again.
-func (s *Store) openSpool(context.Context) error {
+func (s *Store) openSpool(context.Context, map[string]bool) error {
 	if err := os.MkdirAll(s.spool, 0o700); err != nil {
 		return diskError("make the spool folder", err)
 	}

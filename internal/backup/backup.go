@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/artifact"
 	"github.com/vibeflow/vibeflow/internal/datadir"
 	"github.com/vibeflow/vibeflow/internal/hardware"
 )
@@ -72,7 +73,7 @@ type object struct {
 
 // Run makes a backup. Nothing of it is left if it fails, or is cut off by a kill, but a file that ends in .part, which the
 // next one removes. Errors: CodeInUse if another one is under way, CodeDiskFull (looked at before, and while writing),
-// CodeInvalid, CodePrerequisite.
+// CodeInvalid, CodePrerequisite, CodeStorageAway.
 func Run(ctx context.Context, options Options) (Report, error) {
 	if options.Now == nil {
 		options.Now = time.Now
@@ -151,6 +152,11 @@ func (r *run) plan(ctx context.Context, at time.Time) error {
 	installation, err := r.moment.app.identity(ctx)
 	if err != nil {
 		return fmt.Errorf("read the installation's identity: %w", err)
+	}
+	if len(r.report.Missing) > 0 { // a backup without stored files that are only not mounted would take the place of a good one
+		if err := artifact.Marked(r.Dir.Blobs(), installation); err != nil {
+			return err
+		}
 	}
 	host, _ := os.Hostname() // for people only
 	r.head = Head{Format: format, CreatedAt: at, Version: r.Version, Installation: installation, Host: host, Bytes: r.total, Objects: len(r.objects)}

@@ -95,7 +95,7 @@ func (i *installation) openStore() {
 	i.store, err = store.Open(i.t.Context(), store.Options{Path: i.dir.AppDB(), MasterKey: key, Logger: log})
 	require.NoError(i.t, err)
 	i.t.Cleanup(func() { _ = i.store.Close() })
-	i.blobs, err = artifact.Open(i.t.Context(), artifact.Options{BucketURL: "file://" + i.dir.Blobs(), MasterKey: key, Index: i.store,
+	i.blobs, err = artifact.Open(i.t.Context(), artifact.Options{BucketURL: artifact.FolderURL(i.dir.Blobs()), MasterKey: key, Index: i.store,
 		SpoolDir: i.dir.Spool(), Logger: log, Held: func() bool { _, held := i.dir.Owner(datadir.LockBackup); return held }})
 	require.NoError(i.t, err)
 	i.t.Cleanup(func() { _ = i.blobs.Close() })
@@ -617,4 +617,41 @@ func TestTheSchedule(t *testing.T) {
 	})
 	cancel()
 	<-ended
+}
+
+// TestStoredFilesThatAreAwayAreNotBackedUpAsMissing: a scheduled backup would else push the good ones out.
+func TestStoredFilesThatAreAwayAreNotBackedUpAsMissing(t *testing.T) {
+	i := newInstallation(t, filepath.Join(t.TempDir(), "data"))
+	id, want, place := "", content(100), filepath.Join(t.TempDir(), "kept")
+	id = i.put(want)
+	report, err := Run(t.Context(), i.options(place, ""))
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(i.dir.Blobs(), i.dir.Blobs()+".unmounted"))
+	options := i.options(place, "")
+	options.Keep, options.Now = 1, func() time.Time { return time.Now().Add(time.Hour) }
+	_, err = Run(t.Context(), options)
+	require.Equal(t, contract.CodeStorageAway, contract.CodeOf(err), "%v", err)
+	require.FileExists(t, report.Path)
+	require.NoDirExists(t, i.dir.Blobs())
+
+	to := filepath.Join(t.TempDir(), "restored")
+	_, err = Restore(t.Context(), RestoreOptions{From: place, To: to})
+	require.NoError(t, err)
+	back := restored(t, to)
+	require.Equal(t, want, back.read(id))
+}
+
+// TestAPartialRestoreStarts although it has none of the stored files: it knows that this is so.
+func TestAPartialRestoreStarts(t *testing.T) {
+	i := newInstallation(t, filepath.Join(t.TempDir(), "data"))
+	place := filepath.Join(t.TempDir(), "kept")
+	i.put(content(100))
+	_, err := Run(t.Context(), i.options(place, ""))
+	require.NoError(t, err)
+	require.NoError(t, os.RemoveAll(filepath.Join(place, objectsFolder)))
+	to := filepath.Join(t.TempDir(), "restored")
+	got, err := Restore(t.Context(), RestoreOptions{From: place, To: to, Partial: true})
+	require.NoError(t, err)
+	require.Len(t, got.Missing, 1)
+	restored(t, to)
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/artifact"
 	"github.com/vibeflow/vibeflow/internal/datadir"
 	"github.com/vibeflow/vibeflow/internal/hardware"
 )
@@ -384,6 +385,9 @@ func (r *restore) examine(ctx context.Context) error {
 		}
 	}
 	defer func() { _ = db.Close() }()
+	if err := r.markBlobs(ctx, db); err != nil {
+		return err
+	}
 	rows, err := db.QueryContext(ctx, `SELECT id, name FROM objects ORDER BY id`)
 	if err != nil {
 		return damaged(r.archive, err)
@@ -406,6 +410,15 @@ func (r *restore) examine(ctx context.Context) error {
 			Mend("take another backup; or restore what is there with --partial: what needs those files then fails, and says so")
 	}
 	return nil
+}
+
+// markBlobs says whose the stored files are, as the server does when it makes their folder: it asks for the mark ever after.
+func (r *restore) markBlobs(ctx context.Context, app *sql.DB) error {
+	var installation string
+	if err := app.QueryRowContext(ctx, `SELECT id FROM identity`).Scan(&installation); err != nil {
+		return damaged(r.archive, err)
+	}
+	return diskError("restore", datadir.WriteFile(filepath.Join(r.target.Blobs(), artifact.Mark), []byte(installation)))
 }
 
 func some(names []string) string {

@@ -40,7 +40,9 @@ const (
 	tempPrefix = ".vibeflow-tmp-"
 )
 
-var folders = []string{"temporal", "blobs", "spool", "worker", "secrets", "run", "logs"}
+var folders = []string{"temporal", blobs, "spool", "worker", "secrets", "run", "logs"}
+
+const blobs = "blobs"
 
 // Dir is an opened data folder. Its methods give absolute paths and are safe for concurrent use by many processes.
 type Dir struct{ root string }
@@ -58,8 +60,9 @@ func Default() (string, error) {
 	return filepath.Join(home, ".vibeflow"), nil
 }
 
-// Open makes the folder's layout where it is missing and returns it. It refuses (CodePrerequisite) a folder that
-// cannot be written, one that holds something else, and one of a newer layout.
+// Open makes the folder's layout where it is missing and returns it; blobs/ is left to who stores the first file, for it may
+// be missing because its disk is not mounted. It refuses (CodePrerequisite) a folder that cannot be written, one that holds
+// something else, and one of a newer layout.
 func Open(path string) (*Dir, error) {
 	root, err := filepath.Abs(path)
 	if err != nil {
@@ -72,7 +75,11 @@ func Open(path string) (*Dir, error) {
 		return nil, err
 	}
 	for _, dir := range append([]string{"."}, folders...) {
-		if err := makePrivate(filepath.Join(root, dir)); err != nil {
+		path := filepath.Join(root, dir)
+		if _, err := os.Stat(path); dir == blobs && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := makePrivate(path); err != nil {
 			return nil, unusable(root, err)
 		}
 	}
@@ -98,7 +105,7 @@ func (d *Dir) TemporalDB() string { return d.join("temporal", "temporal.db") }
 func (d *Dir) AppDB() string { return d.join("app.db") }
 
 // Blobs is the root of the local object store.
-func (d *Dir) Blobs() string { return d.join("blobs") }
+func (d *Dir) Blobs() string { return d.join(blobs) }
 
 // Spool holds uploads of workers under way, sealed. It may be emptied at start: they begin again.
 func (d *Dir) Spool() string { return d.join("spool") }

@@ -55,22 +55,24 @@ func open(t *testing.T) *Dir {
 func TestOpenMakesAPrivateLayout(t *testing.T) {
 	t.Parallel()
 	dir := open(t)
+	require.NoDirExists(t, dir.Blobs(), "its disk may be away: an empty folder would be in its place")
+	require.NoError(t, os.Mkdir(dir.Blobs(), 0o750))
+	_, err := Open(dir.Root())
+	require.NoError(t, err, "a second open finds the folder as it is")
 	for _, name := range append([]string{"."}, folders...) {
 		info, err := os.Stat(filepath.Join(dir.Root(), name))
 		require.NoError(t, err)
 		require.Equal(t, os.FileMode(0o700), info.Mode().Perm(), name)
 	}
-	_, err := Open(dir.Root())
-	require.NoError(t, err, "a second open finds the folder as it is")
 }
 
 func TestOpenTakesPermissionsOfOthersAway(t *testing.T) {
 	t.Parallel()
 	dir := open(t)
-	require.NoError(t, os.Chmod(dir.Blobs(), 0o755))
+	require.NoError(t, os.Chmod(dir.Spool(), 0o755))
 	_, err := Open(dir.Root())
 	require.NoError(t, err)
-	info, err := os.Stat(dir.Blobs())
+	info, err := os.Stat(dir.Spool())
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o700), info.Mode().Perm())
 }

@@ -80,7 +80,7 @@ func Run(ctx context.Context, options Options) []Check {
 	machine := options.probe.Detect(ctx, options.DataDir)
 	checks := []Check{
 		checkProcessor(machine), checkMemory(machine), checkDisk(ctx, options),
-		checkDataFolder(options), checkBackup(options), checkClock(options), checkPort(options),
+		checkDataFolder(options), checkStorage(options), checkBackup(options), checkClock(options), checkPort(options),
 		checkPython(ctx, options), checkEnvironment(ctx, options),
 		checkGPU(ctx, options, machine),
 	}

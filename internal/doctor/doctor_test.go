@@ -120,6 +120,10 @@ func TestWhatIsWrongIsFoundAndHasARemedy(t *testing.T) {
 			o.DataDir = filepath.Join(t.TempDir(), "file")
 			require.NoError(t, os.WriteFile(o.DataDir, nil, 0o600))
 		}, "data folder", Fail, "--data"},
+		"stored files that are away": {func(t *testing.T, o *Options) {
+			require.NoError(t, os.WriteFile(filepath.Join(o.DataDir, "app.db"), nil, 0o600))
+			require.NoError(t, os.Mkdir(filepath.Join(o.DataDir, "blobs"), 0o700))
+		}, "stored files", Fail, "mount their disk"},
 		"a taken port": {func(t *testing.T, o *Options) {
 			listener, err := net.Listen("tcp", o.Listen)
 			require.NoError(t, err)

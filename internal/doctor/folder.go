@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/vibeflow/vibeflow/internal/artifact"
 	"github.com/vibeflow/vibeflow/internal/datadir"
 )
 
@@ -46,6 +47,22 @@ func checkDataFolder(options Options) Check {
 		check.Status = Fail
 		check.Found = "other users of this machine may read " + strings.Join(open, ", ")
 		check.Remedy = "chmod go-rwx " + strings.Join(open, " ")
+	}
+	return check
+}
+
+// checkStorage looks whether the stored files are there: their folder may be a disk of its own. The server marks it at its
+// first start.
+func checkStorage(options Options) Check {
+	blobs := filepath.Join(options.DataDir, "blobs")
+	check := Check{Name: "stored files", Status: OK, Found: blobs}
+	if _, err := os.Stat(filepath.Join(options.DataDir, "app.db")); err != nil {
+		check.Found += " (will be made)"
+		return check
+	}
+	if _, err := os.Stat(filepath.Join(blobs, artifact.Mark)); err != nil {
+		check.Status, check.Found = Fail, fmt.Sprintf("%s is not the folder of the stored files: it has no file %q", blobs, artifact.Mark)
+		check.Remedy = "mount their disk, or put their folder back; where they are lost, restore a backup into a new data folder"
 	}
 	return check
 }

@@ -14,10 +14,10 @@ const (
 	longPause  = 10 * time.Second
 )
 
-// Temporary reports whether the same call may succeed later: the gateway was away, or failed inside.
+// Temporary reports whether the same call may succeed later: the gateway or its stored files were away, or it failed inside.
 func Temporary(err error) bool {
 	switch contract.CodeOf(err) {
-	case contract.CodeUnavailable:
+	case contract.CodeUnavailable, contract.CodeStorageAway:
 		return true
 	case contract.CodeInternal:
 		// The gateway's own failure arrives typed; an untyped error is ours, or a context's.

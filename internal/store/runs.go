@@ -243,6 +243,19 @@ func noteEvent(message, source string, seq int64) contract.NewEvent {
 	return ev
 }
 
+// NoteRun adds a line to a run's log, once for each launch and reason. epoch_superseded if the launch is not the current one.
+func (s *Store) NoteRun(ctx context.Context, f Fence, reason, message string) error {
+	return s.write(ctx, func(ctx context.Context, tx *txn) error {
+		run, err := tx.fenced(ctx, f)
+		if err != nil {
+			return err
+		}
+		source := fmt.Sprintf("gateway/%d/%s", f.Epoch, reason)
+		_, err = tx.append(ctx, contract.Stream(run.Kind, f.RunID), []contract.NewEvent{noteEvent(message, source, 1)})
+		return err
+	})
+}
+
 func newEvent(kind contract.Kind, suffix string, payload any, source string, seq int64) contract.NewEvent {
 	body, err := json.Marshal(payload)
 	if err != nil {

@@ -88,7 +88,8 @@ func (l *launch) fetchCheckpoint(ctx context.Context, manifest *contract.Manifes
 	return errAgain
 }
 
-// lost tells content that the gateway does not have any more, or not as it was, from trouble of this machine or moment.
+// lost tells content that the gateway does not have any more, or not as it was, from trouble of this machine or moment. That
+// its stored files are all away (storage_away) never comes here: it is waited for, as a gateway that is away itself.
 func lost(err error) bool {
 	switch contract.CodeOf(err) {
 	case contract.CodeNotFound, contract.CodeBadData, contract.CodeUnavailable, contract.CodeInvalid:

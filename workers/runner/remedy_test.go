@@ -186,6 +186,52 @@ func TestWithNoCheckpointLeftItStartsAgainAndSaysSo(t *testing.T) {
 	})
 }
 
+// TestStoredFilesThatAreAwayAreWaitedFor: a server whose disk is not mounted costs no checkpoint.
+func TestStoredFilesThatAreAwayAreWaitedFor(t *testing.T) {
+	b := pausedAt5(t)
+	b.elsewhere()
+	b.gateway.SetAway(true)
+	run := b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2}))
+	b.gateway.AwaitTurnedAway(t)
+	require.Empty(t, b.starts[1:], "nothing is started before its checkpoint is there")
+	b.gateway.SetAway(false)
+	b.requireFinished(run, 10)
+	b.requireTold(count(1, 5), count(6, 10))
+	b.gateway.Look(job, func(r *gatewaytest.Run) {
+		require.Equal(t, []int{0, 5}, r.Claims)
+		require.Empty(t, r.Lost)
+	})
+}
+
+func TestARunThatWaitsForStoredFilesIsPaused(t *testing.T) {
+	b := pausedAt5(t)
+	b.elsewhere()
+	b.gateway.SetAway(true)
+	run := b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2}))
+	b.gateway.AwaitTurnedAway(t)
+	close(run.pause)
+	out, err := run.wait()
+	require.NoError(t, err)
+	require.Equal(t, contract.RunOutput{Outcome: contract.OutcomePaused, Step: 5, Checkpoint: "step-00000005"}, out)
+	b.gateway.SetAway(false)
+	b.requireFinished(b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2})), 10)
+	b.gateway.Look(job, func(r *gatewaytest.Run) { require.Equal(t, 5, r.Claims[len(r.Claims)-1]) })
+}
+
+func TestTrainingGoesOnWhileStoredFilesAreAway(t *testing.T) {
+	b := newBench(t)
+	run := b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2, HoldAt: 1}))
+	b.awaitStep(1, 1)
+	b.gateway.SetAway(true)
+	b.letGo()
+	b.awaitStep(1, 10)
+	b.gateway.AwaitTurnedAway(t)
+	b.gateway.Look(job, func(r *gatewaytest.Run) { require.Nil(t, r.State.Checkpoint) })
+	b.gateway.SetAway(false)
+	b.requireFinished(run, 10)
+	b.requireTold(count(1, 10))
+}
+
 func TestACheckpointThatIsDamagedUnderTheRunnerIsLookedAtAgain(t *testing.T) {
 	b := pausedAt5(t)
 	spoilt := runnertest.Script{Steps: 10, FailAt: 0, Fail: contract.Errorf(contract.CodeBadData, "checkpoint is damaged").On("resume_from")}

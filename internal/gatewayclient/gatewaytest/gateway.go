@@ -36,6 +36,8 @@ type Gateway struct {
 	changed     *sync.Cond
 	down        bool
 	full        bool
+	away        bool
+	turnedAway  int
 	runs        map[string]*Run
 	deployments map[string]*contract.DeploymentSpec
 	served      map[string][]contract.Serving
@@ -136,6 +138,28 @@ func (g *Gateway) SetFull(full bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.full = full
+}
+
+// SetAway has the gateway miss the disk of its stored files, or find it again.
+func (g *Gateway) SetAway(away bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.away, g.turnedAway = away, 0
+}
+
+// AwaitTurnedAway blocks until content was asked for, or handed in, while the stored files were away.
+func (g *Gateway) AwaitTurnedAway(t testing.TB) {
+	t.Helper()
+	g.await(t, func() bool { return g.turnedAway > 0 })
+}
+
+// stored refuses what needs the stored files while they are away.
+func (g *Gateway) stored() error {
+	if !g.away {
+		return nil
+	}
+	g.turnedAway++
+	return contract.Errorf(contract.CodeStorageAway, "the stored files are away")
 }
 
 // Look runs read on a run while nothing changes.
@@ -266,6 +290,7 @@ func refuse(w http.ResponseWriter, err error) {
 	status := map[contract.Code]int{
 		contract.CodeUnauthenticated: 401, contract.CodeNotFound: 404, contract.CodeConflict: 409,
 		contract.CodeEpochSuperseded: 409, contract.CodeInvalid: 400, contract.CodeTooLarge: 413,
+		contract.CodeStorageAway: 503,
 	}[contract.CodeOf(err)]
 	if status == 0 {
 		status = 500
@@ -409,6 +434,9 @@ func (g *Gateway) events(w http.ResponseWriter, r *http.Request, run *Run) error
 }
 
 func (g *Gateway) getBlob(w http.ResponseWriter, r *http.Request, _ *Run) error {
+	if err := g.stored(); err != nil {
+		return err
+	}
 	content, ok := g.blobs[r.PathValue("sha")]
 	if !ok {
 		return contract.Errorf(contract.CodeNotFound, "no such content")
@@ -443,6 +471,9 @@ func (g *Gateway) putUpload(w http.ResponseWriter, r *http.Request, _ *Run) erro
 		return write(w, contract.UploadState{SHA256: digest, Received: received})
 	}
 	content := g.uploads[digest]
+	if err := g.stored(); err != nil {
+		return err
+	}
 	delete(g.uploads, digest)
 	if digestOf(content) != digest {
 		return contract.Errorf(contract.CodeInvalid, "the content is not what its digest says")

@@ -11,7 +11,7 @@ export function Machines({ system }: { system: System }) {
   return (
     <div className="grid gap-6">
       {system.storage && (
-        <Notice kind="bad" title="Nothing can be written now">
+        <Notice kind="bad" title="Not everything can be stored now">
           {system.storage}
         </Notice>
       )}
