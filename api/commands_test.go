@@ -68,6 +68,24 @@ func TestPauseResumeCancelFollowTheStates(t *testing.T) {
 	}
 }
 
+// TestAJobThatWaitsForRoomCanBePaused: it would go on by itself, and stays once its user says so.
+func TestAJobThatWaitsForRoomCanBePaused(t *testing.T) {
+	w := newWorld(t)
+	everything(w)
+	waits := contract.Paused{Step: 7, Error: contract.Errorf(contract.CodeDiskFull, "no room"), GoesOn: true}
+	show := func() apigen.Job { return into[apigen.Job](w.get("/api/training/job_1"), http.StatusOK) }
+	w.tell(contract.KindJob, "job_1", contract.EventPaused, waits)
+	require.True(t, show().GoesOn)
+	require.Equal(t, apigen.Status("pausing"), into[apigen.Job](w.post("/api/training/job_1/pause", nil), http.StatusAccepted).Status)
+	require.Equal(t, []contract.Signal{{WorkflowID: "train/job_1", Name: contract.SignalPause}}, w.signals())
+	w.tell(contract.KindJob, "job_1", contract.EventPaused, contract.Paused{Step: 7})
+	job := show()
+	require.Equal(t, apigen.Status("paused"), job.Status)
+	require.False(t, job.GoesOn)
+	require.Empty(t, job.Error)
+	w.post("/api/training/job_1/pause", nil).problem(http.StatusConflict)
+}
+
 func TestOtherCommandsAreRefusedByState(t *testing.T) {
 	w := newWorld(t)
 	everything(w)

@@ -89,7 +89,7 @@ func viewJob(j store.Job, place line.Place) apigen.Job {
 		TokensPerSecond: value(j.TokensPerSecond), EtaSeconds: value(j.ETASeconds),
 		EtaLowSeconds: value(j.ETALowSeconds), EtaHighSeconds: value(j.ETAHighSeconds), MemoryBytes: value(j.MemoryBytes),
 		Device: j.Device, Precision: j.Precision, LossPath: j.LossPath, Checkpoint: j.Checkpoint, CheckpointStep: j.CheckpointStep,
-		Adjusted: value(j.Adjusted), LastSeq: j.Seq, Error: value(j.Error), Metrics: object(j.Metrics), CreatedAt: j.CreatedAt, QueuedAt: j.QueuedAt,
+		Adjusted: value(j.Adjusted), GoesOn: j.GoesOn, LastSeq: j.Seq, Error: value(j.Error), Metrics: object(j.Metrics), CreatedAt: j.CreatedAt, QueuedAt: j.QueuedAt,
 		StartedAt: j.StartedAt, CompletedAt: j.CompletedAt, Priority: apigen.Priority(j.Urgency), QueuePosition: place.Position}
 	if place.Starts.Known() {
 		view.ExpectedStart = apigen.ExpectedStart{Earliest: place.Starts.Earliest, Latest: place.Starts.Latest}

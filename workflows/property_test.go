@@ -179,6 +179,7 @@ func (s *script) checkNewestCounts(t *rapid.T) {
 	}
 	require.False(t, pause && last.Type == "job.queued", "it was told to pause%s", s)
 	rests := last.Type == "job.paused" && decode[contract.Paused](t, last.Payload).Error == nil
+	require.False(t, pause && last.Type == "job.paused" && decode[contract.Paused](t, last.Payload).GoesOn, "it was told to pause, and would go on by itself%s", s)
 	require.False(t, !pause && rests, "it was not, or told to resume since%s", s)
 }
 

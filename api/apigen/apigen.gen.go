@@ -1430,8 +1430,11 @@ type Job struct {
 	// ExpectedStart When a job in line should begin, from what is left of the running ones and what the ones before it are expected to
 	// take. Absent where there is no basis: no machine is connected, or nobody knows how long one before it takes.
 	ExpectedStart ExpectedStart `json:"expected_start,omitempty,omitzero"`
-	GradNorm      float64       `json:"grad_norm,omitempty,omitzero"`
-	ID            string        `json:"id"`
+
+	// GoesOn Of a job that paused by itself: it goes on by itself, once what `error` names has passed. A pause makes it stay.
+	GoesOn   bool    `json:"goes_on,omitempty,omitzero"`
+	GradNorm float64 `json:"grad_norm,omitempty,omitzero"`
+	ID       string  `json:"id"`
 
 	// LastSeq Of the job's event stream.
 	LastSeq      int64   `json:"last_seq,omitempty,omitzero"`
@@ -2124,7 +2127,7 @@ type System struct {
 	DataDir       string `json:"data_dir,omitempty,omitzero"`
 	DiskFreeBytes int64  `json:"disk_free_bytes,omitempty,omitzero"`
 
-	// Storage Why nothing can be written now, and what to do about it; absent while it can.
+	// Storage Why not all can be stored or read now, and what to do about it; absent while it can.
 	Storage    string   `json:"storage,omitempty,omitzero"`
 	TemporalUI string   `json:"temporal_ui,omitempty,omitzero"`
 	Version    string   `json:"version"`

@@ -83,7 +83,7 @@ func (s *Store) Command(ctx context.Context, c Command) (contract.Event, error) 
 		if err != nil {
 			return err
 		}
-		if err := checkTransition(c, status); err != nil {
+		if err := tx.checkCommand(ctx, c, status); err != nil {
 			return err
 		}
 		added, err := tx.append(ctx, stream, []contract.NewEvent{c.Event})
@@ -179,6 +179,17 @@ func Possible(kind contract.Kind, status contract.Status) []string {
 	}
 	slices.Sort(can)
 	return can
+}
+
+// checkCommand is checkTransition that lets a job be paused which has paused by itself, and would go on by itself.
+func (t *txn) checkCommand(ctx context.Context, c Command, status contract.Status) error {
+	if c.Event.Type == contract.EventType(contract.KindJob, contract.EventPauseRequested) && status == contract.StatusPaused {
+		goesOn, err := t.NewSelect().Model((*Job)(nil)).Where("id = ?", c.ID).Where("goes_on").Exists(ctx)
+		if goesOn || err != nil {
+			return err
+		}
+	}
+	return checkTransition(c, status)
 }
 
 func checkTransition(c Command, status contract.Status) error {

@@ -18,6 +18,12 @@ func foldJob(j *Job, e contract.Event) error {
 		j.foldRunner(e)
 		return nil
 	}
+	err := foldJobEvent(j, e)
+	j.GoesOn = j.GoesOn && j.Status == contract.StatusPaused
+	return err
+}
+
+func foldJobEvent(j *Job, e contract.Event) error {
 	switch suffix(contract.KindJob, e) {
 	case contract.EventCreated:
 		c, err := decode[contract.JobCreated](e)
@@ -138,7 +144,7 @@ func (j *Job) paused(e contract.Event) error {
 	}
 	j.Step, j.Progress, j.TokensPerSecond = max(j.Step, p.Step), nil, nil
 	j.QueuedAt = time.Time{} // it has left the line, and joins it anew
-	j.Error = p.Error
+	j.Error, j.GoesOn = p.Error, p.GoesOn
 	if p.Checkpoint != "" {
 		j.Checkpoint, j.CheckpointStep = p.Checkpoint, p.Step
 	}

@@ -111,12 +111,13 @@ func TestAJobsHeldOutLossShowsItsProgress(t *testing.T) {
 
 // TestAJobThatIsResumedWhileItPauses: the status is what the last command asked for, until the workflow has done it.
 func TestAJobThatIsResumedWhileItPauses(t *testing.T) {
-	const pause, resume, cancel, keep, paused, full, queued, started = "p", "r", "c", "k", "P", "F", "Q", "S"
+	const pause, resume, cancel, keep, paused, full, waits, queued, started = "p", "r", "c", "k", "P", "F", "W", "Q", "S"
 	events := map[string]contract.NewEvent{
 		pause: ev("job.pause_requested", struct{}{}), resume: ev("job.resume_requested", struct{}{}),
 		cancel: ev("job.cancel_requested", contract.CancelRequest{}), keep: ev("job.cancel_requested", contract.CancelRequest{Keep: true}),
 		paused: ev("job.paused", contract.Paused{Step: 7}), queued: ev("job.queued", contract.Queued{Queue: "cpu", Priority: true}),
 		full:    ev("job.paused", contract.Paused{Step: 7, Error: contract.Errorf(contract.CodeDiskFull, "full")}),
+		waits:   ev("job.paused", contract.Paused{Step: 7, Error: contract.Errorf(contract.CodeDiskFull, "full"), GoesOn: true}),
 		started: ev("job.started", contract.Claimed{Epoch: 1, Worker: "w"}),
 	}
 	for story, want := range map[string][]contract.Status{
@@ -128,6 +129,10 @@ func TestAJobThatIsResumedWhileItPauses(t *testing.T) {
 		"S p r F Q":     {"running", "pausing", "resuming", "resuming", "queued"},
 		"S k F r Q":     {"running", "stopping", "paused", "queued", "queued"},
 		"S c F":         {"running", "cancelling", "cancelling"},
+		"S W Q S":       {"running", "paused", "queued", "running"},
+		"S W p P r Q":   {"running", "paused", "pausing", "paused", "queued", "queued"},
+		"S W p Q P":     {"running", "paused", "pausing", "pausing", "paused"},
+		"S p W P":       {"running", "pausing", "paused", "paused"},
 	} {
 		t.Run(story, func(t *testing.T) {
 			s := open(t)
@@ -139,6 +144,10 @@ func TestAJobThatIsResumedWhileItPauses(t *testing.T) {
 				require.Equal(t, want[i], job.Status, "after %s", strings.Join(strings.Fields(story)[:i+1], " "))
 				if job.Status == contract.StatusQueued {
 					require.Nil(t, job.Error, "what is over is not shown")
+				}
+				require.Equal(t, event == waits, job.GoesOn, "after %s", strings.Join(strings.Fields(story)[:i+1], " "))
+				if event == paused && job.Status == contract.StatusPaused {
+					require.Nil(t, job.Error, "a pause of the user's has no error")
 				}
 			}
 		})

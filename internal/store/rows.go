@@ -76,6 +76,8 @@ type Job struct {
 	PipelineID   string            `bun:"pipeline_id" json:"pipeline_id,omitempty"`
 	Config       contract.Training `bun:"config,type:json" json:"config"`
 	Keep         bool              `bun:"keep" json:"keep,omitempty"` // a cancel that keeps the model was asked for
+	// GoesOn says of a paused job that it resumes by itself, once what Error names has passed.
+	GoesOn bool `bun:"goes_on" json:"goes_on,omitempty"`
 	// The range of seconds that it was expected to take when it was made; 0: not known.
 	PredictedLowSeconds  float64 `bun:"predicted_low_seconds" json:"predicted_low_seconds,omitempty"`
 	PredictedHighSeconds float64 `bun:"predicted_high_seconds" json:"predicted_high_seconds,omitempty"`

@@ -305,6 +305,12 @@ var stories = []story{
 		s.room = true
 		return train(first(launch{err: problem(contract.CodeDiskFull)}), nil)(s, id)
 	}, completed},
+	{"train_paused_while_it_waits_for_room", train(first(launch{err: problem(contract.CodeDiskFull)}), func(s *stage, run client.WorkflowRun) {
+		s.until(contract.KindJob, contract.EventPaused)
+		s.tell(run, contract.SignalPause, numbered(1))
+		s.until(contract.KindJob, contract.EventPaused)
+		s.tell(run, contract.SignalResume, numbered(2))
+	}), completed},
 	{"evaluate_completed", func(s *stage, id string) client.WorkflowRun {
 		return s.start(id, contract.WorkflowEvaluate, contract.EvaluateInput{EvaluationID: "eval_1", Queue: s.queue})
 	}, completed},

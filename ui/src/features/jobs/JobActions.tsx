@@ -28,7 +28,7 @@ export function JobActions({ job }: { job: Job }) {
   const resume = $api.useMutation("post", "/api/training/{id}/resume");
 
   const open = isMoving(job.status) || job.status === "paused";
-  const canPause = job.status === "running" || job.status === "queued";
+  const canPause = job.status === "running" || job.status === "queued" || (job.status === "paused" && job.goes_on);
   const canEnd = open && job.status !== "cancelling" && job.status !== "stopping";
   const entries: (MenuEntry | "line")[] = [
     {
@@ -75,7 +75,7 @@ export function JobActions({ job }: { job: Job }) {
           busy={pause.isPending}
           onClick={() => pause.mutate(params, { onError: (error) => toast.bad("It was not paused", error) })}
         >
-          Pause
+          {job.goes_on ? "Stay paused" : "Pause"}
         </Button>
       )}
       {job.status === "paused" && (
