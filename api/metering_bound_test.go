@@ -2,15 +2,14 @@ package api
 
 import (
 	"context"
-	"database/sql"
 	"log/slog"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/uptrace/bun/driver/sqliteshim"
 
+	"github.com/vibeflow/vibeflow/internal/sqlite"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
 
@@ -27,7 +26,7 @@ func TestWhatWaitsForTheDatabaseDoesNotGrowWithRequests(t *testing.T) {
 	onRecord := use()
 	underWay := use()
 
-	broken, err := sql.Open(sqliteshim.ShimName, path)
+	broken, err := sqlite.Open(path, 1)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, broken.Close()) }()
 	exec := func(statement string) {

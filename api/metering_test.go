@@ -3,7 +3,6 @@ package api_test
 import (
 	"bufio"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,11 +16,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/uptrace/bun/driver/sqliteshim"
 
 	"github.com/vibeflow/vibeflow/api"
 	"github.com/vibeflow/vibeflow/api/apigen"
 	"github.com/vibeflow/vibeflow/internal/limit"
+	"github.com/vibeflow/vibeflow/internal/sqlite"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
 
@@ -140,7 +139,7 @@ func TestAMeterThatCannotWriteTriesNowAndThen(t *testing.T) {
 	var log recorded
 	m := newMetered(t, pieces, func(o *api.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	rename := func(from, to string) {
-		db, err := sql.Open(sqliteshim.ShimName, filepath.Join(m.dir, "app.db"))
+		db, err := sqlite.Open(filepath.Join(m.dir, "app.db"), 1)
 		require.NoError(t, err)
 		_, err = db.ExecContext(t.Context(), "ALTER TABLE "+from+" RENAME TO "+to)
 		require.NoError(t, err)

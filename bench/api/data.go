@@ -7,15 +7,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
 	"time"
-
-	"github.com/uptrace/bun/driver/sqliteshim"
 
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/auth"
 	"github.com/vibeflow/vibeflow/internal/catalog"
 	"github.com/vibeflow/vibeflow/internal/datadir"
+	"github.com/vibeflow/vibeflow/internal/sqlite"
 	"github.com/vibeflow/vibeflow/internal/store"
 )
 
@@ -31,8 +29,7 @@ func fill(ctx context.Context, dir *datadir.Dir, jobs int) (key string, err erro
 	if key, err = prepare(ctx, dir); err != nil {
 		return "", err
 	}
-	dsn := (&url.URL{Scheme: "file", Path: dir.AppDB()}).String() + "?_pragma=synchronous(OFF)"
-	db, err := sql.Open(sqliteshim.ShimName, dsn)
+	db, err := sqlite.Open(dir.AppDB(), 1, "_pragma=synchronous(OFF)")
 	if err != nil {
 		return "", err
 	}

@@ -18,6 +18,8 @@ import (
 	"os/signal"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/vibeflow/vibeflow/internal/pyenv"
 	"github.com/vibeflow/vibeflow/workers/peft"
 )
@@ -89,5 +91,5 @@ func tell(p pyenv.Progress) {
 		return
 	}
 	last = time.Now()
-	fmt.Fprintf(os.Stderr, "  environment: %s %s (%.1f GB, %.0f s)\n", p.Phase, p.Line, float64(p.Bytes)/1e9, p.Elapsed.Seconds())
+	fmt.Fprintf(os.Stderr, "  environment: %s %s (%s, %.0f s)\n", p.Phase, p.Line, humanize.IBytes(uint64(p.Bytes)), p.Elapsed.Seconds())
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -365,7 +366,7 @@ func contentsText(c apigen.ProjectContents) string {
 	if len(parts) == 0 {
 		return "nothing"
 	}
-	return strings.Join(parts, ", ") + " (" + size(c.Bytes) + " of files)"
+	return strings.Join(parts, ", ") + " (" + humanize.IBytes(uint64(c.Bytes)) + " of files)"
 }
 
 func printProject(w io.Writer, p apigen.Project) {

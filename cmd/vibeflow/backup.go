@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -72,8 +73,8 @@ can read everything: the folder's keys are part of it.
 
 func (a *app) tellBackup(w io.Writer, report backup.Report) {
 	_, _ = fmt.Fprintln(w, report.Path)
-	a.note("backed up %s (%d stored files; %s copied) in %.1f s; the server's writes waited %.0f ms", size(report.Bytes), report.Objects,
-		size(report.Copied), report.Seconds, report.HeldMS)
+	a.note("backed up %s (%d stored files; %s copied) in %.1f s; the server's writes waited %.0f ms", humanize.IBytes(uint64(report.Bytes)), report.Objects,
+		humanize.IBytes(uint64(report.Copied)), report.Seconds, report.HeldMS)
 	if !report.Encrypted {
 		a.note("! it is not encrypted, and has the keys of the data folder: whoever reads it reads everything. Keep it like a password, or give a passphrase (--encrypt, --passphrase-file)")
 	} else {
@@ -127,7 +128,7 @@ Every file is compared with its digest. What was under way goes on at the next s
 
 func (a *app) tellRestored(w io.Writer, r backup.Restored) {
 	_, _ = fmt.Fprintln(w, r.Path)
-	a.note("restored the backup of %s (%s, %d stored files) in %.1f s", r.BackupAt.Local().Format("2 January 2006, 15:04:05"), size(r.Bytes), r.Objects, r.Seconds)
+	a.note("restored the backup of %s (%s, %d stored files) in %.1f s", r.BackupAt.Local().Format("2 January 2006, 15:04:05"), humanize.IBytes(uint64(r.Bytes)), r.Objects, r.Seconds)
 	if len(r.Missing) > 0 {
 		a.note("! %d stored files are missing, and what needs them will fail: %s", len(r.Missing), strings.Join(r.Missing, ", "))
 	}
@@ -179,9 +180,9 @@ func transferred(shown *line, label string) func(done, total int64) {
 		if began.IsZero() {
 			began = time.Now()
 		}
-		note := size(done) + " of " + size(total)
+		note := humanize.IBytes(uint64(done)) + " of " + humanize.IBytes(uint64(total))
 		if seconds := time.Since(began).Seconds(); seconds > 2 && done > leastShown {
-			note += fmt.Sprintf(", %s/s, %s left", size(int64(float64(done)/seconds)),
+			note += fmt.Sprintf(", %s/s, %s left", humanize.IBytes(uint64(float64(done)/seconds)),
 				(time.Duration(seconds*float64(total-done)/float64(done)) * time.Second).Round(time.Second))
 		}
 		shown.update(label, float64(done), float64(total), note)

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -116,12 +117,12 @@ func checkFile(ctx context.Context, path string) error {
 func (a *app) ingest(ctx context.Context, c *apiclient.Client, path string, as apiclient.Upload) (apigen.Dataset, error) {
 	bar := a.line()
 	ds, err := c.UploadDataset(ctx, path, as, func(sent, total int64) {
-		bar.update("uploading", float64(sent), float64(total), size(sent))
+		bar.update("uploading", float64(sent), float64(total), humanize.IBytes(uint64(sent)))
 	})
 	if err != nil {
 		return ds, err
 	}
-	bar.done("upload", size(ds.Size))
+	bar.done("upload", humanize.IBytes(uint64(ds.Size)))
 	return a.awaitDataset(ctx, c, ds.ID)
 }
 
@@ -527,13 +528,13 @@ func (a *app) diskCommand() *cobra.Command {
 			return a.print(use, func(w io.Writer) {
 				t := table(w)
 				for _, k := range use.Kinds {
-					row(t, k.Kind, size(k.Bytes), fmt.Sprintf("%d files", k.Files))
+					row(t, k.Kind, humanize.IBytes(uint64(k.Bytes)), fmt.Sprintf("%d files", k.Files))
 				}
-				row(t, "all", size(use.TotalBytes))
-				row(t, "free", size(use.Volume.FreeBytes), "of "+size(use.Volume.TotalBytes)+" that hold "+use.Volume.Path)
+				row(t, "all", humanize.IBytes(uint64(use.TotalBytes)))
+				row(t, "free", humanize.IBytes(uint64(use.Volume.FreeBytes)), "of "+humanize.IBytes(uint64(use.Volume.TotalBytes))+" that hold "+use.Volume.Path)
 				_ = t.Flush()
 				if use.Collectable.Files > 0 {
-					_, _ = fmt.Fprintf(w, "`vibeflow gc` would free %s (%d files)\n", size(use.Collectable.Bytes), use.Collectable.Files)
+					_, _ = fmt.Fprintf(w, "`vibeflow gc` would free %s (%d files)\n", humanize.IBytes(uint64(use.Collectable.Bytes)), use.Collectable.Files)
 				}
 			})
 		},

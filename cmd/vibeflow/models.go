@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/vibeflow/vibeflow/api/apigen"
@@ -323,7 +324,9 @@ func (a *app) download(ctx context.Context, c *apiclient.Client, e apigen.Export
 			return err
 		}
 		err := c.Download(ctx, "/api/exports/"+url.PathEscape(e.ID)+"/download", url.Values{"file": {f.Path}}, path, f.Size,
-			func(done, total int64) { bar.update("downloading "+f.Path, float64(done), float64(total), size(done)) })
+			func(done, total int64) {
+				bar.update("downloading "+f.Path, float64(done), float64(total), humanize.IBytes(uint64(done)))
+			})
 		if err != nil {
 			return err
 		}

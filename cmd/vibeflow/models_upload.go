@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/vibeflow/vibeflow/contract"
@@ -35,12 +36,12 @@ func (a *app) modelsUpload() *cobra.Command {
 			}
 			bar := a.line()
 			m, err := c.UploadModel(cmd.Context(), paths, as, func(sent, total int64) {
-				bar.update("uploading", float64(sent), float64(total), size(sent))
+				bar.update("uploading", float64(sent), float64(total), humanize.IBytes(uint64(sent)))
 			})
 			if err != nil {
 				return err
 			}
-			bar.done("upload", size(m.Size)+" of weights")
+			bar.done("upload", humanize.IBytes(uint64(m.Size))+" of weights")
 			return a.print(m, func(w io.Writer) { printModel(w, m) })
 		},
 	}

@@ -214,18 +214,3 @@ var phases = map[string]string{
 	"answers_base":            "answers of the base",
 	"answers_tuned":           "answers of the tuned model",
 }
-
-// size says bytes in decimal units.
-func size(bytes int64) string {
-	value, unit := float64(bytes), "B"
-	for _, next := range []string{"kB", "MB", "GB", "TB"} {
-		if value < 1000 {
-			break
-		}
-		value, unit = value/1000, next
-	}
-	if unit == "B" {
-		return fmt.Sprintf("%d B", bytes)
-	}
-	return fmt.Sprintf("%.1f %s", value, unit)
-}

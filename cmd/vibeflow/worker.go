@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
 	"github.com/vibeflow/vibeflow/contract"
@@ -154,7 +155,7 @@ func (w workerProcess) ensure(ctx context.Context) (*pyenv.Env, error) {
 		}
 		last = time.Now()
 		w.log.Warn("building the runner's Python environment", "phase", p.Phase, "doing", p.Line,
-			"gigabytes", float64(p.Bytes)/1e9, "seconds", int(p.Elapsed.Seconds()))
+			"size", humanize.IBytes(uint64(p.Bytes)), "seconds", int(p.Elapsed.Seconds()))
 	})
 	if err != nil && contract.CodeOf(err) == contract.CodeInternal {
 		return nil, contract.Errorf(contract.CodeEnvironment, "the runner's environment could not be built: %w", err).Mend("run `vibeflow doctor`")

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"gocloud.dev/blob"
@@ -21,6 +20,7 @@ import (
 	"gocloud.dev/gcerrors"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/hardware"
 	"github.com/vibeflow/vibeflow/internal/seal"
 )
 
@@ -260,20 +260,9 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// diskError types what the disk says; errors that are typed already pass.
+// diskError is what the disk of the bucket or the spool says.
 func diskError(doing string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case contract.CodeOf(err) != contract.CodeInternal:
-		return err
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		// The error's own text would show the server's paths to whoever uploads.
-		return contract.Errorf(contract.CodeDiskFull, "the server's disk is full: cannot %s: %w", doing, syscall.ENOSPC).
-			Mend("free some space, then try again")
-	default:
-		return fmt.Errorf("%s: %w", doing, err)
-	}
+	return hardware.DiskError("the server's disk", doing, err)
 }
 
 // Stat returns an object's entry, or not_found.

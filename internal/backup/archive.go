@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/datadir"
+	"github.com/vibeflow/vibeflow/internal/hardware"
 )
 
 // Entries of an archive.
@@ -190,20 +190,12 @@ func (c *counted) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// diskError says what the disk says in words that help; errors that are typed already pass.
+// diskError says what the disk that is written to says, in words that help: the user has chosen the place.
 func diskError(doing string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case contract.CodeOf(err) != contract.CodeInternal, errors.Is(err, context.Canceled):
-		return err
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return contract.Errorf(contract.CodeDiskFull, "cannot %s: %w", doing, err).Mend("free some space there, or name another place")
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+	if contract.CodeOf(err) == contract.CodeInternal && (errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)) {
 		return contract.Errorf(contract.CodePrerequisite, "cannot %s: %w", doing, err).Mend("make it writable for this user, or name another place")
-	default:
-		return fmt.Errorf("%s: %w", doing, err)
 	}
+	return hardware.DiskError("the disk that is written to", doing, err)
 }
 
 // ageMagic is how an encrypted archive begins.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/artifact"
 	"github.com/vibeflow/vibeflow/internal/datadir"
@@ -240,16 +242,8 @@ func (r *run) requireSpace(path string) error {
 	if disk.Total == 0 || int64(disk.Free) >= need+margin {
 		return nil
 	}
-	return contract.Errorf(contract.CodeDiskFull, "the backup takes %s, and %s has %s free", size(need), filepath.Dir(path), size(int64(disk.Free))).On("to").
+	return contract.Errorf(contract.CodeDiskFull, "the backup takes %s, and %s has %s free", humanize.IBytes(uint64(need)), filepath.Dir(path), humanize.IBytes(disk.Free)).On("to").
 		Mend("free some space there, or name another place with --to")
-}
-
-func size(n int64) string {
-	const gib, mib = 1 << 30, 1 << 20
-	if n >= gib {
-		return fmt.Sprintf("%.1f GiB", float64(n)/gib)
-	}
-	return fmt.Sprintf("%.1f MiB", float64(n)/mib)
 }
 
 func (r *run) wrote(n int64) {

@@ -79,7 +79,7 @@ func newInstallation(t *testing.T, root string) *installation {
 	require.NoError(t, err)
 	require.NoError(t, datadir.WriteFile(filepath.Join(dir.TemporalDir(), "version.json"), []byte(`{"server":"1.2.3"}`)))
 	require.NoError(t, os.WriteFile(dir.TemporalDB(), nil, 0o600))
-	i.temporal, err = open(dir.TemporalDB(), "&_pragma=journal_mode(WAL)")
+	i.temporal, err = open(dir.TemporalDB(), "_pragma=journal_mode(WAL)")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = i.temporal.Close() })
 	i.execTemporal(`CREATE TABLE IF NOT EXISTS ticks (n INTEGER)`)
@@ -222,7 +222,7 @@ func requirePrivate(t *testing.T, root string) {
 
 func ticks(t *testing.T, dir *datadir.Dir) (all []int64) {
 	t.Helper()
-	db, err := open(dir.TemporalDB(), "")
+	db, err := open(dir.TemporalDB())
 	require.NoError(t, err)
 	defer func() { _ = db.Close() }()
 	rows, err := db.QueryContext(t.Context(), `SELECT n FROM ticks ORDER BY n`)

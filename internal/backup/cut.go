@@ -7,15 +7,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/url"
 	"os"
-	"path/filepath"
 	"time"
-
-	"github.com/uptrace/bun/driver/sqliteshim"
 
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/datadir"
+	"github.com/vibeflow/vibeflow/internal/sqlite"
 )
 
 // cutPatience bounds how long a cut waits for a transaction of the application's that is under way.
@@ -80,18 +77,13 @@ func cut(ctx context.Context, dir *datadir.Dir) (m moment, err error) {
 	return m, err
 }
 
-func open(path, pragmas string) (*sql.DB, error) {
-	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: "mode=rw&_pragma=busy_timeout(10000)" + pragmas}
-	db, err := sql.Open(sqliteshim.ShimName, dsn.String())
-	if err == nil {
-		db.SetMaxOpenConns(1)
-	}
-	return db, err
+func open(path string, settings ...string) (*sql.DB, error) {
+	return sqlite.Open(path, 1, append(settings, "mode=rw", "_pragma=busy_timeout(10000)")...)
 }
 
 // holdWrites takes the place of the only writer, and writes nothing.
 func holdWrites(ctx context.Context, path string) (release func(), err error) {
-	db, err := open(path, "")
+	db, err := open(path)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +116,7 @@ func pin(ctx context.Context, path, name string) (*database, error) {
 }
 
 func (d *database) pin(ctx context.Context, path string) (err error) {
-	if d.db, err = open(path, "&_pragma=query_only(1)"); err != nil {
+	if d.db, err = open(path, "_pragma=query_only(1)"); err != nil {
 		return err
 	}
 	// The connection outlives the cut's patience.

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/artifact"
 	"github.com/vibeflow/vibeflow/internal/datadir"
@@ -188,7 +190,7 @@ func (r *restore) requireSpace() error {
 	if disk.Total == 0 || int64(disk.Free) >= r.head.Bytes+margin {
 		return nil
 	}
-	return contract.Errorf(contract.CodeDiskFull, "the backup takes %s, and %s has %s free", size(r.head.Bytes), r.target.Root(), size(int64(disk.Free))).On("data").
+	return contract.Errorf(contract.CodeDiskFull, "the backup takes %s, and %s has %s free", humanize.IBytes(uint64(r.head.Bytes)), r.target.Root(), humanize.IBytes(disk.Free)).On("data").
 		Mend("free some space there, or name a folder on a larger disk with --data")
 }
 
@@ -430,7 +432,7 @@ func some(names []string) string {
 }
 
 func (r *restore) check(ctx context.Context, path string) (*sql.DB, error) {
-	db, err := open(path, "")
+	db, err := open(path)
 	if err != nil {
 		return nil, err
 	}

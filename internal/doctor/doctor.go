@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/filelock"
 	"github.com/vibeflow/vibeflow/internal/hardware"
@@ -115,13 +117,13 @@ func checkProcessor(machine hardware.Hardware) Check {
 func checkMemory(machine hardware.Hardware) Check {
 	memory := machine.Memory
 	check := Check{Name: "memory", Status: OK,
-		Found: fmt.Sprintf("%s, %s available", bytes(memory.Total), bytes(memory.Available))}
+		Found: fmt.Sprintf("%s, %s available", humanize.IBytes(memory.Total), humanize.IBytes(memory.Available))}
 	switch {
 	case memory.Total == 0:
 		check.Status, check.Found = Warn, "unknown"
 	case memory.Total < leastMemory:
 		check.Status = Fail
-		check.Remedy = "even the smallest model needs " + bytes(leastMemory) + "; raise the container's limit or use a larger machine"
+		check.Remedy = "even the smallest model needs " + humanize.IBytes(leastMemory) + "; raise the container's limit or use a larger machine"
 	case memory.Available < comfortable/2 || memory.Total < comfortable:
 		check.Status = Warn
 		check.Remedy = "training the bundled model takes up to 4 GiB: stop other programs, or choose short rows and small batches"
@@ -148,7 +150,7 @@ func checkDisk(ctx context.Context, options Options) Check {
 	env, _, err := pyenv.Inspect(ctx, options.Python)
 	if missing := err != nil || env == nil; missing && disk.Total != 0 && disk.Free < pyenv.NeedBytes {
 		check.Status = Fail
-		check.Remedy = "the environment needs " + bytes(pyenv.NeedBytes) + ": free some, or set XDG_CACHE_HOME to a folder on a larger disk"
+		check.Remedy = "the environment needs " + humanize.IBytes(pyenv.NeedBytes) + ": free some, or set XDG_CACHE_HOME to a folder on a larger disk"
 	}
 	return check
 }
@@ -157,7 +159,7 @@ func free(disk hardware.Disk) string {
 	if disk.Total == 0 {
 		return "unknown space"
 	}
-	return bytes(disk.Free) + " free"
+	return humanize.IBytes(disk.Free) + " free"
 }
 
 func cacheDir(options Options) (string, error) {
@@ -267,7 +269,7 @@ func checkGPU(ctx context.Context, options Options, machine hardware.Hardware) C
 	}
 	var found []string
 	for _, gpu := range machine.GPUs {
-		found = append(found, fmt.Sprintf("%s, %s, compute capability %s, driver %s", gpu.Name, bytes(gpu.Memory), gpu.ComputeCapability, gpu.Driver))
+		found = append(found, fmt.Sprintf("%s, %s, compute capability %s, driver %s", gpu.Name, humanize.IBytes(gpu.Memory), gpu.ComputeCapability, gpu.Driver))
 	}
 	check.Found = strings.Join(found, "; ")
 	return check
@@ -299,6 +301,3 @@ func failed(name string, err error) Check {
 	}
 	return check
 }
-
-// bytes writes a size for people.
-func bytes(n uint64) string { return fmt.Sprintf("%.1f GiB", float64(n)/gib) }

@@ -177,7 +177,7 @@ func TestGPUsAreNamed(t *testing.T) {
 	options.probe = machine("16777216", "12582912", "avx2", "0, NVIDIA H200, 143771, 143101, 9.0, 570.86.15\n")
 	check := named(t, Run(t.Context(), options), "gpu")
 	require.Equal(t, OK, check.Status)
-	require.True(t, strings.HasPrefix(check.Found, "NVIDIA H200, 140.4 GiB"), check.Found)
+	require.True(t, strings.HasPrefix(check.Found, "NVIDIA H200, 140 GiB"), check.Found)
 }
 
 func TestWorst(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"go.temporal.io/server/common/dynamicconfig"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin/sqlite"
 	"go.temporal.io/server/common/primitives"
+
+	files "github.com/vibeflow/vibeflow/internal/sqlite" // Temporal's plugin has the name
 )
 
 const (
@@ -78,7 +80,7 @@ func serviceConfigs(ports ports) map[string]config.Service {
 func sqlConfig(database string) *config.SQL {
 	return &config.SQL{
 		PluginName:   sqlite.PluginName,
-		DatabaseName: database,
+		DatabaseName: files.Escape(database), // it becomes a URI
 		MaxConns:     1,
 		MaxIdleConns: 1,
 		ConnectAttributes: map[string]string{

@@ -21,7 +21,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func newDataDir(t *testing.T) *datadir.Dir {
 	t.Helper()
-	dir, err := datadir.Open(filepath.Join(t.TempDir(), "data"))
+	dir, err := datadir.Open(filepath.Join(t.TempDir(), "50% of #1?")) // what would mean something in a URI
 	require.NoError(t, err)
 	return dir
 }

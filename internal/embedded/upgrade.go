@@ -13,12 +13,12 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/uptrace/bun/driver/sqliteshim"
 	"go.temporal.io/server/common/headers"
 	"go.temporal.io/server/common/persistence/sql/sqlplugin"
 	"go.temporal.io/server/schema/sqlite"
 
 	"github.com/vibeflow/vibeflow/contract"
+	files "github.com/vibeflow/vibeflow/internal/sqlite" // Temporal's plugin and schema have the name
 )
 
 // beforeInfix is in the name of the copy that an upgrade keeps: temporal.db.before-1.33.0.
@@ -125,12 +125,11 @@ func buildSchema(path string) (err error) {
 	if err := removeDatabase(path); err != nil {
 		return err
 	}
-	db, err := sql.Open(sqliteshim.ShimName, "file:"+path+"?mode=rwc&_pragma=journal_mode(DELETE)&_pragma=synchronous(OFF)") // worth nothing until it has its name
+	db, err := files.Open(path, 1, "mode=rwc", "_pragma=journal_mode(DELETE)", "_pragma=synchronous(OFF)") // worth nothing until it has its name
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	db.SetMaxOpenConns(1)
 	return sqlite.SetupSchemaOnDB(schemaDB{db: db})
 }
 
@@ -156,18 +155,14 @@ func removeDatabase(path string) error {
 	return nil
 }
 
-func openFile(path, pragmas string) (*sql.DB, error) {
-	db, err := sql.Open(sqliteshim.ShimName, "file:"+path+"?mode=rw&_pragma=busy_timeout(10000)"+pragmas)
-	if err == nil {
-		db.SetMaxOpenConns(1)
-	}
-	return db, err
+func openFile(path string, settings ...string) (*sql.DB, error) {
+	return files.Open(path, 1, append(settings, "mode=rw", "_pragma=busy_timeout(10000)")...)
 }
 
 // intoOneFile writes the write-ahead log into the database and does away with it: it must not be found beside another file of
 // the name.
 func intoOneFile(path string) error {
-	db, err := openFile(path, "&_pragma=journal_mode(DELETE)")
+	db, err := openFile(path, "_pragma=journal_mode(DELETE)")
 	if err != nil {
 		return err
 	}
@@ -185,7 +180,7 @@ func intoOneFile(path string) error {
 // copyRows fills the tables of a new database with the rows of an old one. It refuses an old one that has more to tell than
 // the new one can hold.
 func copyRows(ctx context.Context, from, to string) (err error) {
-	db, err := openFile(to, "&_pragma=journal_mode(OFF)&_pragma=synchronous(OFF)")
+	db, err := openFile(to, "_pragma=journal_mode(OFF)", "_pragma=synchronous(OFF)")
 	if err != nil {
 		return err
 	}

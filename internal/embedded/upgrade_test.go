@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"net/url"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/uptrace/bun/driver/sqliteshim"
 	"go.temporal.io/api/workflowservice/v1"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/server/common/headers"
@@ -19,6 +17,7 @@ import (
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/datadir"
 	"github.com/vibeflow/vibeflow/internal/smalldisk"
+	files "github.com/vibeflow/vibeflow/internal/sqlite"
 	"github.com/vibeflow/vibeflow/internal/temporalclient"
 )
 
@@ -56,7 +55,7 @@ func serving(t *testing.T, dir *datadir.Dir) (c client.Client, stop func()) {
 
 func sqlOn(t *testing.T, path string, statements ...string) {
 	t.Helper()
-	db, err := openFile(path, "")
+	db, err := openFile(path)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	for _, statement := range statements {
@@ -138,7 +137,7 @@ func look(dir *datadir.Dir) error { return goOnWith(dir.TemporalDir(), dir.Tempo
 
 func schemaOf(t *testing.T, path string) (all []string) {
 	t.Helper()
-	db, err := openFile(path, "")
+	db, err := openFile(path)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	rows, err := db.QueryContext(t.Context(), `SELECT type || ' ' || name || ' ' || COALESCE(sql, '') FROM sqlite_schema ORDER BY 1`)
@@ -256,7 +255,7 @@ func TestTheDatabaseLosesNothingAcknowledged(t *testing.T) {
 			attributes.Add("_pragma", name+"="+value)
 		}
 	}
-	db, err := sql.Open(sqliteshim.ShimName, "file:"+dir.TemporalDB()+"?"+attributes.Encode())
+	db, err := files.Open(dir.TemporalDB(), 1, attributes.Encode())
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2"} {

@@ -11,10 +11,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"syscall"
 	"time"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/hardware"
 )
 
 // BlobSource opens content by digest from offset on; it returns the offset that the bytes really start at.
@@ -194,15 +194,8 @@ func HashFile(path string) (string, error) {
 }
 
 // localError keeps a failure of this machine's disk from being taken for the gateway's.
-func localError(what string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return contract.Errorf(contract.CodeDiskFull, "the disk is full: %w", err).Mend("free some space")
-	default:
-		return fmt.Errorf("%s: %w", what, err)
-	}
+func localError(doing string, err error) error {
+	return hardware.DiskError("the worker's disk", doing, err)
 }
 
 func short(digest string) string { return digest[:min(12, len(digest))] }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/hardware"
 )
@@ -92,12 +94,10 @@ func (b *builder) checkDisk() error {
 	if disk.Total == 0 || disk.Free >= b.NeedBytes {
 		return nil
 	}
-	return contract.Errorf(contract.CodePrerequisite, "the runner's environment needs %.1f GB of disk, and %s has %.1f GB free",
-		gigabytes(b.NeedBytes), b.CacheDir, gigabytes(disk.Free)).
+	return contract.Errorf(contract.CodePrerequisite, "the runner's environment needs %s of disk, and %s has %s free",
+		humanize.IBytes(b.NeedBytes), b.CacheDir, humanize.IBytes(disk.Free)).
 		Mend("free some, or set XDG_CACHE_HOME to a folder on a larger disk")
 }
-
-func gigabytes(n uint64) float64 { return float64(n) / 1e9 }
 
 // install makes the virtual environment and puts exactly the locked packages into it.
 func (b *builder) install(ctx context.Context, uv uvTool, python Python, root string) error {

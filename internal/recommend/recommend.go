@@ -8,6 +8,8 @@ import (
 	"math"
 	"strconv"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/catalog"
 	"github.com/vibeflow/vibeflow/internal/dataset"
@@ -182,16 +184,14 @@ func (p *plan) explainMemory(memory contract.Estimate) {
 	case !p.in.Model.Dims.Known():
 		p.because("memory", "unknown", "The model's size is known once it is fetched.", sourceEstimate)
 	case memory.Have == 0:
-		p.because("memory", size(memory.Bytes), "No worker has told its memory yet.", sourceEstimate)
+		p.because("memory", humanize.IBytes(uint64(memory.Bytes)), "No worker has told its memory yet.", sourceEstimate)
 	case memory.Verdict == Red:
-		p.because("memory", size(memory.Bytes), fmt.Sprintf(
-			"This needs about %s and the machine has %s: take a smaller model, or shorter rows.", size(memory.Bytes), size(memory.Have)), sourceEstimate)
+		p.because("memory", humanize.IBytes(uint64(memory.Bytes)), fmt.Sprintf(
+			"This needs about %s and the machine has %s: take a smaller model, or shorter rows.", humanize.IBytes(uint64(memory.Bytes)), humanize.IBytes(uint64(memory.Have))), sourceEstimate)
 	default:
-		p.because("memory", size(memory.Bytes), fmt.Sprintf("The machine has %s.", size(memory.Have)), sourceEstimate)
+		p.because("memory", humanize.IBytes(uint64(memory.Bytes)), fmt.Sprintf("The machine has %s.", humanize.IBytes(uint64(memory.Have))), sourceEstimate)
 	}
 }
-
-func size(bytes int64) string { return fmt.Sprintf("%.1f GiB", float64(bytes)/gib) }
 
 // Steps is how many optimizer steps a configuration takes over so many rows.
 func Steps(c contract.Training, rows int64) int {

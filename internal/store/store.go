@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,10 +15,10 @@ import (
 
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/sqlitedialect"
-	"github.com/uptrace/bun/driver/sqliteshim"
 
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/seal"
+	"github.com/vibeflow/vibeflow/internal/sqlite"
 )
 
 // Options configures Open. Path is the database file; its folder must exist. MasterKey is 32 bytes; the database's content
@@ -112,14 +111,10 @@ func createPrivate(path string) error {
 }
 
 func connect(path string, conns int, extra string) (*bun.DB, error) {
-	query := "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&" + extra
-	dsn := (&url.URL{Scheme: "file", Path: filepath.ToSlash(path)}).String() + "?" + query
-	db, err := sql.Open(sqliteshim.ShimName, dsn)
+	db, err := sqlite.Open(path, conns, "_pragma=busy_timeout(10000)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)", "_pragma=foreign_keys(1)", extra)
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(conns)
-	db.SetMaxIdleConns(conns)
 	return bun.NewDB(db, sqlitedialect.New()), nil
 }
 

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/vibeflow/vibeflow/contract"
 	"github.com/vibeflow/vibeflow/internal/gatewayclient"
 	"github.com/vibeflow/vibeflow/workers/runner"
@@ -394,8 +396,8 @@ func (e *engine) admit(ctx context.Context) error {
 	if free == 0 || need <= free {
 		return nil // a machine that does not tell is given the benefit of the doubt
 	}
-	return contract.Errorf(contract.CodeOutOfMemory, "serving %s needs about %d MiB of %s, and %d MiB are free",
-		e.base.Source, need>>20, where, free>>20).Mend("stop another deployment or a running job, or deploy on a larger machine")
+	return contract.Errorf(contract.CodeOutOfMemory, "serving %s needs about %s of %s, and %s are free",
+		e.base.Source, humanize.IBytes(uint64(need)), where, humanize.IBytes(uint64(free))).Mend("stop another deployment or a running job, or deploy on a larger machine")
 }
 
 // keep does what a worker owes its engine now and then.

@@ -316,7 +316,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		"engine says why":    {mode: "refuse", free: 64 << 30, content: "one", code: contract.CodeModelUnavailable, says: "gated"},
 		"engine says naught": {mode: "crash", free: 64 << 30, content: "one", code: contract.CodeRunnerCrashed, says: "before it answered"},
-		"too little memory":  {mode: "ok", free: 1 << 20, content: "one", code: contract.CodeOutOfMemory, says: "1 MiB are free"},
+		"too little memory":  {mode: "ok", free: 1 << 20, content: "one", code: contract.CodeOutOfMemory, says: "1.0 MiB are free"},
 		"other weights":      {mode: "ok", free: 64 << 30, content: "unlike", code: contract.CodeParity, says: "do not answer"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"github.com/dustin/go-humanize"
+
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/hardware"
 )
 
 // roomFile keeps what a run needed when the disk was too full for it.
@@ -19,13 +22,13 @@ type roomNeeded struct {
 
 // requireRoom refuses a launch that would soon fill the disk, and keeps what it needs for HasRoom.
 func (l *launch) requireRoom(need int64) error {
-	free, err := freeSpace(string(l.folder))
-	if err != nil || free >= need {
-		return err
+	disk := hardware.DiskOf(string(l.folder))
+	if disk.Total == 0 || disk.Free >= uint64(need) {
+		return nil
 	}
 	l.keepNeed(need)
-	return contract.Errorf(contract.CodeDiskFull, "the worker's scratch folder has %s free, this run needs %s", size(free), size(need)).
-		Mend("free %s on the disk of %s", size(need-free), l.folder)
+	return contract.Errorf(contract.CodeDiskFull, "the worker's scratch folder has %s free, this run needs %s", humanize.IBytes(disk.Free), humanize.IBytes(uint64(need))).
+		Mend("free %s on the disk of %s", humanize.IBytes(uint64(need)-disk.Free), l.folder)
 }
 
 // keepNeed notes how much a run needs. Where not even that can be written, the least that any run needs is waited for.
@@ -45,14 +48,9 @@ func (s *Supervisor) HasRoom(run string) (bool, error) {
 	if err := readJSON(filepath.Join(string(folder), roomFile), &need); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.Log.Warn("what the run needs is unreadable", "run", run, "error", err)
 	}
-	free, err := freeSpace(s.Scratch.Root)
-	return err == nil && free >= need.Bytes+need.Bytes/20, err
-}
-
-// size is a number of bytes as people say it.
-func size(bytes int64) string {
-	if bytes >= 1e9 {
-		return fmt.Sprintf("%.1f GB", float64(bytes)/1e9)
+	disk := hardware.DiskOf(s.Scratch.Root)
+	if disk.Total == 0 {
+		return false, fmt.Errorf("how much is free on the disk of %s cannot be told", s.Scratch.Root)
 	}
-	return fmt.Sprintf("%.1f MB", float64(bytes)/1e6)
+	return disk.Free >= uint64(need.Bytes+need.Bytes/20), nil
 }

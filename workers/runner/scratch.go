@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/hardware"
 )
 
 // Names of files in a launch's folder: docs/runner-protocol.md.
@@ -259,24 +260,7 @@ func writeFileAtomically(path string, data []byte) error {
 	return nil
 }
 
-// diskError names a full disk; any other failure stays what it is.
-func diskError(what string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return contract.Errorf(contract.CodeDiskFull, "the disk of the worker's scratch folder is full: %w", err).
-			Mend("free some space there")
-	default:
-		return fmt.Errorf("%s: %w", what, err)
-	}
-}
-
-// freeSpace is how many bytes the file system of a folder has left.
-func freeSpace(path string) (int64, error) {
-	var stat unix.Statfs_t
-	if err := unix.Statfs(path, &stat); err != nil {
-		return 0, fmt.Errorf("free space of %s: %w", path, err)
-	}
-	return int64(stat.Bavail) * int64(stat.Bsize), nil //nolint:gosec,unconvert // types differ between systems
+// diskError is what the disk of the scratch folder says.
+func diskError(doing string, err error) error {
+	return hardware.DiskError("the disk of the worker's scratch folder", doing, err)
 }

@@ -383,7 +383,7 @@ def test_no_room_for_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(RunnerError) as caught:
         preflight.require_disk(tmp_path, 200_000_000)
     assert caught.value.code == "disk_full"
-    assert "0.2 GB" in caught.value.remedy
+    assert "190 MiB" in caught.value.remedy
 
 
 # -- command line ----------

@@ -24,7 +24,7 @@ import numpy as np
 import psutil
 import torch
 
-from . import checkpoint
+from . import checkpoint, wording
 from .encoding import EncodeStats
 from .errors import RunnerError
 from .events import Line
@@ -90,8 +90,8 @@ def require_disk(folder: Path, needed: int) -> int:
     if free < needed:
         raise RunnerError(
             "disk_full",
-            f"checkpoints need {_size(needed)} and {folder} has {_size(free)} free",
-            remedy=f"free {_size(needed - free)}, or move the data folder",
+            f"checkpoints need {wording.size(needed)} and {folder} has {wording.size(free)} free",
+            remedy=f"free {wording.size(needed - free)}, or move the data folder",
         )
     return free
 
@@ -112,13 +112,14 @@ def doubts(stats: EncodeStats, found: Rehearsal, predicted_memory: int = 0) -> l
         )
     if found.memory_peak_bytes > predicted_memory > 0:
         lines.append(
-            f"Memory peaks at {_size(found.memory_peak_bytes)}, more than the {_size(predicted_memory)} that were "
-            "predicted at most: other things on this machine may have less room than planned."
+            f"Memory peaks at {wording.size(found.memory_peak_bytes)}, more than the {wording.size(predicted_memory)} "
+            "that were predicted at most: other things on this machine may have less room than planned."
         )
     if found.memory_peak_bytes > _TIGHT * found.memory_total_bytes:
         lines.append(
-            f"Memory is tight: {_size(found.memory_peak_bytes)} of {_size(found.memory_total_bytes)}. Where it falls "
-            "short, the training goes on with a smaller micro-batch; a smaller max_length would spare it that."
+            f"Memory is tight: {wording.size(found.memory_peak_bytes)} of {wording.size(found.memory_total_bytes)}. "
+            "Where it falls short, the training goes on with a smaller micro-batch; a smaller max_length would "
+            "spare it that."
         )
     return [Line(text, "warn") for text in lines]
 
@@ -253,7 +254,3 @@ def _undone(model: torch.nn.Module, trained: list[torch.nn.Parameter]) -> Iterat
                 parameter.copy_(saved)
                 parameter.grad = None
         model.train(training)
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"

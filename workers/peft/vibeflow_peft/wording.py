@@ -165,7 +165,7 @@ def completed(*, steps: int, seconds: float, loss: float | None, held_out_loss: 
 
 
 def artifact(kind: str, bytes_: int) -> str:
-    """What was made: "The adapter has 23.1 MB."."""
+    """What was made: "The adapter has 22 MiB."."""
     return f"The {kind} has {size(bytes_)}."
 
 
@@ -197,8 +197,12 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes in decimal units: "61.0 MB", "1.2 GB"."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+    """Bytes as people say them, in the words of the Go side: "58 MiB", "1.2 GiB"."""
+    value, units = float(count), iter(("B", "KiB", "MiB", "GiB", "TiB"))
+    unit = next(units)
+    while value >= 1024 and unit != "TiB":
+        value, unit = value / 1024, next(units)
+    return f"{value:.1f} {unit}" if value < 10 and unit != "B" else f"{value:.0f} {unit}"
 
 
 def _named(device: Device) -> str:
