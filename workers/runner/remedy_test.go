@@ -245,7 +245,7 @@ func TestAHungRunnerIsKilledAndStartedAgain(t *testing.T) {
 	b.requireFinished(b.run(b.supervisor(hung, runnertest.Script{Steps: 10, SaveEvery: 2})), 10)
 	b.requireTold(count(1, 5), count(5, 10))
 	b.gateway.Look(job, func(r *gatewaytest.Run) {
-		require.Contains(t, r.Notes[0], "The runner hung: the step after step 5 had not ended")
+		require.Contains(t, r.Notes[0], "The runner hung after step 5: a step had not ended")
 		require.Contains(t, r.Notes[0], `File "fake.py", line 1 in hold`, "its stacks")
 		require.Equal(t, "It goes on from step 4.", r.Notes[1])
 	})
