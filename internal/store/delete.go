@@ -20,6 +20,14 @@ type Resource struct {
 	Status contract.Status
 }
 
+// named says a resource and where it stands: "deployment dep_1 (serving)".
+func (r Resource) named() string {
+	if r.Status == "" {
+		return fmt.Sprintf("%s %s", r.Kind, r.ID)
+	}
+	return fmt.Sprintf("%s %s (%s)", r.Kind, r.ID, r.Status)
+}
+
 // Deletion is what goes with a resource: others that are nothing without it, and stored files that nothing else needs.
 type Deletion struct {
 	Also    []Resource
@@ -80,7 +88,7 @@ func (t *txn) deletable(ctx context.Context, kind contract.Kind, id string) erro
 	}
 	named := make([]string, 0, len(users))
 	for _, u := range users {
-		named = append(named, strings.TrimSpace(fmt.Sprintf("%s %s %s", u.Kind, u.ID, u.Status)))
+		named = append(named, u.named())
 	}
 	const most = 5
 	if len(named) > most {

@@ -31,17 +31,16 @@ export default function DialogPopup({
             widths[size],
           )}
         >
-          <div className="flex items-start justify-between gap-4 px-5 pt-4">
-            <div className="min-w-0">
-              <Base.Title className="break-words text-lg">{title}</Base.Title>
-              {description && <Base.Description className="mt-1 text-ink-2">{description}</Base.Description>}
-            </div>
-            <Base.Close render={<IconButton label="Close" className="-mr-2" />}>
-              <X aria-hidden className="size-4" />
-            </Base.Close>
+          <div className="pt-4 pr-14 pl-5">
+            <Base.Title className="break-words text-lg">{title}</Base.Title>
+            {description && <Base.Description className="mt-1 text-ink-2">{description}</Base.Description>}
           </div>
           <div className="min-h-0 overflow-y-auto px-5 py-4">{children}</div>
           {footer && <div className="flex flex-wrap justify-end gap-2 border-line border-t px-5 py-3">{footer}</div>}
+          {/* Last, for the first control gets the focus. */}
+          <Base.Close render={<IconButton label="Close" className="absolute top-3 right-3" />}>
+            <X aria-hidden className="size-4" />
+          </Base.Close>
         </Base.Popup>
       </Base.Portal>
     </Base.Root>

@@ -10,8 +10,9 @@ type ScrollerProps = {
 
 /** What may be wider than its place, and scrolls in it: by keyboard as well, for which it takes the focus and has a name. */
 export function Scroller({ label, className, children }: ScrollerProps) {
+  // Relative, so that what is placed within, as words for screen readers are, scrolls with it and does not widen the page.
   return (
-    <div role="region" aria-label={label} tabIndex={0} className={cx("scroll-x", className)}>
+    <div role="region" aria-label={label} tabIndex={0} className={cx("scroll-x relative", className)}>
       {children}
     </div>
   );

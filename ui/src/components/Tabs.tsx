@@ -1,6 +1,6 @@
 "use client";
 
-import { type KeyboardEvent, type ReactNode, Suspense, useId } from "react";
+import { type KeyboardEvent, type ReactNode, Suspense, useEffect, useId, useRef } from "react";
 import { cx } from "./cx";
 import { SkeletonRows } from "./Skeleton";
 
@@ -11,10 +11,12 @@ type TabsProps = { tabs: Tab[]; value: string; onChange: (value: string) => void
 /** One of several views. The arrow keys, Home and End go through the tabs, as the ARIA pattern has it. */
 export function Tabs({ tabs, value, onChange, label }: TabsProps) {
   const id = useId();
+  const list = useRef<HTMLDivElement>(null);
   const at = Math.max(
     0,
     tabs.findIndex((tab) => tab.value === value),
   );
+  useEffect(() => show(list.current!, at), [at]);
   const onKey = (event: KeyboardEvent<HTMLDivElement>) => {
     const last = tabs.length - 1;
     const targets: Record<string, number> = {
@@ -32,10 +34,11 @@ export function Tabs({ tabs, value, onChange, label }: TabsProps) {
   return (
     <div>
       <div
+        ref={list}
         role="tablist"
         aria-label={label}
         onKeyDown={onKey}
-        className="scroll-x mb-5 flex gap-1 overflow-y-hidden border-line border-b pb-px [scrollbar-width:none]"
+        className="scroll-x relative mb-5 flex gap-1 overflow-y-hidden border-line border-b pb-px [scrollbar-width:none]"
       >
         {tabs.map((tab, i) => (
           <button
@@ -61,4 +64,11 @@ export function Tabs({ tabs, value, onChange, label }: TabsProps) {
       </div>
     </div>
   );
+}
+
+/** Scrolls the tabs, and nothing else, until one of them is in sight: on a phone the address may name the last. */
+function show(list: HTMLElement, at: number) {
+  const tab = list.querySelectorAll<HTMLElement>("[role=tab]")[at]!;
+  const left = Math.min(list.scrollLeft, tab.offsetLeft);
+  list.scrollLeft = Math.max(left, tab.offsetLeft + tab.offsetWidth - list.clientWidth);
 }

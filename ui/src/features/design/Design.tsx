@@ -243,7 +243,7 @@ export function Design() {
         </Card>
         <Card title="What is wider than its place" flush>
           <Scroller label="A wide table">
-            <table className="w-full min-w-5xl text-left text-sm">
+            <table className="w-full min-w-7xl text-left text-sm">
               <thead className="text-ink-3">
                 <tr className="border-line border-b">
                   {wide.map((name) => (

@@ -30,6 +30,13 @@ const scopes: { scope: Scope; label: string; hint: string }[] = [
   { scope: "write", label: "Write", hint: "Upload, train, deploy and change." },
 ];
 
+/** What a key may do, in words. */
+const mayOf = ({ scopes: own = ["inference"] }: Key) =>
+  scopes
+    .filter(({ scope }) => own.includes(scope))
+    .map(({ label }) => label)
+    .join(", ");
+
 export function KeyList() {
   const list = useListing();
   const keys = useKeys({ limit: pageSize, q: list.q, cursor: list.cursor, sort: list.oneOf("sort", keyOrders) });
@@ -82,7 +89,7 @@ function KeyItem({ item, onRevoke }: { item: Key; onRevoke: () => void }) {
           <code className="font-mono">{item.prefix}…</code> · made <When at={item.created_at} />
         </p>
       </div>
-      <span className="text-ink-3 text-sm">{(item.scopes ?? ["inference"]).join(", ")}</span>
+      <span className="text-ink-3 text-sm">{mayOf(item)}</span>
       <span className="tabular text-ink-3 text-sm">
         {item.usage_count ? (
           <>

@@ -217,7 +217,7 @@ function ByModel({ told, nameOf }: { told: Analytics; nameOf: (id: string) => st
                 Model
               </th>
               {columns.map(([name]) => (
-                <th key={name} scope="col" className="px-4 py-2 text-right font-medium">
+                <th key={name} scope="col" className="whitespace-nowrap px-4 py-2 text-right font-medium">
                   {name}
                 </th>
               ))}

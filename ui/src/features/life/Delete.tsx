@@ -61,6 +61,7 @@ export function DeleteDialog({ name, remove, back, onClose }: DeleteProps & { on
       onClose={onClose}
       title={`Delete ${name}?`}
       action="Delete it"
+      cancel={preview.error ? "Close" : undefined}
       danger
       busy={deletion.isPending}
       disabled={!preview.data}

@@ -34,9 +34,9 @@ export function originOf({ source = "" }: Model): string {
   const [scheme, name] = [source.split(":", 1)[0], source.slice(source.indexOf(":") + 1)];
   switch (scheme) {
     case "bundled":
-      return "Comes with VibeFlow: nothing is downloaded";
+      return "VibeFlow itself: nothing is downloaded";
     case "tiny":
-      return "Made by VibeFlow itself, for tests";
+      return "VibeFlow itself, for tests";
     case "hub":
       return `The Hugging Face Hub: ${name}`;
     case "path":

@@ -87,14 +87,14 @@ function MemberItem({ member, project, decides, myself }: MemberItemProps) {
           {myself && <span className="font-normal text-ink-3"> (you)</span>}
         </p>
         <p className="truncate text-ink-3 text-sm">
-          {member.email} · since <When at={member.added_at} />
+          {member.name && `${member.email} · `}since <When at={member.added_at} />
         </p>
       </div>
       {member.disabled && <Badge tone="bad">disabled</Badge>}
       {decides ? (
         <Select
           aria-label={`What ${name} may do`}
-          className="w-32"
+          className="max-w-32"
           value={member.role}
           disabled={change.isPending}
           onChange={(event) => change.mutate({ ...params, body: { role: event.target.value as Role } })}

@@ -4,7 +4,6 @@ import { Badge } from "@/components/Badge";
 import { Card, Stat, Stats } from "@/components/Card";
 import { ErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
-import { Skeleton } from "@/components/Skeleton";
 import { Tabs } from "@/components/Tabs";
 import { PageSkeleton } from "@/features/shell/ById";
 import { useTab } from "@/lib/address";
@@ -14,6 +13,8 @@ import { Members } from "./Members";
 import { WorkInIt } from "./ProjectList";
 import { ProjectMenu } from "./ProjectMenu";
 import { type Project, useProject } from "./queries";
+
+const nothing = { datasets: 0, jobs: 0, models: 0, keys: 0, bytes: 0 };
 
 const parent = { href: "/projects", label: "Projects" };
 
@@ -63,8 +64,9 @@ export function ProjectPage({ id }: { id: string }) {
   );
 }
 
-function Contents({ project: { contents } }: { project: Project }) {
-  if (!contents) return <Skeleton className="h-24" />;
+/** What a project holds; one that holds nothing is told of without. */
+function Contents({ project }: { project: Project }) {
+  const contents = project.contents ?? nothing;
   return (
     <Card>
       <Stats className="lg:grid-cols-5">

@@ -55,7 +55,7 @@ export function Audit() {
             list={list}
             name="outcome"
             label="Outcome"
-            any="Done or refused"
+            any="Any outcome"
             options={[
               ["done", "Done"],
               ["refused", "Refused"],

@@ -79,7 +79,8 @@ function UserItem({ user, onLink }: { user: User; onLink: (link: Link) => void }
           {user.id === me?.id && <span className="font-normal text-ink-3"> (you)</span>}
         </p>
         <p className="truncate text-ink-3 text-sm">
-          {user.email} · {user.last_seen_at ? `seen ${ago(user.last_seen_at)}` : "never here"}
+          {user.name && `${user.email} · `}
+          {user.last_seen_at ? `seen ${ago(user.last_seen_at)}` : "never here"}
         </p>
       </div>
       <div className="flex items-center gap-2">
