@@ -78,29 +78,32 @@ function Column({ stack, parts, highest }: ColumnProps) {
 
 function Table({ label, parts, stacks, format }: StackedBarsProps) {
   return (
-    <table className="sr-only">
-      <caption>{label}</caption>
-      <thead>
-        <tr>
-          <th scope="col">When</th>
-          {parts.map((part) => (
-            <th key={part.label} scope="col">
-              {part.label}
-            </th>
-          ))}
-        </tr>
-      </thead>
-      <tbody>
-        {stacks.map((stack) => (
-          <tr key={stack.label}>
-            <th scope="row">{stack.label}</th>
-            {parts.map((part, i) => (
-              <td key={part.label}>{format(stack.values[i] ?? 0)}</td>
+    // A table does not shrink to a pixel by itself, and would lengthen the page.
+    <div className="sr-only">
+      <table>
+        <caption>{label}</caption>
+        <thead>
+          <tr>
+            <th scope="col">When</th>
+            {parts.map((part) => (
+              <th key={part.label} scope="col">
+                {part.label}
+              </th>
             ))}
           </tr>
-        ))}
-      </tbody>
-    </table>
+        </thead>
+        <tbody>
+          {stacks.map((stack) => (
+            <tr key={stack.label}>
+              <th scope="row">{stack.label}</th>
+              {parts.map((part, i) => (
+                <td key={part.label}>{format(stack.values[i] ?? 0)}</td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
   );
 }
 

@@ -59,3 +59,35 @@ test("a pipeline that failed can be given up: the server deletes none that waits
   expect(screen.getByRole("button", { name: "Give up" })).toBeTruthy();
   expect(screen.queryByRole("button", { name: /Delete/ })).toBeNull();
 });
+
+test("a pipeline that is done shows what it has come to, and each stage on demand", async () => {
+  const user = userEvent.setup();
+  pipeline({
+    status: "completed",
+    job_id: "job_1",
+    evaluation_id: "eval_1",
+    deployment_id: "dep_1",
+    stages: ["train", "evaluate", "deploy"].map((stage) => ({ stage, status: "completed", seconds: 3 })),
+  });
+  const result = {
+    verdict: "better",
+    verdict_text: "86 of 100 rows improved.",
+    loss_delta: -0.1,
+    loss_delta_ci: [-0.2, -0.05],
+  };
+  server.use(
+    http.get(`${origin}/api/evaluation/eval_1`, () => HttpResponse.json({ id: "eval_1", status: "completed", result })),
+    http.get(`${origin}/api/deployments/dep_1`, () =>
+      HttpResponse.json({ id: "dep_1", model_id: "model_1", status: "serving" }),
+    ),
+    http.get(`${origin}/api/training/job_1`, () =>
+      HttpResponse.json({ id: "job_1", status: "completed", step: 48, total_steps: 48 }),
+    ),
+  );
+  renderApp(<PipelinePage id="pipe_1" />);
+  expect(await screen.findByText("86 of 100 rows improved.")).toBeTruthy();
+  expect(await screen.findByText(/It answers at/)).toBeTruthy();
+  await user.click(screen.getByRole("button", { name: /Train/ }));
+  expect(await screen.findByText(/step 48 of 48/)).toBeTruthy();
+  expect(screen.queryByText("86 of 100 rows improved.")).toBeNull();
+});

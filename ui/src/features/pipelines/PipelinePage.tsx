@@ -67,6 +67,7 @@ function Loaded({ pipeline, live }: { pipeline: Pipeline; live: ReactNode }) {
     pipeline.status === "awaiting_confirmation"
       ? "confirm"
       : (reached.findLast(({ status }) => status !== "completed") ?? reached.at(-1))?.name;
+  const done = pipeline.status === "completed" && chosen === undefined;
   const selected = (chosen ?? current ?? "analyze") as StageName;
   return (
     <Page
@@ -84,11 +85,11 @@ function Loaded({ pipeline, live }: { pipeline: Pipeline; live: ReactNode }) {
       <div className="grid gap-5">
         <Card flush className="overflow-hidden">
           <div className="px-1 pb-2">
-            <StageLine pipeline={pipeline} selected={selected} onSelect={setChosen} />
+            <StageLine pipeline={pipeline} selected={done ? undefined : selected} onSelect={setChosen} />
           </div>
         </Card>
         {waits(pipeline) && <Waiting pipeline={pipeline} />}
-        <StagePanel name={selected} pipeline={pipeline} />
+        {done ? <Results pipeline={pipeline} /> : <StagePanel name={selected} pipeline={pipeline} />}
       </div>
     </Page>
   );
@@ -167,6 +168,18 @@ function Waiting({ pipeline }: { pipeline: Pipeline }) {
     );
   }
   return <RunErrorNotice error={pipeline.error ?? last?.error} title={`The ${stage} stage failed`} actions={again} />;
+}
+
+/** What a pipeline has come to: is it better, and where does it answer? */
+function Results({ pipeline }: { pipeline: Pipeline }) {
+  const { job_id, evaluation_id, deployment_id } = pipeline;
+  return (
+    <>
+      {evaluation_id && <Evaluate id={evaluation_id} />}
+      {deployment_id && <Deploy id={deployment_id} />}
+      {!evaluation_id && !deployment_id && <Train id={job_id ?? ""} />}
+    </>
+  );
 }
 
 function StagePanel({ name, pipeline }: { name: StageName; pipeline: Pipeline }) {
