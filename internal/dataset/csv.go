@@ -24,7 +24,7 @@ type csvRows struct {
 
 // newCSVRows reads the header. Tables separated by tabs rarely quote, so a bare quote is taken as it stands there.
 func newCSVRows(r io.Reader, head []byte) (*csvRows, error) {
-	delimiter, _ := sniffDelimiter(trimBOM(head))
+	delimiter, _ := sniffDelimiter(head)
 	c := &csvRows{budget: &rowBudget{r: r}}
 	c.reader = csv.NewReader(c.budget)
 	c.reader.Comma = rune(delimiter)

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -21,11 +22,11 @@ const (
 type place struct{ line, column int64 }
 
 func broken(at place, format string, args ...any) *contract.Error {
-	reason := contract.Errorf(contract.CodeBadData, format, args...).Message
+	reason := fmt.Errorf(format, args...)
 	if at.column > 0 {
-		return contract.Errorf(contract.CodeBadData, "line %d, column %d: %s", at.line, at.column, reason)
+		return contract.Errorf(contract.CodeBadData, "line %d, column %d: %w", at.line, at.column, reason)
 	}
-	return contract.Errorf(contract.CodeBadData, "line %d: %s", at.line, reason)
+	return contract.Errorf(contract.CodeBadData, "line %d: %w", at.line, reason)
 }
 
 func truncated(at place, what string) *contract.Error {
@@ -36,10 +37,6 @@ func truncated(at place, what string) *contract.Error {
 func rowTooLarge(at place) *contract.Error {
 	return broken(at, "the row that starts here is larger than %d MiB", MaxRowBytes>>20).
 		Mend("split it into several rows, or close the quote or bracket that was left open")
-}
-
-func notUTF8(at place) *contract.Error {
-	return broken(at, "the text is not valid UTF-8").Mend("save the file with the encoding UTF-8 and upload it again")
 }
 
 func hasNUL(at place) *contract.Error {

@@ -17,8 +17,9 @@ type File struct {
 	Size      int64
 	Container Container
 
-	source Source
-	head   []byte
+	source   Source
+	encoding encoding
+	head     []byte // the first bytes, decoded
 }
 
 // Open looks at the first bytes and tells the type. Errors: CodeUnsupported (not a type that is read here, with what to
@@ -35,7 +36,11 @@ func Open(ctx context.Context, source Source) (*File, error) {
 	if container == Parquet && source.At == nil {
 		return nil, contract.Errorf(contract.CodeInternal, "a Parquet file needs random access: Source.At is missing")
 	}
-	return &File{Name: source.Name, Size: source.Size, Container: container, source: source, head: head}, nil
+	marked := markedEncoding(head)
+	return &File{
+		Name: source.Name, Size: source.Size, Container: container,
+		source: source, encoding: marked, head: marked.text(head),
+	}, nil
 }
 
 // Position is how far a pass has come.
@@ -72,15 +77,16 @@ func (f *File) open(ctx context.Context) (*pass, error) {
 		return nil, err
 	}
 	p := &pass{meter: &meter{ctx: ctx, r: body}, body: body}
+	text := f.encoding.reader(p.meter)
 	switch f.Container {
 	case JSON:
-		p.rows = newJSONStream(skipBOM(p.meter))
+		p.rows = newJSONStream(skipBOM(text))
 	case JSONL:
-		p.rows = newJSONLines(p.meter)
+		p.rows = newJSONLines(text)
 	case CSV:
-		p.rows, err = newCSVRows(p.meter, f.head)
+		p.rows, err = newCSVRows(text, f.head)
 	default:
-		p.rows = newTextLines(p.meter)
+		p.rows = newTextLines(text)
 	}
 	if err != nil {
 		body.Close()
@@ -190,7 +196,7 @@ type Detection struct {
 // Detect finds the format from the first rows. Errors: CodeBadData (broken rows, or columns that no format has),
 // CodeInvalid (a mapping that does not fit).
 func (f *File) Detect(ctx context.Context, mapping Mapping) (Detection, error) {
-	l, err := f.layout(ctx, mapping)
+	l, err := decoded(ctx, f, func() (*layout, error) { return f.layout(ctx, mapping) })
 	if err != nil {
 		return Detection{}, err
 	}

@@ -81,6 +81,23 @@ func FuzzText(f *testing.F) {
 	fuzzOne(f, "a.txt", "one\n\ntwo\n", "\ufeff[x\r\n{", "a. b! c?")
 }
 
+// FuzzEncoding: text that is not UTF-8, and text that is not quite UTF-16.
+func FuzzEncoding(f *testing.F) {
+	const table = "prompt;completion\nÀ la carte;café\nNaïve?;Oui – “non”…\n"
+	for _, in := range []encoding{asUTF8, asUTF16LE, asUTF16BE, asWindows1252} {
+		mark := "\ufeff"
+		if in == asWindows1252 {
+			mark = ""
+		}
+		for _, name := range []string{"a.csv", "a.txt", "a.jsonl"} {
+			f.Add(name, []byte(writtenText(in, mark+table)))
+			f.Add(name, []byte(writtenText(in, mark+seedAlpaca+"\n"+seedShare)))
+		}
+	}
+	f.Add("a.txt", []byte("\xff\xfe\x00\xd8a\x00\x00"))
+	f.Fuzz(fuzzFile)
+}
+
 // FuzzDetection lets the name vary too.
 func FuzzDetection(f *testing.F) {
 	for _, seed := range []string{seedChat, "[" + seedPrefer, "question,answer\na,b\nc,d", "PAR1", "\x89PNG", "plain", "<html>"} {

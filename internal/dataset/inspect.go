@@ -86,6 +86,10 @@ const (
 // shown; without counts where the columns are not understood.
 // CodeInvalid for a mapping that does not fit.
 func (f *File) Inspect(ctx context.Context, options Options, progress Progress) (*Profile, error) {
+	return decoded(ctx, f, func() (*Profile, error) { return f.inspect(ctx, options, progress) })
+}
+
+func (f *File) inspect(ctx context.Context, options Options, progress Progress) (*Profile, error) {
 	l, err := f.layout(ctx, options.Mapping)
 	if err != nil {
 		return f.unread(ctx, l), err
@@ -111,7 +115,7 @@ func (f *File) unread(ctx context.Context, l *layout) *Profile {
 	if l == nil || len(l.sampled) == 0 {
 		return nil
 	}
-	p := &Profile{Version: 1, Name: f.Name, Unused: []string{}, Turns: []Bucket{}, Notes: []string{}}
+	p := &Profile{Version: 1, Name: f.Name, Unused: []string{}, Turns: []Bucket{}, Notes: f.notes()}
 	for _, name := range l.sampled[:min(len(l.sampled), maxColumnsShown)] {
 		p.Columns = append(p.Columns, Column{Name: name, Types: map[string]int64{}})
 	}
@@ -217,7 +221,7 @@ func (in *inspector) profile(f *File) *Profile {
 			p.Unused = append(p.Unused, c.Name)
 		}
 	}
-	p.Notes = in.notes(p)
+	p.Notes = in.notes(p, f.notes())
 	return p
 }
 
@@ -231,8 +235,15 @@ func (in *inspector) turnBuckets() []Bucket {
 	return out
 }
 
-func (in *inspector) notes(p *Profile) []string {
-	notes := []string{}
+// notes of the file itself.
+func (f *File) notes() []string {
+	if note := f.encoding.note(); note != "" {
+		return []string{note}
+	}
+	return []string{}
+}
+
+func (in *inspector) notes(p *Profile, notes []string) []string {
 	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	if p.Container == Text {
 		note("Plain text is read as one document a line.")

@@ -107,14 +107,22 @@ func TestCharCountAndFoldSpace(t *testing.T) {
 func TestMemoryIsFlat(t *testing.T) {
 	const rows = 100_000
 	answer := strings.Repeat("Turn the valve left. ", 22)
-	generators := map[string]struct{ before, between, after string }{
-		"a.jsonl": {"", "\n", ""},
-		"a.json":  {"[", ",\n", "]"},
-	}
-	for name, g := range generators {
+	for name, g := range map[string]struct {
+		file, before, between, after string
+		in                           encoding
+	}{
+		"lines":          {"a.jsonl", "", "\n", "", asUTF8},
+		"array":          {"a.json", "[", ",\n", "]", asUTF8},
+		"UTF-16":         {"a.jsonl", "\ufeff", "\n", "", asUTF16LE},
+		"accent at last": {"a.jsonl", "", "\n", "\n{\"instruction\":\"caf\xe9\",\"output\":\"th\xe9\"}", asUTF8},
+	} {
 		t.Run(name, func(t *testing.T) {
-			source := Source{Name: name, Open: opener(func() io.Reader {
-				return &generated{rows: rows, before: g.before, between: g.between, after: g.after, answer: answer}
+			rows := rows
+			if g.in.isUTF16() {
+				rows /= 2
+			}
+			source := Source{Name: g.file, Open: opener(func() io.Reader {
+				return written(g.in, &generated{rows: rows, before: g.before, between: g.between, after: g.after, answer: answer})
 			})}
 			file, err := Open(t.Context(), source)
 			require.NoError(t, err)
@@ -126,7 +134,7 @@ func TestMemoryIsFlat(t *testing.T) {
 			}
 			profile, err := file.Inspect(t.Context(), Options{}, watch)
 			require.NoError(t, err)
-			require.Equal(t, int64(rows), profile.ValidRows)
+			require.Equal(t, int64(rows+strings.Count(g.after, "output")), profile.ValidRows)
 			require.Greater(t, profile.Bytes, int64(50_000_000))
 			_, err = file.Process(t.Context(), ProcessOptions{Deduplicate: true}, io.Discard, io.Discard, watch)
 			require.NoError(t, err)

@@ -27,6 +27,10 @@ func (f *File) Preview(ctx context.Context, options PreviewOptions) ([]Preview, 
 		return nil, contract.Errorf(contract.CodeInvalid, "the limit is %d", options.Limit).On("limit").
 			Mend("ask for 1 to %d rows", MaxPreviewRows)
 	}
+	return decoded(ctx, f, func() ([]Preview, error) { return f.page(ctx, options) })
+}
+
+func (f *File) page(ctx context.Context, options PreviewOptions) ([]Preview, error) {
 	l, err := f.layout(ctx, options.Mapping)
 	if err != nil {
 		return nil, err

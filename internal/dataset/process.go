@@ -89,11 +89,13 @@ func (f *File) Process(ctx context.Context, options ProcessOptions, train, eval 
 	if err := options.Validate(); err != nil {
 		return nil, err
 	}
-	l, err := f.layout(ctx, options.Mapping)
-	if err != nil {
-		return nil, err
-	}
-	plan, err := f.plan(ctx, l, options, progress)
+	var l *layout
+	plan, err := decoded(ctx, f, func() (_ *splitPlan, err error) {
+		if l, err = f.layout(ctx, options.Mapping); err != nil {
+			return nil, err
+		}
+		return f.plan(ctx, l, options, progress)
+	})
 	if err != nil {
 		return nil, err
 	}

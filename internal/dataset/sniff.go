@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"bytes"
+	"encoding/csv"
 	"errors"
 	"io"
 	"path/filepath"
@@ -51,8 +52,8 @@ var foreign = []struct{ magic, what, remedy string }{
 	{"\x80\x05", "a Python pickle, which is never loaded because it can run code", "save the rows as JSON Lines"},
 	{"\x7fELF", "a program", ""},
 	{"MZ\x90", "a program", ""},
-	{"\xff\xfe", "UTF-16 text", "save the file with the encoding UTF-8"},
-	{"\xfe\xff", "UTF-16 text", "save the file with the encoding UTF-8"},
+	{"\xff\xfe\x00\x00", "UTF-32 text", saveAsUTF8},
+	{"\x00\x00\xfe\xff", "UTF-32 text", saveAsUTF8},
 	{"<!doctype html", "a web page", "download the data itself, not the page that shows it"},
 	{"<html", "a web page", "download the data itself, not the page that shows it"},
 	{"<?xml", "an XML document", ""},
@@ -73,16 +74,33 @@ func sniff(head []byte, name string) (Container, error) {
 	if NeedsRandomAccess(head) {
 		return Parquet, nil
 	}
-	lower := bytes.ToLower(head[:min(len(head), 32)])
+	marked := markedEncoding(head)
+	text, ext := marked.text(head), strings.ToLower(filepath.Ext(name))
+	lower := bytes.ToLower(text[:min(len(text), 32)])
 	for _, f := range foreign {
 		if bytes.HasPrefix(head, []byte(f.magic)) || (f.magic[0] == '<' && bytes.HasPrefix(lower, []byte(f.magic))) {
 			return "", unsupported(f.what, f.remedy)
 		}
 	}
-	if bytes.IndexByte(head, 0) >= 0 {
+	if bytes.IndexByte(text, 0) >= 0 {
 		return "", unsupported("binary", "")
 	}
-	return sniffText(trimBOM(head), strings.ToLower(filepath.Ext(name)))
+	if marked.isUTF16() && ext == ".txt" && tabbed(text) {
+		return CSV, nil
+	}
+	return sniffText(text, ext)
+}
+
+// tabbed says whether text is a table as Excel writes it as "Unicode text": two rows of as many cells, with tabs between.
+func tabbed(text []byte) bool {
+	rows := csv.NewReader(bytes.NewReader(text))
+	rows.Comma, rows.LazyQuotes = '\t', true
+	first, err := rows.Read()
+	if err != nil || len(first) < 2 {
+		return false
+	}
+	_, err = rows.Read()
+	return err == nil
 }
 
 func sniffText(head []byte, ext string) (Container, error) {
