@@ -156,9 +156,13 @@ func (a *app) awaitDataset(ctx context.Context, c *apiclient.Client, id string) 
 // rowsCited is how many invalid rows are told of where a file is read; `datasets issues` tells of more.
 const rowsCited = 3
 
-// cite says which rows are left out as invalid and why: the first ones, and how to see the others.
+// cite says what a person should know of the file, which rows are left out as invalid and why: the first ones, and how to
+// see the others.
 func (a *app) cite(ds apigen.Dataset) {
-	issues := issuesOf(ds)
+	for _, note := range profileOf(ds).Notes {
+		a.note("! %s", note)
+	}
+	issues := profileOf(ds).Issues
 	invalid := slices.DeleteFunc(issues.Cited, func(i dataset.Issue) bool { return i.Severity != dataset.SeverityError })
 	for _, issue := range invalid[:min(rowsCited, len(invalid))] {
 		a.note("! %s: %s", issue.Where(), issue.Message)
@@ -168,13 +172,15 @@ func (a *app) cite(ds apigen.Dataset) {
 	}
 }
 
-// issuesOf are what is wrong with rows; none of a file that was not understood.
-func issuesOf(ds apigen.Dataset) dataset.Issues {
-	var profile struct {
-		Issues dataset.Issues `json:"issues"`
-	}
-	_ = json.Unmarshal(ds.Profile, &profile)
-	return profile.Issues
+// findings are what reading has told of a file: sentences, and what is wrong with rows; nothing of a file that was not understood.
+type findings struct {
+	Issues dataset.Issues `json:"issues"`
+	Notes  []string       `json:"notes"`
+}
+
+func profileOf(ds apigen.Dataset) (told findings) {
+	_ = json.Unmarshal(ds.Profile, &told)
+	return told
 }
 
 // unread is why a file was not understood. Where its columns have to be named the file need not be sent again.
@@ -247,7 +253,12 @@ func (a *app) datasetsList() *cobra.Command {
 }
 
 func (a *app) datasetsGet() *cobra.Command {
-	return getCommand(a, "dataset id", "/api/datasets/", printDataset)
+	return getCommand(a, "dataset id", "/api/datasets/", func(w io.Writer, ds apigen.Dataset) {
+		printDataset(w, ds)
+		for _, note := range profileOf(ds).Notes {
+			_, _ = fmt.Fprintln(w, note)
+		}
+	})
 }
 
 func (a *app) datasetsPreview() *cobra.Command {
@@ -281,7 +292,7 @@ func (a *app) datasetsPreview() *cobra.Command {
 func (a *app) datasetsIssues() *cobra.Command {
 	return idCommand(a, "issues", "Show which rows are invalid or odd, and why", "dataset id", func(ctx context.Context, c *apiclient.Client, id string) (dataset.Issues, error) {
 		ds, err := apiclient.Get[apigen.Dataset](ctx, c, "/api/datasets/"+url.PathEscape(id), nil)
-		return issuesOf(ds), err
+		return profileOf(ds).Issues, err
 	}, printIssues)
 }
 
