@@ -137,7 +137,7 @@ func encoded(t *testing.T, in textencoding.Encoding, text string) string {
 // TestWesternLanguages: what Windows-1252 is for is read.
 func TestWesternLanguages(t *testing.T) {
 	for language, text := range map[string]string{
-		"English":    "“Don’t,” she said — it’s 20 °C… naïve café, £5, 10 µm, 5 m², ½ cup, x × y, Zoë’s résumé, Volvo®, Müller, Bjørn, José, François, ©2024",
+		"English":    "“Don’t,” she said — it’s 20 °C… naïve café, £5, 10 µm, 5 m², 2 cm³, ±1, ½ cup, x × y, Zoë’s résumé, Volvo®, Müller, Bjørn, José, François, ©2024",
 		"German":     "Größe, Übung, Maß, „Spaß“, ‚MENÜ‘, ÄRGER, die Höhe – 5 € – über äußere Öffnungen; §5, 30 °C",
 		"French":     "« À l’été », où l’œuvre créée est à côté : ça, naïf, forêt, CAFÉ, L’ÉCOLE, sœur, 5 €",
 		"Spanish":    "¿Qué? ¡Sí, señor! El niño comió piña; pingüino, 1.º y 2.ª, MAÑANA, N.º 5",
@@ -190,6 +190,7 @@ func TestOtherEncodings(t *testing.T) {
 		"Chinese, Taiwan": {traditionalchinese.Big5, "閥門在哪裡？請把它關上。", "in a row"},
 		"Korean":          {korean.EUCKR, "밸브는 어디에 있습니까?", "in a row"},
 		"Polish":          {charmap.Windows1250, polish, "inside a word"},
+		"Polish, few":     {charmap.Windows1250, "Gdzie jest zawór? Był po lewej, między rurą a ścianą.", "inside a word"},
 		"Polish ISO":      {charmap.ISO8859_2, polish, "inside a word"},
 		"Czech":           {charmap.Windows1250, czech, "Icelandic or Estonian"},
 		"Croatian":        {charmap.Windows1250, "Gdje je ventil? Možeš li ga zatvoriti još večeras, molim te, đače, ništa više neću.", "Icelandic or Estonian"},
@@ -199,6 +200,7 @@ func TestOtherEncodings(t *testing.T) {
 		"Romanian":        {charmap.Windows1250, "Unde este supapa? Vă rugăm să o închideţi în aceeaşi zi, căci presiunea creşte.", "inside a word"},
 		"German DOS":      {charmap.CodePage850, german, "0x81"},
 		"French DOS":      {charmap.CodePage850, french, "inside a word"},
+		"Italian DOS":     {charmap.CodePage850, "Dov'è la valvola? Perché è chiusa, però può aprirla.", "inside a word"},
 		"German Mac":      {charmap.Macintosh, german, "inside a word"},
 		"French Mac":      {charmap.Macintosh, french, "0x9D"},
 		"English Mac":     {charmap.Macintosh, "Don’t open it…", "inside a word"},

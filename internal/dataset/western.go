@@ -151,6 +151,7 @@ func (w *western) judge(c, left, right byte) {
 		if isDoubtful(smallLetter(c), right) {
 			w.doubtful.add(1, w.line)
 		}
+	case c == 0xb3 && (left == 'm' || left == 'M'): // m³
 	case standsWrong(c, westernKinds[left]&letter != 0, westernKinds[right]&letter != 0):
 		w.odd.add(1, w.line)
 	}
@@ -159,8 +160,10 @@ func (w *western) judge(c, left, right byte) {
 // standsWrong says whether a symbol between left and right is none that a writer would put there.
 func standsWrong(c byte, letterLeft, letterRight bool) bool {
 	switch c {
-	case 0x80: // €
+	case 0x80, 0xa3, 0xa5, 0xaf: // € £ ¥ ¯, which are Ł, Ą and Ż in Polish files
 		return letterLeft || letterRight
+	case 0xa1, 0xb1, 0xb3, 0xb9, 0xbf, 0x82, 0x84, 0x95: // ¡ ± ³ ¹ ¿ ‚ „ •, which are ł, ą, ż, é, ä and ò at the end of a word
+		return letterLeft
 	case 0x85, 0x91, 0x92, 0x96, 0x97, 0xa0, 0xad, 0xb4, 0xb7: // … ‘ ’ – — no-break space, soft hyphen, ´ ·
 		return false
 	}
@@ -225,7 +228,7 @@ func (w *western) end() string {
 	case w.doubt != "":
 	case over(w.odd, maxOddShare, w.total):
 		w.line = w.odd.line
-		w.refuse("would have a symbol or a capital inside a word, and others have too")
+		w.refuse("would have a symbol or a capital inside a word or at its end, and others have too")
 	case over(w.crowded, maxCrowdedShare, letters):
 		w.line = w.crowded.line
 		w.refuse("would have several letters with accents in a row, and others have too")
