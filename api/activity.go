@@ -63,6 +63,7 @@ var phrases = map[string]phrase{
 	"stop_requested":   {"stopped the %s", "the %s is to stop"},
 	"retry_requested":  {"retried the %s", "the %s is to be retried"},
 	"confirmed":        {"confirmed the %s", "the %s was confirmed"},
+	"edited":           {"changed the %s", "the %s was changed"},
 	"paused":           {"", "the %s is paused"},
 	"cancelled":        {"", "the %s is cancelled"},
 	"failed":           {"", "the %s failed"},

@@ -36,6 +36,7 @@ func texts(all []apigen.Activity) (texts []string) {
 func TestActivitySaysWhoDidWhat(t *testing.T) {
 	x := newTenants(t)
 	ada := bearer(x.ada.AccessToken)
+	require.Equal(t, http.StatusOK, x.call(http.MethodPatch, "/api/datasets/ds_ready", `{"notes":"checked"}`, ada).status)
 	require.Equal(t, http.StatusAccepted, x.post("/api/training/job_1/pause", nil, ada).status)
 	x.tell(contract.KindJob, "job_1", contract.EventPaused, contract.Paused{Step: 3})
 	x.tell(contract.KindJob, "job_1", contract.EventProgress, contract.Progress{Phase: "train"})
@@ -67,6 +68,7 @@ func TestActivitySaysWhoDidWhat(t *testing.T) {
 	require.Empty(t, got[6].Actor.ID)
 	require.Equal(t, "eval_1", got[4].ResourceID)
 	require.Contains(t, texts(all), "The dataset “questions” is ready")
+	require.Contains(t, texts(all), "ada@example.com changed the dataset “questions”")
 
 	for _, limit := range []int{1, 3, 7} {
 		require.Equal(t, all, x.activity(ada, store.DefaultProject, limit), "page by page")

@@ -14,7 +14,7 @@ export default function Setbacks({ setbacks }: { setbacks: NonNullable<Job["setb
         {setbacks.map(({ at, text }) => (
           <li key={at + text}>
             {text}{" "}
-            <span className="text-ink-3 text-sm">
+            <span className="whitespace-nowrap text-ink-3 text-sm">
               <When at={at} />
             </span>
           </li>
