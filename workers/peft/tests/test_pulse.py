@@ -28,15 +28,16 @@ def test_only_what_computes_is_watched(told) -> None:
     assert read() == {"beat": 2, "patience_seconds": 0, "doing": ""}
 
 
-def test_patience_is_learnt_for_each_kind(told) -> None:
+def test_patience_is_learnt_of_steps_alone(told) -> None:
     beating, read = told
-    for _ in range(3):
-        with beating.watching(STEP):
-            assert read()["patience_seconds"] == 1800
+    for doing in (STEP, BATCH):
+        for _ in range(3):
+            with beating.watching(doing):
+                assert read()["patience_seconds"] == 1800
     with beating.watching(STEP):
         assert read()["patience_seconds"] == 20 * 12
     with beating.watching(BATCH):
-        assert read()["patience_seconds"] == 1800
+        assert read()["patience_seconds"] == 1800, "the longest of its batches is not judged by the shorter ones"
 
 
 def test_what_fails_is_not_watched_any_more(told) -> None:

@@ -27,7 +27,7 @@ from .encoding import IGNORED, Example, Question, RowEncoder, encode_rows, read_
 from .errors import RunnerError, classify
 from .generation import answer_greedily
 from .models import ResolvedModel, load_chat_tokenizer, load_model
-from .pulse import ANSWERS, BATCH
+from .pulse import BATCH, TOKEN
 from .run import Ending, Run
 from .spec import Evaluation, Input
 from .tokenizer import ChatTokenizer
@@ -164,12 +164,14 @@ class _Contest:
         answers = [""] * len(self.questions)
         order = sorted(range(len(self.questions)), key=lambda i: -len(self.questions[i].prompt_ids))
 
+        def go_on() -> None:
+            self.run.stop.check()
+            self.run.pulse.begins(TOKEN)
+
         def ask(chosen: list[int]) -> None:
             prompts = [self.questions[i].prompt_ids for i in chosen]
-            with self.run.pulse.watching(ANSWERS):
-                written = answer_greedily(
-                    model, self.tokenizer, prompts, self.config.max_new_tokens, self.run.stop.check
-                )
+            with self.run.pulse.watching(TOKEN):
+                written = answer_greedily(model, self.tokenizer, prompts, self.config.max_new_tokens, go_on)
             for i, answer in zip(chosen, written, strict=True):
                 answers[i] = answer
 

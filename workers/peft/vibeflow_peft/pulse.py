@@ -10,20 +10,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from time import monotonic
 
 # What there is to watch, as people are told of it.
-STEP, HELD_OUT_BATCH, BATCH, ANSWERS = "a step", "a batch of held-out rows", "a batch of rows", "a batch of answers"
+STEP, HELD_OUT_BATCH, BATCH, TOKEN = "a step", "a batch of held-out rows", "a batch of rows", "a token of the answers"
 
-# Something is suspected once it takes so many times as long as the median of the last ones of its kind …
+# A step is suspected once it takes so many times as long as the median of the last ones …
 _TIMES_MEDIAN = 20
 # … and never before this: a machine that swaps or is busy elsewhere is slow, not hung.
 _FLOOR_SECONDS = 180.0
-# What a launch's first ones of a kind may take, which pay for kernels and cold caches and have no like.
+# What has no like may take: a launch's first steps, which pay for kernels and cold caches, and batches, which come
+# sorted by the length of their rows: the longest would be judged by the shortest.
 _FIRST_SECONDS = 1800.0
 _BASIS = 3
 _RECENT = 50
@@ -39,7 +40,7 @@ class Pulse:
     def __init__(self, path: Path | None) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600) if path else None
         self._beat = 0
-        self._seconds: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_RECENT))
+        self._steps: deque[float] = deque(maxlen=_RECENT)
         self._doing, self._began = "", 0.0
 
     def begins(self, doing: str) -> None:
@@ -49,7 +50,8 @@ class Pulse:
 
     def ends(self) -> None:
         """It is done; what follows is not watched."""
-        self._seconds[self._doing].append(monotonic() - self._began)
+        if self._doing == STEP:
+            self._steps.append(monotonic() - self._began)
         self._tell(0, "")
 
     @contextlib.contextmanager
@@ -63,10 +65,9 @@ class Pulse:
 
     def patience(self, doing: str) -> float:
         """Seconds that the next one of a kind may take."""
-        seconds = self._seconds[doing]
-        if len(seconds) < _BASIS:
+        if doing != STEP or len(self._steps) < _BASIS:
             return _FIRST_SECONDS
-        return max(_FLOOR_SECONDS, _TIMES_MEDIAN * median(seconds))
+        return max(_FLOOR_SECONDS, _TIMES_MEDIAN * median(self._steps))
 
     def _tell(self, patience: float, doing: str) -> None:
         if self._file is None:

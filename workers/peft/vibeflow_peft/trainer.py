@@ -209,15 +209,21 @@ class RunTrainer(SFTTrainer):
         self.model.eval()
         with torch.no_grad(), self.autocast():
             for rows in self._held_out_batches():
-                batch = self.data_collator(rows)
-                batch.pop("rows")
-                items += int((batch["labels"][:, 1:] != IGNORED).sum())
-                total += self.compute_loss(
-                    self.model, self._prepare_inputs(batch), num_items_in_batch=torch.tensor(1, device=self.args.device)
-                ).item()
+                with self.control_of_run.pulse.watching(HELD_OUT_BATCH):
+                    loss, labelled = self._held_out_batch(rows)
+                total, items = total + loss, items + labelled
         self.model.train()
         self._metrics["eval"].clear()
         return total / max(items, 1)
+
+    def _held_out_batch(self, rows: list[dict[str, Any]]) -> tuple[float, int]:
+        """A batch's summed negative log-likelihood, and how many labelled tokens it is over."""
+        batch = self.data_collator(rows)
+        batch.pop("rows")
+        labelled = int((batch["labels"][:, 1:] != IGNORED).sum())
+        one = torch.tensor(1, device=self.args.device)
+        loss = self.compute_loss(self.model, self._prepare_inputs(batch), num_items_in_batch=one)
+        return loss.item(), labelled
 
     def _held_out_batches(self) -> Iterator[list[dict[str, Any]]]:
         """The held-out rows by length, a batch at a time; between two it tells how far it is, and may stop."""
@@ -231,8 +237,7 @@ class RunTrainer(SFTTrainer):
                 run.stop.check()
             progress.at(start, **pace.fields(self.outlook.while_evaluating(step, batches)))
             began, rows = time.perf_counter(), [dataset[i] for i in order[start : start + size]]
-            with run.pulse.watching(HELD_OUT_BATCH):
-                yield rows
+            yield rows
             batches.took(time.perf_counter() - began, _tokens(rows))
         progress.at(len(order), **pace.fields(self.outlook.while_evaluating(step, batches)))
 
