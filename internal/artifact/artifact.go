@@ -63,6 +63,8 @@ type Store struct {
 	log    *slog.Logger
 	held   func() bool
 
+	witnesses witnesses
+
 	mu   sync.Mutex
 	late []string // ids that were to be deleted while a backup ran, or the bucket was away
 }
@@ -173,6 +175,7 @@ func (s *Store) Put(ctx context.Context, in PutInput) (Object, error) {
 	if err != nil {
 		return Object{}, errors.Join(err, s.deleteKey(context.WithoutCancel(ctx), objectFolder+o.ID))
 	}
+	s.witnesses.saw(o.ID)
 	return o, nil
 }
 
@@ -284,6 +287,7 @@ func (s *Store) Delete(ctx context.Context, id string) error {
 func (s *Store) Discard(ctx context.Context, ids ...string) error {
 	var errs []error
 	for _, id := range s.deletable(ctx, ids) {
+		s.witnesses.forget(id)
 		errs = append(errs, s.deleteKey(ctx, objectFolder+id))
 	}
 	return errors.Join(errs...)
@@ -291,10 +295,11 @@ func (s *Store) Discard(ctx context.Context, ids ...string) error {
 
 // deletable returns what may be deleted now: the given objects and those that had to wait, or none.
 func (s *Store) deletable(ctx context.Context, ids []string) []string {
+	there := s.There(ctx) == nil // it may take long, and nobody is to wait for it
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.late = append(s.late, ids...)
-	if s.held() || s.There(ctx) != nil {
+	if s.held() || !there {
 		return nil
 	}
 	all := s.late

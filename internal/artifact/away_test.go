@@ -78,6 +78,24 @@ func TestContentThatIsGoneIsDamagedAndADiskThatIsGoneIsAway(t *testing.T) {
 	}
 }
 
+func TestAMountPointWithTheMarkIsNotTheDisk(t *testing.T) {
+	s, x, d := onDisk(t)
+	content := noise(10)
+	o := put(t, s, content)
+	put(t, s, noise(20))
+	d.unmount()
+	require.NoError(t, os.WriteFile(filepath.Join(d.folder, artifact.Mark), []byte(x.id), 0o600)) // a start before the first mount
+	refused(t, contract.CodeStorageAway, readAll(t, s, o.ID, content))
+	_, err := s.Put(t.Context(), artifact.PutInput{Reader: bytes.NewReader(content)})
+	refused(t, contract.CodeStorageAway, err)
+	_, err = artifact.Open(t.Context(), artifact.Options{BucketURL: artifact.FolderURL(d.folder), MasterKey: masterKey, Index: x,
+		SpoolDir: t.TempDir(), Logger: slog.New(slog.DiscardHandler)})
+	refused(t, contract.CodeStorageAway, err)
+	require.NoError(t, os.Remove(filepath.Join(d.folder, artifact.Mark)))
+	d.mount()
+	require.NoError(t, readAll(t, s, o.ID, content))
+}
+
 func TestAReaderIsToldThatItsDiskWentAway(t *testing.T) {
 	s, _, d := onDisk(t)
 	content := noise(3 << 20)

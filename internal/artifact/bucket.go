@@ -52,15 +52,16 @@ func openBucket(ctx context.Context, bucketURL string, known int) (*blob.Bucket,
 	return bucket, folder, nil
 }
 
-// claim marks a bucket that is new as the index's, and refuses another's. A bucket that lacks what the index knows is none
-// of its own; an empty mark, which a loss of power may leave, is taken for it.
+// claim marks a bucket that is new as the index's, and refuses another's. A bucket that lacks all that the index knows is none
+// of its own, even with its mark: a start before the disk was mounted leaves one in the mount point. An empty mark, which a
+// loss of power may leave, is taken for it.
 func (s *Store) claim(ctx context.Context, known map[string]bool) error {
 	mark, err := s.bucket.ReadAll(ctx, Mark)
 	absent := gcerrors.Code(err) == gcerrors.NotFound
 	switch {
 	case err != nil && !absent:
 		return s.cannotTell(err)
-	case absent && len(known) > 0:
+	case len(known) > 0 && (absent || string(mark) == s.owner):
 		held, err := s.holdsAny(ctx, known)
 		if err != nil {
 			return s.cannotTell(err)
@@ -80,13 +81,26 @@ func (s *Store) claim(ctx context.Context, known map[string]bool) error {
 	return diskError("mark the bucket", s.settleFolder())
 }
 
+// holdsAny looks for some of what has to be there.
 func (s *Store) holdsAny(ctx context.Context, known map[string]bool) (bool, error) {
+	found := 0
 	for id := range known {
-		if held, err := s.bucket.Exists(ctx, objectFolder+id); held || err != nil {
-			return held, err
+		there, err := s.exists(ctx, id)
+		if err != nil {
+			return false, err
+		}
+		if there {
+			s.witnesses.saw(id)
+			if found++; found == fewWitnesses {
+				break
+			}
 		}
 	}
-	return false, nil
+	return found > 0, nil
+}
+
+func (s *Store) exists(ctx context.Context, id string) (bool, error) {
+	return s.bucket.Exists(ctx, objectFolder+id)
 }
 
 // settleFolder makes the folder of objects, and takes the permissions of others from the mark, which the bucket's driver
@@ -104,16 +118,25 @@ func (s *Store) There(ctx context.Context) error {
 	mark, err := s.bucket.ReadAll(ctx, Mark)
 	switch {
 	case err == nil && string(mark) == s.owner:
-		return nil
+		gone, err := s.witnesses.gone(ctx, s.exists)
+		if !gone || err != nil {
+			return err
+		}
+		return away("it has the mark, and nothing that was in it")
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err == nil:
 		err = errors.New("it has another mark")
 	}
-	away := contract.Errorf(contract.CodeStorageAway, "the stored files are away: their disk is not mounted, or something else is in its place").
+	return away(err.Error())
+}
+
+// away is the error for whoever needs a stored file. The detail may name the server's folder, which is not for everybody.
+func away(detail string) error {
+	err := contract.Errorf(contract.CodeStorageAway, "the stored files are away: their disk is not mounted, or something else is in its place").
 		Mend("mount their disk, or put their folder back: all that waits for them goes on by itself")
-	away.Detail = err.Error() // it names the server's folder: not for everybody
-	return away
+	err.Detail = detail
+	return err
 }
 
 // orAway is an error that nobody has typed, or storage_away where that is its reason.
@@ -144,6 +167,11 @@ func Marked(folder, owner string) error {
 	if err == nil && string(mark) == owner {
 		return nil
 	}
+	return NotIn(folder)
+}
+
+// NotIn is the error for a folder that should have the stored files, and has not.
+func NotIn(folder string) error {
 	return contract.Errorf(contract.CodeStorageAway, "the stored files are not in %s: their disk is not mounted, or something else is in its place", folder).
 		Mend("mount their disk, or put their folder back")
 }

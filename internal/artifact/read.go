@@ -144,6 +144,7 @@ func (r *Reader) openAt(offset, length int64) error {
 	if err != nil {
 		return r.store.orAway(r.ctx, fmt.Errorf("open object %s: %w", r.object.ID, err))
 	}
+	r.store.witnesses.saw(r.object.ID)
 	r.body = body
 	return nil
 }

@@ -159,6 +159,9 @@ func (r *run) plan(ctx context.Context, at time.Time) error {
 		if err := artifact.Marked(r.Dir.Blobs(), installation); err != nil {
 			return err
 		}
+		if len(r.report.Missing) > 1 && len(r.objects) == 0 { // a mount point may have the mark, of a start before the first mount
+			return artifact.NotIn(r.Dir.Blobs())
+		}
 	}
 	host, _ := os.Hostname() // for people only
 	r.head = Head{Format: format, CreatedAt: at, Version: r.Version, Installation: installation, Host: host, Bytes: r.total, Objects: len(r.objects)}

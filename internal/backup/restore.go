@@ -415,12 +415,17 @@ func (r *restore) examine(ctx context.Context) error {
 }
 
 // markBlobs says whose the stored files are, as the server does when it makes their folder: it asks for the mark ever after.
+// Where none was to be had, an empty mark has it go on without them.
 func (r *restore) markBlobs(ctx context.Context, app *sql.DB) error {
 	var installation string
 	if err := app.QueryRowContext(ctx, `SELECT id FROM identity`).Scan(&installation); err != nil {
 		return damaged(r.archive, err)
 	}
-	return diskError("restore", datadir.WriteFile(filepath.Join(r.target.Blobs(), artifact.Mark), []byte(installation)))
+	mark := []byte(installation)
+	if len(r.have) == 0 {
+		mark = nil
+	}
+	return diskError("restore", datadir.WriteFile(filepath.Join(r.target.Blobs(), artifact.Mark), mark))
 }
 
 func some(names []string) string {
