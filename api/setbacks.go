@@ -45,13 +45,13 @@ func adjustedText(config *contract.Training, payload json.RawMessage) (apigen.Se
 	}
 	before := *config
 	config.Adjust(&a)
-	if config.BatchSize == before.BatchSize && rate(*config) == rate(before) {
+	if config.BatchSize == before.BatchSize && config.Rate() == before.Rate() {
 		return apigen.Setback{}, nil
 	}
 	setback := apigen.Setback{Code: apigen.SetbackCode(a.Code), Step: a.Step}
 	if a.Code == contract.CodeNonFiniteLoss {
 		setback.Text = fmt.Sprintf("The loss was not finite %s. It went back to its last checkpoint and went on with half the learning rate: %g instead of %g.",
-			after(a.Step), rate(*config), rate(before))
+			after(a.Step), config.Rate(), before.Rate())
 		return setback, nil
 	}
 	setback.Text = fmt.Sprintf("Memory was short %s. It went on with %s at a time instead of %d, %d times a step instead of %d: the same %d rows a step.",
@@ -72,14 +72,6 @@ func lostText(_ *contract.Training, payload json.RawMessage) (apigen.Setback, er
 		text += fmt.Sprintf("It went on from the one before, exactly from step %d.", lost.LeftStep)
 	}
 	return apigen.Setback{Code: setbackDamaged, Step: lost.Step, Text: text}, nil
-}
-
-// rate is the learning rate that a configuration comes to.
-func rate(t contract.Training) float64 {
-	if t.LearningRateScale == 0 {
-		return t.LearningRate
-	}
-	return t.LearningRate * t.LearningRateScale
 }
 
 func rows(n int) string {

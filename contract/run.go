@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 )
@@ -100,6 +101,9 @@ type Training struct {
 	// resume may change it, which LearningRate itself may not: the fingerprint would refuse the checkpoint.
 	LearningRateScale float64 `json:"learning_rate_scale,omitempty"`
 }
+
+// Rate is the highest learning rate that the schedule comes to, after all rollbacks.
+func (t Training) Rate() float64 { return t.LearningRate * cmp.Or(t.LearningRateScale, 1) }
 
 // Adjustment is what a failure has changed of a training's configuration, for good: every later launch keeps it. It says
 // what holds, not by how much it changed, so that it may be told twice. A zero field leaves what is configured.

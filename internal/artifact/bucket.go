@@ -44,7 +44,7 @@ func openBucket(ctx context.Context, bucketURL string, known int) (*blob.Bucket,
 	}
 	bucket, err := fileblob.OpenBucket(folder, &fileblob.Options{NoTempDir: true, DirFileMode: 0o700, Metadata: fileblob.MetadataDontWrite})
 	if known > 0 && errors.Is(err, fs.ErrNotExist) {
-		return nil, "", notIn(folder, known)
+		return nil, "", lacksAll(folder, known)
 	}
 	if err != nil {
 		return nil, "", diskError("open the bucket's folder", err)
@@ -67,7 +67,7 @@ func (s *Store) claim(ctx context.Context, known map[string]bool) error {
 			return s.cannotTell(err)
 		}
 		if !held {
-			return notIn(s.folder, len(known))
+			return lacksAll(s.folder, len(known))
 		}
 	case len(mark) > 0 && string(mark) != s.owner:
 		return contract.Errorf(contract.CodePrerequisite, "the stored files belong to another database than app.db").
@@ -155,7 +155,7 @@ func (s *Store) cannotTell(err error) error {
 		Mend("look after the disk that holds %s", s.folder)
 }
 
-func notIn(folder string, known int) error {
+func lacksAll(folder string, known int) error {
 	return contract.Errorf(contract.CodeStorageAway, "the stored files are away: the database knows of %d, and none is in %s", known, folder).
 		Mend("mount their disk, or put their folder back. Where they are lost, restore a backup into a new data folder; "+
 			"to go on without them, make an empty file %s", filepath.Join(folder, Mark))

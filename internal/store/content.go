@@ -53,6 +53,16 @@ func (k contentKey) openEvent(r eventRow) (contract.Event, error) {
 	return e, nil
 }
 
+func openEvents(db database, rows []eventRow) (_ []contract.Event, err error) {
+	evs := make([]contract.Event, len(rows))
+	for i, r := range rows {
+		if evs[i], err = db.openEvent(r); err != nil {
+			return nil, err
+		}
+	}
+	return evs, nil
+}
+
 func changed(what string, err error) error {
 	return contract.Errorf(contract.CodePrerequisite, "%s cannot be read from the database: %w", what, err).
 		Mend("restore app.db from a backup")

@@ -120,13 +120,7 @@ func eventsAfter(ctx context.Context, db database, stream string, after int64, l
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", stream, err)
 	}
-	evs := make([]contract.Event, len(rows))
-	for i, r := range rows {
-		if evs[i], err = db.openEvent(r); err != nil {
-			return nil, err
-		}
-	}
-	return evs, nil
+	return openEvents(db, rows)
 }
 
 // LastSeq returns the number of a stream's last event, 0 for an empty stream.

@@ -18,12 +18,5 @@ func (s *Store) Setbacks(ctx context.Context, jobID string) ([]contract.Event, e
 	if err := s.reader.NewRaw(selectSetbacks, contract.Stream(contract.KindJob, jobID)).Scan(ctx, &rows); err != nil {
 		return nil, fmt.Errorf("read the setbacks of %s: %w", jobID, err)
 	}
-	evs := make([]contract.Event, len(rows))
-	for i, r := range rows {
-		var err error
-		if evs[i], err = s.reader.openEvent(r); err != nil {
-			return nil, err
-		}
-	}
-	return evs, nil
+	return openEvents(s.reader, rows)
 }

@@ -87,7 +87,7 @@ func (l *launch) mendRate(end death, t contract.Training, problem contract.Error
 	l.next = remedy{
 		adjust: &contract.Adjustment{Code: contract.CodeNonFiniteLoss, Step: end.step, LearningRateScale: scale / 2},
 		notes: []string{fmt.Sprintf("The training diverged: %s. It goes back to its last checkpoint and goes on with half the learning rate, %g instead of %g.",
-			problem.Message, t.LearningRate*scale/2, t.LearningRate*scale)},
+			problem.Message, t.Rate()/2, t.Rate())},
 	}
 	return true
 }
