@@ -182,7 +182,9 @@ func (w *world) giveTurn(stream string, event contract.NewEvent) {
 	tell := func() {
 		turn := contract.Turn{QueuedAt: event.At.Truncate(time.Microsecond)}
 		w.mu.Lock()
-		w.line[stream] = [2]time.Time{w.line[stream][0], event.At}
+		if joined, answered := w.line[stream][0], w.line[stream][1]; event.At.After(answered) { // a late one answers nothing
+			w.line[stream] = [2]time.Time{joined, event.At}
+		}
 		w.mu.Unlock()
 		if w.env.SignalWorkflowByID(contract.WorkflowID(kind, id), contract.SignalTurn, turn) != nil { // it is no child
 			w.env.SignalWorkflow(contract.SignalTurn, turn)
