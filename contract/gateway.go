@@ -26,6 +26,10 @@ import "encoding/json"
 //
 // Errors are problem documents whose "code" is a Code; epoch_superseded (409) tells a worker to stop its runner.
 
+// HeaderGateway is in each of the gateway's answers. One without it was given by something before the gateway (a proxy that
+// leads astray, a network's sign-in page), and says nothing of what the gateway has or has taken.
+const HeaderGateway = "Vibeflow-Gateway"
+
 // UploadChunkBytes is the most that one PUT of an upload may carry.
 const UploadChunkBytes = 8 << 20
 

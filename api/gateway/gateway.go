@@ -75,6 +75,7 @@ func New(d Deps) (*Gateway, error) {
 
 // Register adds the gateway's routes to the group of /internal. Errors go to Echo's HTTPErrorHandler (problem.Handler).
 func (g *Gateway) Register(group *echo.Group) {
+	group.Use(sign)
 	worker := group.Group("", g.asWorker)
 	worker.PUT("/workers/:id", g.putWorker)
 	worker.GET("/runs/:run", g.getRun)
@@ -97,6 +98,14 @@ func (g *Gateway) Register(group *echo.Group) {
 	run.PUT("/runs/:run/checkpoints/:name", g.putCheckpoint)
 	run.PUT("/runs/:run/artifacts/:name", g.putArtifact)
 	run.PUT("/runs/:run/result", g.putResult)
+}
+
+// sign marks an answer, a refusal too, as the gateway's own.
+func sign(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c *echo.Context) error {
+		c.Response().Header().Set(contract.HeaderGateway, "1")
+		return next(c)
+	}
 }
 
 // asWorker lets the worker token in.

@@ -2,6 +2,7 @@ package gatewayclient
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -175,11 +176,24 @@ func (c *Client) send(ctx context.Context, method, path, token string, body io.R
 	if err != nil {
 		return nil, unreachable(ctx, err)
 	}
-	if answer.StatusCode >= 300 {
+	switch {
+	case answer.Header.Get(contract.HeaderGateway) == "":
+		defer answer.Body.Close()
+		return nil, c.astray(answer)
+	case answer.StatusCode >= 300:
 		defer answer.Body.Close()
 		return nil, refusal(answer)
 	}
 	return answer, nil
+}
+
+// astray is the error of an answer that something before the gateway gave, whatever its status. Waiting is right: a proxy
+// that cannot find the gateway must not be taken to say that the gateway has lost a checkpoint, nor a page that greets
+// every request that the gateway has stored one.
+func (c *Client) astray(answer *http.Response) error {
+	said := cmp.Or(problemOf(answer).Detail, "no VibeFlow server's worker gateway")
+	return contract.Errorf(contract.CodeUnavailable, "what answers at %s is not the gateway (%s): %s", c.base, answer.Status, said).
+		Mend("see that the gateway's address is the server's, and what stands between: a proxy, a network that wants a sign-in, a server of an older version")
 }
 
 func decode(answer *http.Response, out any) error {
@@ -212,19 +226,24 @@ type problem struct {
 	Remedy string        `json:"remedy"`
 }
 
-// refusal is the error that an answer stands for. An answer that is no problem document (a proxy's page, say) is typed
-// by its status.
-func refusal(answer *http.Response) error {
+// problemOf reads an answer's document; it is empty where there is none.
+func problemOf(answer *http.Response) problem {
 	data, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
 	var p problem
-	if err := json.Unmarshal(data, &p); err != nil || p.Code == "" {
+	if json.Unmarshal(data, &p) != nil {
+		return problem{}
+	}
+	p.Detail = cmp.Or(p.Detail, p.Title)
+	return p
+}
+
+// refusal is the error that an answer of the gateway stands for. One without a document (to HEAD) is typed by its status.
+func refusal(answer *http.Response) error {
+	p := problemOf(answer)
+	if p.Code == "" {
 		return contract.Errorf(codeOfStatus(answer.StatusCode), "the gateway answered %s", answer.Status)
 	}
-	message := p.Detail
-	if message == "" {
-		message = p.Title
-	}
-	return &contract.Error{Code: p.Code, Message: message, Field: p.Field, Remedy: p.Remedy}
+	return &contract.Error{Code: p.Code, Message: p.Detail, Field: p.Field, Remedy: p.Remedy}
 }
 
 func codeOfStatus(status int) contract.Code {

@@ -175,7 +175,9 @@ func TestErrorsAreTyped(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-func TestAnswersThatAreNoProblemDocuments(t *testing.T) {
+// Whatever stands between a worker and its gateway: a proxy that finds no gateway, one that wants a sign-in, a page that
+// greets every request. None of it is the gateway's word, so none is acted on, and no token follows a redirect.
+func TestAnswersThatAreNotTheGateways(t *testing.T) {
 	t.Parallel()
 	status := make(chan int, 1)
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -193,13 +195,24 @@ func TestAnswersThatAreNoProblemDocuments(t *testing.T) {
 	client, err := gatewayclient.New(server.URL, "token")
 	require.NoError(t, err)
 	t.Cleanup(client.Close)
-	for given, want := range map[int]contract.Code{
-		502: contract.CodeUnavailable, 429: contract.CodeUnavailable, 401: contract.CodeUnauthenticated,
-		413: contract.CodeTooLarge, 307: contract.CodeInvalid,
-	} {
-		status <- given
-		_, err := client.RunState(t.Context(), job)
-		require.Equal(t, want, contract.CodeOf(err), given)
+	run := client.Run(job, "worker", contract.Claim{Epoch: 1, Token: "1/token"})
+	data, file := content(t, 10)
+	calls := map[string]func() error{
+		"state":      func() error { _, err := client.RunState(t.Context(), job); return err },
+		"checkpoint": func() error { return run.PutCheckpoint(t.Context(), contract.Manifest{Name: "step-00000001"}) },
+		"result":     func() error { return run.PutResult(t.Context(), contract.RunResult{}) },
+		"stored":     func() error { _, err := run.HasBlob(t.Context(), file.SHA256); return err },
+		"download":   func() error { _, _, err := run.Blobs()(t.Context(), file.SHA256, 0); return err },
+		"arrived":    func() error { _, err := run.UploadState(t.Context(), file.SHA256); return err },
+		"upload":     func() error { _, err := run.UploadChunk(t.Context(), file.SHA256, 0, file.Size, data); return err },
+	}
+	for _, given := range []int{200, 204, 307, 401, 403, 404, 409, 413, 429, 502} {
+		for name, call := range calls {
+			status <- given
+			err := call()
+			require.Equal(t, contract.CodeUnavailable, contract.CodeOf(err), "%s after %d: %v", name, given, err)
+			require.True(t, gatewayclient.Temporary(err))
+		}
 	}
 }
 

@@ -463,6 +463,22 @@ func TestDamagedCommittedCheckpointFallsBack(t *testing.T) {
 	b.gateway.Look(job, func(r *gatewaytest.Run) { require.Equal(t, []int{0, 5, 4}, r.Claims) })
 }
 
+func TestProxyThatLeadsAstrayLosesNoCheckpoint(t *testing.T) {
+	b := newBench(t)
+	run := b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2, HoldAt: 5}))
+	b.awaitStep(1, 5)
+	close(run.pause)
+	_, err := run.wait()
+	require.NoError(t, err)
+	require.NoError(t, os.RemoveAll(filepath.Join(b.scratch.Root, "runs", job, "checkpoints"))) // as on another machine
+	b.letGo()
+
+	b.gateway.Mislead(3)
+	b.requireFinished(b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2})), 10)
+	require.Zero(t, b.gateway.Misled())
+	b.gateway.Look(job, func(r *gatewaytest.Run) { require.Equal(t, []int{0, 5}, r.Claims, "it goes on from the newest") })
+}
+
 func TestDiskFullRefusesLaunch(t *testing.T) {
 	b := newBench(t)
 	s := b.supervisor(runnertest.Script{Steps: 10})

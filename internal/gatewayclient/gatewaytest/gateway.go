@@ -38,6 +38,7 @@ type Gateway struct {
 	full        bool
 	away        bool
 	turnedAway  int
+	misled      int // requests for content that do not reach it
 	runs        map[string]*Run
 	deployments map[string]*contract.DeploymentSpec
 	served      map[string][]contract.Serving
@@ -131,6 +132,20 @@ func (g *Gateway) SetDown(down bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.down = down
+}
+
+// Mislead has something before the gateway answer the next requests for content: it knows of none.
+func (g *Gateway) Mislead(requests int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.misled = requests
+}
+
+// Misled tells how many of them are still to come.
+func (g *Gateway) Misled() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.misled
 }
 
 // SetFull has the gateway refuse events for want of room, or take them again.
@@ -281,6 +296,12 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, do func() error)
 	if g.down {
 		panic(http.ErrAbortHandler) // cuts the connection
 	}
+	if g.misled > 0 && r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/") {
+		g.misled--
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set(contract.HeaderGateway, "1")
 	if err := do(); err != nil {
 		refuse(w, err)
 	}
