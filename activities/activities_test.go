@@ -39,12 +39,19 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	dir, log := t.TempDir(), slog.New(slog.DiscardHandler)
+	dir := t.TempDir()
+	return newBenchWith(t, dir, filepath.Join(dir, "blobs"))
+}
+
+// newBenchWith keeps the stored files in a folder that may be on another disk.
+func newBenchWith(t *testing.T, dir, blobFolder string) *bench {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
 	rows, err := store.Open(t.Context(), store.Options{Path: filepath.Join(dir, "app.db"), MasterKey: make([]byte, 32), Logger: log})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = rows.Close() })
 	blobs, err := artifact.Open(t.Context(), artifact.Options{
-		BucketURL: "file://" + dir + "/blobs", MasterKey: make([]byte, 32), Index: rows, SpoolDir: dir + "/spool", Logger: log,
+		BucketURL: artifact.FolderURL(blobFolder), MasterKey: make([]byte, 32), Index: rows, SpoolDir: dir + "/spool", Logger: log,
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = blobs.Close() })

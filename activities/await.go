@@ -42,31 +42,42 @@ func (c *Control) AwaitStatus(ctx context.Context, in contract.AwaitStatusInput)
 	}
 }
 
-// Room on the server's disk: as much as a database and the objects of a run need for a while, on a small disk a share of it.
+// Room on each of the server's disks: as much as a database and the objects of a run need for a while, on a small disk a share
+// of it.
 const (
 	storeRoom      = 1 << 30
 	storeRoomShare = 20
-	roomLook       = 10 * time.Second
+	roomLook       = 2 * time.Second
 )
 
-// AwaitStore waits until the server's disk has room again: not only some, or the next write would fill it.
+// AwaitStore waits until the server's disks have room again: not only some, or the next write would fill them.
 func (c *Control) AwaitStore(ctx context.Context, _ contract.RunInput) error {
 	ctx, cancel := untilStop(ctx)
 	defer cancel()
 	look := time.NewTicker(roomLook)
 	defer look.Stop()
 	for {
-		disk := hardware.DiskOf(c.store.Path())
-		if disk.Free >= min(storeRoom, disk.Total/storeRoomShare) {
+		full, ok := c.fullDisk()
+		if !ok {
 			return nil
 		}
-		activity.RecordHeartbeat(ctx, disk.Free)
+		activity.RecordHeartbeat(ctx, full.Free)
 		select {
 		case <-look.C:
 		case <-ctx.Done():
 			return failure(context.Cause(ctx))
 		}
 	}
+}
+
+// fullDisk finds a disk without room among those of the database, the stored files and uploads under way.
+func (c *Control) fullDisk() (hardware.Disk, bool) {
+	for _, path := range append(c.artifacts.Folders(), c.store.Path()) {
+		if disk := hardware.DiskOf(path); disk.Free < min(storeRoom, disk.Total/storeRoomShare) {
+			return disk, true
+		}
+	}
+	return hardware.Disk{}, false
 }
 
 // status reads a resource's row; problem is set if what is waited for cannot come any more.

@@ -107,6 +107,14 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	return s, nil
 }
 
+// Folders are those of this machine that it writes to: that of uploads under way, and the bucket's if it is one.
+func (s *Store) Folders() []string {
+	if s.folder == "" {
+		return []string{s.spool}
+	}
+	return []string{s.spool, s.folder}
+}
+
 // Close closes the bucket.
 func (s *Store) Close() error { return s.bucket.Close() }
 
