@@ -36,6 +36,7 @@ func TestAStoredFileThatIsLostIsSaidSo(t *testing.T) {
 	// A change in the middle is told where a download goes on there.
 	objects, err := filepath.Glob(filepath.Join(blobs, "objects", "*"))
 	require.NoError(t, err)
+	w.export("exp_2", content) // stays: a folder without any of its files would be away
 	for _, path := range objects {
 		data, err := os.ReadFile(path)
 		require.NoError(t, err)
