@@ -10,7 +10,7 @@ import (
 
 // RecordEvents appends a workflow's decisions to the log. Errors: CodeNotFound for a resource that is gone.
 func (c *Control) RecordEvents(ctx context.Context, in contract.RecordEventsInput) error {
-	_, err := c.store.Append(ctx, in.Stream, in.Events...)
+	_, err := c.store.Record(ctx, in.Stream, in.Events...)
 	return failure(err)
 }
 

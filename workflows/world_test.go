@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -46,6 +47,8 @@ type world struct {
 	room func(n int) time.Duration
 	// turn says how long the nth run in line (from 0) waits for its turn, and how often it is told.
 	turn func(n int) (after time.Duration, times int)
+	// toldBefore is how much earlier than the workflow an earlier try of it, which died, had told the log that the run queued.
+	toldBefore time.Duration
 	// control answers the activities of the control queue.
 	control controlActivities
 
@@ -162,6 +165,9 @@ func (w *world) recordEvents(_ context.Context, in contract.RecordEventsInput) e
 			known = known || (old.Source == event.Source && old.SourceSeq == event.SourceSeq)
 		}
 		if !known {
+			if strings.HasSuffix(event.Type, "."+contract.EventQueued) {
+				event.At = event.At.Add(-w.toldBefore)
+			}
 			w.events[in.Stream] = append(w.events[in.Stream], event)
 			w.giveTurn(in.Stream, event)
 			w.held = w.held || (w.active[contract.ActivityTrain] > 0 && (event.Type == "job.paused" || event.Type == "job.queued"))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +41,40 @@ func (s *Store) Append(ctx context.Context, stream string, evs ...contract.NewEv
 		return err
 	})
 	return added, err
+}
+
+// Record is Append for a workflow. An earlier try of its may have told something else under the same number: it was cut off after
+// the log had that and before Temporal did, and was then decided anew, of what had arrived since. What is told in the end counts
+// too, unless the earlier word was the end of the resource.
+func (s *Store) Record(ctx context.Context, stream string, evs ...contract.NewEvent) ([]contract.Event, error) {
+	evs = slices.Clone(evs)
+	var added []contract.Event
+	err := s.write(ctx, func(ctx context.Context, tx *txn) (err error) {
+		for i := range evs {
+			if err := tx.besides(ctx, stream, &evs[i]); err != nil {
+				return err
+			}
+		}
+		added, err = tx.append(ctx, stream, evs)
+		return err
+	})
+	return added, err
+}
+
+// besides gives an event a place of its own where another one has its number.
+func (t *txn) besides(ctx context.Context, stream string, ev *contract.NewEvent) error {
+	var earlier []string
+	err := t.NewSelect().Table("events").Column("type").Where("stream = ?", stream).Where("source = ?", ev.Source).
+		Where("source_seq = ?", ev.SourceSeq).Where("source <> ''").Scan(ctx, &earlier)
+	if err != nil || len(earlier) == 0 || earlier[0] == ev.Type {
+		return err
+	}
+	kind, id, _ := contract.SplitStream(stream)
+	status, err := t.statusOf(ctx, kind, id)
+	if err == nil && !status.Final() {
+		ev.Source += "/" + ev.Type
+	}
+	return err
 }
 
 const insertEvent = `INSERT INTO events (stream, seq, type, payload, source, source_seq, at) VALUES (?, ?, ?, ?, ?, ?, ?)

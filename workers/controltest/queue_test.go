@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 
 	"github.com/vibeflow/vibeflow/contract"
@@ -191,4 +192,32 @@ func measure() measured {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	return measured{runtime.NumGoroutine(), memory.HeapAlloc}
+}
+
+// begunBefore starts a job's workflow, nobody there to carry it out, and tells the log what a first try told before its server
+// was killed: Temporal has nothing of that try.
+func (s *slot) begunBefore() (id string) {
+	s.t.Helper()
+	id = s.known(contract.KindJob, contract.PrefixJob, contract.JobCreated{ProjectID: store.DefaultProject, DatasetID: "ds_1", ModelID: catalog.Bundled, Queue: s.queue})
+	run, err := s.client.ExecuteWorkflow(s.t.Context(), client.StartWorkflowOptions{ID: contract.WorkflowID(contract.KindJob, id), TaskQueue: s.site.queue},
+		contract.WorkflowTrain, contract.TrainInput{JobID: id, Queue: s.queue})
+	require.NoError(s.t, err)
+	told := event(contract.KindJob, contract.EventQueued, `{"queue":"`+s.queue+`"}`)
+	told.Source, told.SourceSeq, told.At = "wf/"+run.GetRunID(), 1, time.Now().UTC()
+	_, err = s.store.Append(s.t.Context(), contract.Stream(contract.KindJob, id), told)
+	require.NoError(s.t, err)
+	return id
+}
+
+// TestAServerThatDiesBeforeTemporalKnows: it was killed between what it told the log and what it told Temporal. One job goes on;
+// of another the cancel that arrived meanwhile is carried out.
+func TestAServerThatDiesBeforeTemporalKnows(t *testing.T) {
+	s := newSlot(newSite(t))
+	goesOn, cancelled := s.begunBefore(), s.begunBefore()
+	s.ask(contract.KindJob, cancelled, contract.EventCancelRequested, contract.SignalCancel)
+	require.NoError(t, s.client.SignalWorkflow(t.Context(), contract.WorkflowID(contract.KindJob, cancelled), "", contract.SignalCancel, contract.CancelRequest{}))
+	defer s.poll()()
+	defer s.serve(s.store)()
+	s.jobIs(cancelled, contract.StatusCancelled)
+	s.jobIs(goesOn, contract.StatusCompleted)
 }
