@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"go.temporal.io/api/enums/v1"
@@ -33,7 +34,7 @@ const (
 	outboxPatient = 10 * time.Second
 	firstDefer    = 250 * time.Millisecond
 	longestDefer  = 5 * time.Second
-	// unknownAttempts is how often a workflow that was never there is looked for: about ten seconds.
+	// unknownAttempts is how often a workflow that was never there is looked for, while Temporal answers: about ten seconds.
 	unknownAttempts = 6
 	memoOutbox      = "vibeflow_outbox" // the entry that started a workflow
 )
@@ -48,6 +49,8 @@ type dispatcher struct {
 	queue  string // of workflow tasks
 	// orphaned answers a message whose workflow has ended.
 	orphaned func(context.Context, contract.Signal) error
+	// unknown counts, of an entry, the answers that its workflow was never there (int64 → int).
+	unknown sync.Map
 }
 
 // run delivers until ctx ends.
@@ -92,6 +95,7 @@ func (d *dispatcher) deliver(ctx context.Context, entry store.OutboxEntry) error
 	defer cancel()
 	err := d.send(try, entry)
 	if err == nil {
+		d.unknown.Delete(entry.ID)
 		return d.outbox.MarkDelivered(ctx, entry.ID)
 	}
 	if ctx.Err() != nil {
@@ -105,6 +109,8 @@ func (d *dispatcher) deliver(ctx context.Context, entry store.OutboxEntry) error
 
 func (d *dispatcher) send(ctx context.Context, entry store.OutboxEntry) error {
 	switch {
+	case entry.Broken != nil:
+		return fmt.Errorf("the entry cannot be read: %w", entry.Broken)
 	case entry.Start != nil:
 		return d.start(ctx, entry.ID, entry.Start)
 	case entry.Signal != nil:
@@ -181,7 +187,8 @@ func searchAttributes(s *contract.Start) temporal.SearchAttributes {
 }
 
 // signal tells a workflow something. One that has ended gets it answered without it. One that was never there is waited
-// for a while: a pipeline makes the row of a stage a moment before it starts the stage's workflow.
+// for a while: a pipeline makes the row of a stage a moment before it starts the stage's workflow. Tries while Temporal was away
+// do not count: it could not start anything either.
 func (d *dispatcher) signal(ctx context.Context, entry store.OutboxEntry) error {
 	s := entry.Signal
 	err := d.client.SignalWorkflow(ctx, s.WorkflowID, "", s.Name, signalPayload(entry.ID, s))
@@ -190,13 +197,21 @@ func (d *dispatcher) signal(ctx context.Context, entry store.OutboxEntry) error 
 	}
 	_, _, err = d.startedBy(ctx, s.WorkflowID)
 	switch {
-	case gone(err) && entry.Attempts < unknownAttempts:
+	case gone(err) && d.lookedFor(entry.ID) <= unknownAttempts:
 		return fmt.Errorf("workflow %s has not started yet", s.WorkflowID)
 	case err != nil && !gone(err):
 		return err
 	}
 	d.log.Info("a message came after its workflow's end", "workflow", s.WorkflowID, "signal", s.Name)
 	return d.orphaned(ctx, *s)
+}
+
+// lookedFor counts one more answer that an entry's workflow was never there. One goroutine at a time delivers an entry.
+func (d *dispatcher) lookedFor(entry int64) int {
+	before, _ := d.unknown.Load(entry)
+	times, _ := before.(int)
+	d.unknown.Store(entry, times+1)
+	return times + 1
 }
 
 // signalPayload numbers the signals whose order counts.

@@ -3,6 +3,7 @@ package workers
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"sync"
 	"testing"
@@ -73,12 +74,16 @@ func (m *memoryOutbox) OutboxWake() <-chan struct{} { return m.wake }
 
 func drained(t *testing.T, c client.Client, outbox *memoryOutbox) {
 	t.Helper()
+	require.NoError(t, dispatcherOf(c, outbox).drain(t.Context()))
+}
+
+func dispatcherOf(c client.Client, outbox *memoryOutbox) *dispatcher {
 	d := &dispatcher{client: c, outbox: outbox, log: slog.New(slog.DiscardHandler), queue: "q"}
 	d.orphaned = func(_ context.Context, s contract.Signal) error {
 		outbox.orphans = append(outbox.orphans, s.Name)
 		return nil
 	}
-	require.NoError(t, d.drain(t.Context()))
+	return d
 }
 
 func startEntry(id int64, attempts int) store.OutboxEntry {
@@ -199,10 +204,10 @@ func TestDispatcherSignalsToWhatIsNotThere(t *testing.T) {
 		described error
 		orphan    bool
 	}{
-		"it has ended":              {0, nil, true},
-		"it has not started yet":    {0, errGone, false},
-		"it will never start":       {unknownAttempts, errGone, true},
-		"Temporal cannot tell that": {0, errAway, false},
+		"it has ended":                          {0, nil, true},
+		"it has not started yet":                {0, errGone, false},
+		"nor could it, while Temporal was away": {unknownAttempts, errGone, false},
+		"Temporal cannot tell that":             {0, errAway, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -219,6 +224,33 @@ func TestDispatcherSignalsToWhatIsNotThere(t *testing.T) {
 			require.Equal(t, !c.orphan, len(outbox.deferred) == 1)
 		})
 	}
+}
+
+// TestDispatcherGivesUpOnWhatNeverStarts: Temporal says again and again that it does not know the workflow.
+func TestDispatcherGivesUpOnWhatNeverStarts(t *testing.T) {
+	t.Parallel()
+	errGone := serviceerror.NewNotFound("gone")
+	fake, outbox := &mocks.Client{}, newMemoryOutbox()
+	fake.On("SignalWorkflow", mock.Anything, "train/job_1", "", contract.SignalCancel, mock.Anything).Return(errGone)
+	fake.On("DescribeWorkflowExecution", mock.Anything, "train/job_1", "").Return(nil, errGone)
+	d := dispatcherOf(fake, outbox)
+	entry := store.OutboxEntry{ID: 9, WorkflowID: "train/job_1", Signal: &contract.Signal{WorkflowID: "train/job_1", Name: contract.SignalCancel}}
+	for range unknownAttempts {
+		require.NoError(t, d.deliver(t.Context(), entry))
+		require.Empty(t, outbox.orphans)
+		entry.Attempts++
+	}
+	require.NoError(t, d.deliver(t.Context(), entry))
+	require.Equal(t, []string{contract.SignalCancel}, outbox.orphans)
+	require.Equal(t, []int64{9}, outbox.delivered)
+}
+
+func TestDispatcherPutsOffWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	outbox := newMemoryOutbox(store.OutboxEntry{ID: 1, WorkflowID: "train/job_1", Broken: errors.New("it was changed")})
+	drained(t, &mocks.Client{}, outbox)
+	require.Empty(t, outbox.delivered)
+	require.Len(t, outbox.deferred, 1)
 }
 
 // TestDispatcherIsWoken: an entry is delivered when the store says so, without waiting for the next look.

@@ -52,8 +52,17 @@ func (r *reconciler) compare(ctx context.Context) error {
 		return err
 	}
 	for _, u := range unfinished {
-		if running[resource{u.Kind, u.ID}] != nil || u.PipelineID != "" && running[resource{contract.KindPipeline, u.PipelineID}] != nil {
-			continue // a pipeline starts the workflows of its stages itself
+		if running[resource{u.Kind, u.ID}] != nil {
+			continue
+		}
+		if u.PipelineID != "" {
+			itself, err := r.goesOn(ctx, contract.WorkflowID(contract.KindPipeline, u.PipelineID))
+			if err != nil {
+				return fmt.Errorf("pipeline %s: %w", u.PipelineID, err)
+			}
+			if itself {
+				continue // a pipeline starts the workflows of its stages itself
+			}
 		}
 		if err := r.settle(ctx, u); err != nil {
 			return fmt.Errorf("%s %s: %w", u.Kind, u.ID, err)
@@ -76,6 +85,15 @@ func (r *reconciler) running(ctx context.Context) (map[resource]*workflowpb.Work
 		return nil
 	})
 	return found, err
+}
+
+// goesOn asks for a workflow itself: the list of running ones lags behind.
+func (r *reconciler) goesOn(ctx context.Context, workflowID string) (bool, error) {
+	described, err := r.client.DescribeWorkflowExecution(ctx, workflowID, "")
+	if gone(err) {
+		return false, nil
+	}
+	return err == nil && described.GetWorkflowExecutionInfo().GetStatus() == enums.WORKFLOW_EXECUTION_STATUS_RUNNING, err
 }
 
 // settle looks at the workflow itself: the list of running ones lags behind.

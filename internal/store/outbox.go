@@ -22,7 +22,12 @@ type OutboxEntry struct {
 	LastError  string           `bun:"last_error"`
 	CreatedAt  time.Time        `bun:"created_at"`
 	NextAt     time.Time        `bun:"next_at"`
+	// Broken says why the message cannot be read; it has neither Start nor Signal then.
+	Broken error `bun:"-"`
 }
+
+// furthestNextAt is more than an entry is ever put off: one that is due later was put off by a clock that has gone back since.
+const furthestNextAt = time.Minute
 
 // content is bound to the workflow and the time: the id is not known yet when an entry is sealed.
 func (e *OutboxEntry) content() content {
@@ -43,19 +48,20 @@ func (t *txn) enqueue(ctx context.Context, e OutboxEntry) error {
 }
 
 // PendingOutbox returns the entries that are due, oldest first and at most one of each workflow: the next one of a
-// workflow shows once the one before it is delivered, so entries may be delivered side by side.
+// workflow shows once the one before it is delivered, so entries may be delivered side by side. One whose message is damaged
+// comes with the reason, and holds up none but its own workflow's.
 func (s *Store) PendingOutbox(ctx context.Context, limit int) ([]OutboxEntry, error) {
 	var entries []OutboxEntry
 	first := s.reader.NewSelect().TableExpr("outbox").ColumnExpr("MIN(id)").GroupExpr("workflow_id")
-	err := s.reader.NewSelect().Model(&entries).Where("id IN (?)", first).Where("next_at <= ?", stamp(s.now())).
+	now := s.now()
+	err := s.reader.NewSelect().Model(&entries).Where("id IN (?)", first).
+		Where("next_at <= ? OR next_at > ?", stamp(now), stamp(now.Add(furthestNextAt))).
 		Order("id").Limit(int64(max(limit, 1))).Scan(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for i := range entries {
-		if err := s.reader.openRow(&entries[i]); err != nil {
-			return nil, err
-		}
+		entries[i].Broken = s.reader.openRow(&entries[i])
 	}
 	return entries, nil
 }

@@ -353,7 +353,7 @@ func TestOutboxKeepsTheOrderOfAWorkflow(t *testing.T) {
 		return ids
 	}
 	require.Equal(t, []int64{1, 2}, due(), "the signal waits for the start")
-	require.NoError(t, s.DeferOutbox(t.Context(), 1, "temporal is away", time.Hour))
+	require.NoError(t, s.DeferOutbox(t.Context(), 1, "temporal is away", 30*time.Second))
 	require.Equal(t, []int64{2}, due(), "and while the start is put off")
 	require.NoError(t, s.MarkDelivered(t.Context(), 2))
 	require.NoError(t, s.MarkDelivered(t.Context(), 1))
@@ -361,6 +361,79 @@ func TestOutboxKeepsTheOrderOfAWorkflow(t *testing.T) {
 	require.Equal(t, []int64{3}, due())
 	require.NoError(t, s.MarkDelivered(t.Context(), 3))
 	require.Empty(t, due())
+}
+
+// TestWhatAWorkflowDecidesAnewIsTold: a try of a workflow told that the job had queued, and died before Temporal knew. The next
+// one finds that a cancel has come, and tells of that under the same number.
+func TestWhatAWorkflowDecidesAnewIsTold(t *testing.T) {
+	s := open(t)
+	create(t, s, contract.KindJob, "job_1", contract.JobCreated{Queue: "cpu"})
+	told := func(suffix string, seq int64) {
+		_, err := s.Record(t.Context(), "job/job_1", contract.NewEvent{Type: "job." + suffix, Payload: []byte(`{}`), Source: "wf/1", SourceSeq: seq})
+		require.NoError(t, err)
+	}
+	status := func() contract.Status {
+		job, err := s.GetJob(t.Context(), "job_1")
+		require.NoError(t, err)
+		return job.Status
+	}
+	told("queued", 1)
+	told("queued", 1) // a repetition
+	_, err := s.Command(t.Context(), Command{Kind: contract.KindJob, ID: "job_1", Event: contract.NewEvent{Type: "job.cancel_requested"},
+		Signal: &contract.Signal{WorkflowID: "train/job_1", Name: "cancel"}})
+	require.NoError(t, err)
+	require.Equal(t, contract.StatusCancelling, status())
+	told("cancelled", 1)
+	told("cancelled", 1)
+	require.Equal(t, contract.StatusCancelled, status())
+	told("paused", 1)
+	seq, err := s.LastSeq(t.Context(), "job/job_1")
+	require.NoError(t, err)
+	require.EqualValues(t, 4, seq, "nothing is told twice, or after the end")
+}
+
+// TestAClockThatGoesBackHoldsUpNoEntry: the machine's clock was a day ahead when a job was started, and was set right before
+// Temporal was there.
+func TestAClockThatGoesBackHoldsUpNoEntry(t *testing.T) {
+	now := time.Date(2026, 11, 24, 10, 0, 0, 0, time.UTC)
+	s, err := Open(t.Context(), Options{Path: filepath.Join(t.TempDir(), "app.db"), MasterKey: masterKey, Logger: quiet, Now: func() time.Time { return now }})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	for _, id := range []string{"job_1", "job_2"} {
+		_, err := s.Create(t.Context(), Creation{Kind: contract.KindJob, ID: id, Payload: contract.JobCreated{}, Start: &contract.Start{ID: "train/" + id}})
+		require.NoError(t, err)
+	}
+	require.NoError(t, s.DeferOutbox(t.Context(), 1, "temporal is away", 5*time.Second))
+	now = now.Add(-24 * time.Hour)
+	due, err := s.PendingOutbox(t.Context(), 10)
+	require.NoError(t, err)
+	require.Len(t, due, 2)
+	require.NoError(t, s.DeferOutbox(t.Context(), 1, "temporal is away", 5*time.Second))
+	due, err = s.PendingOutbox(t.Context(), 10)
+	require.NoError(t, err)
+	require.Len(t, due, 1, "it is put off by the clock as it is now")
+}
+
+// TestADamagedEntryHoldsUpNoOther: one message cannot be read; all other workflows are told theirs, and the next start can
+// still compare with Temporal.
+func TestADamagedEntryHoldsUpNoOther(t *testing.T) {
+	s := open(t)
+	for _, id := range []string{"job_1", "job_2"} {
+		_, err := s.Create(t.Context(), Creation{Kind: contract.KindJob, ID: id, Payload: contract.JobCreated{}, Start: &contract.Start{ID: "train/" + id}})
+		require.NoError(t, err)
+	}
+	_, err := s.writer.ExecContext(t.Context(), `UPDATE outbox SET message = CAST(substr(message, 1, 20) AS BLOB) WHERE id = 1`)
+	require.NoError(t, err)
+	due, err := s.PendingOutbox(t.Context(), 10)
+	require.NoError(t, err)
+	require.Len(t, due, 2)
+	require.Error(t, due[0].Broken)
+	require.Nil(t, due[0].Start)
+	require.NoError(t, due[1].Broken)
+	require.NotNil(t, due[1].Start)
+	unfinished, err := s.Unfinished(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, unfinished)
 }
 
 func TestListsGoOnWhereTheyStopped(t *testing.T) {

@@ -104,10 +104,8 @@ func starts(ctx context.Context, db database) (map[string]bool, error) {
 	}
 	found := map[string]bool{}
 	for _, e := range entries {
-		if err := db.openRow(&e); err != nil {
-			return nil, err
-		}
-		if kind, id, ok := contract.SplitWorkflowID(e.WorkflowID); ok && e.Start != nil {
+		damaged := db.openRow(&e) != nil // whether it is a start is not known: nothing is started in its place
+		if kind, id, ok := contract.SplitWorkflowID(e.WorkflowID); ok && (damaged || e.Start != nil) {
 			found[key(kind, id)] = true
 		}
 	}
