@@ -172,7 +172,7 @@ func (l *launch) prepare(ctx context.Context, spec *contract.RunSpec, resume *co
 			return nil, diskError("prepare", err)
 		}
 	}
-	if err := l.requireRoom(l.s.MinFree + sizeOf(spec, resume)); err != nil {
+	if err := l.requireRoom(l.s.MinFree + lacking(inputsOf(spec), l.folder.Data()) + lacking(checkpointsOf(resume), l.folder.Checkpoints())); err != nil {
 		return nil, err
 	}
 	if err := l.fetchInputs(ctx, spec); err != nil {
@@ -210,7 +210,8 @@ func (l *launch) fill(spec *contract.RunSpec, resume *contract.Manifest) {
 	}
 }
 
-func sizeOf(spec *contract.RunSpec, resume *contract.Manifest) int64 {
+// inputsOf is what all that the spec names takes.
+func inputsOf(spec *contract.RunSpec) int64 {
 	var size int64
 	if spec.Dataset != nil {
 		size += spec.Dataset.Train.Size + spec.Dataset.Eval.Size
@@ -223,7 +224,7 @@ func sizeOf(spec *contract.RunSpec, resume *contract.Manifest) int64 {
 			size += file.Size
 		}
 	}
-	return size + checkpointsOf(resume)
+	return size
 }
 
 // checkpointsOf is what checkpoints of this one's size take: the last two, the best, and the one being written.

@@ -1,12 +1,14 @@
 package runner_test
 
 import (
+	"bytes"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/gatewayclient/gatewaytest"
 	"github.com/vibeflow/vibeflow/internal/smalldisk"
 	"github.com/vibeflow/vibeflow/workers/runner"
 	"github.com/vibeflow/vibeflow/workers/runner/runnertest"
@@ -42,5 +44,24 @@ func TestAFullDiskHasRoomAgainOnceThereIsSomeToSpare(t *testing.T) {
 		require.True(t, there)
 		b.letGo()
 		b.requireFinished(b.run(s), 10)
+	})
+}
+
+// TestARunThatFitsFitsAgain fills most of a real disk with the run's own base: when its runner dies, what is there already is
+// not asked for a second time.
+func TestARunThatFitsFitsAgain(t *testing.T) {
+	smalldisk.Run(t, 16<<20, func(t *testing.T, dir string) {
+		b := newBench(t)
+		scratch, err := runner.OpenScratch(filepath.Join(dir, "scratch"))
+		require.NoError(t, err)
+		b.scratch = scratch
+		t.Cleanup(func() { _ = scratch.Close() })
+		base := b.gateway.AddBlob(bytes.Repeat([]byte("base"), 2<<20))
+		base.Path = "model.safetensors"
+		b.gateway.Look(job, func(r *gatewaytest.Run) { r.Spec.Model.Files = []contract.FileInfo{base} })
+		s := b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2, CrashAt: 5}, runnertest.Script{Steps: 10, SaveEvery: 2})
+		s.MinFree = 2 << 20
+		b.requireFinished(b.run(s), 10)
+		require.Len(t, b.starts, 2)
 	})
 }

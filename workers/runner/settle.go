@@ -166,7 +166,7 @@ func (l *launch) failureOf(result contract.RunResult) error {
 	}
 	problem := l.advise(*result.Error)
 	if problem.Code == contract.CodeDiskFull {
-		l.keepNeed(l.s.MinFree + checkpointsOf(l.committed))
+		l.keepNeed(l.s.MinFree + lacking(checkpointsOf(l.committed), l.folder.Checkpoints()))
 	}
 	if problem.Detail == "" {
 		problem.Detail = StderrTail(l.dir.path(stderrFile))
