@@ -3,9 +3,11 @@ package artifact_test
 import (
 	"bytes"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -194,4 +196,15 @@ func TestAFolderWithAnOddName(t *testing.T) {
 	require.Equal(t, []string{o.ID}, files(t, filepath.Join(folder, "objects")))
 	require.NoError(t, artifact.Marked(folder, x.id))
 	refused(t, contract.CodeStorageAway, artifact.Marked(folder, "another"))
+}
+
+// TestABadSectorIsDamage: a checkpoint on one would be waited for without end. A disk that fails as a whole is away.
+func TestABadSectorIsDamage(t *testing.T) {
+	s, _, d := onDisk(t)
+	o, _ := put(t, s, noise(10)), put(t, s, noise(20))
+	sector := &fs.PathError{Op: "read", Path: "x", Err: syscall.EIO}
+	refused(t, contract.CodeBadData, artifact.FailedRead(t.Context(), s, o, sector))
+	refused(t, contract.CodeInternal, artifact.FailedRead(t.Context(), s, o, &fs.PathError{Op: "read", Path: "x", Err: syscall.ETIMEDOUT}))
+	d.unmount()
+	refused(t, contract.CodeStorageAway, artifact.FailedRead(t.Context(), s, o, sector))
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"syscall"
 
 	"github.com/tink-crypto/tink-go/v2/streamingaead/subtle"
 	"gocloud.dev/gcerrors"
@@ -99,12 +100,22 @@ func (r *Reader) damaged(err error) error {
 		Mend("upload or make again what it belongs to, or restore a backup")
 }
 
-// cut types a read that ended too soon; any other failure to read may pass.
+// failed types a failure to read. One of the disk itself (EIO: a bad sector) does not pass while all else can be read: the content
+// is as good as gone, and waiting for it would be for ever. Any other may pass.
+func (r *Reader) failed(doing string, err error) error {
+	err = r.store.orAway(r.ctx, fmt.Errorf("%s object %s: %w", doing, r.object.ID, err))
+	if errors.Is(err, syscall.EIO) && contract.CodeOf(err) == contract.CodeInternal {
+		return r.damaged(err)
+	}
+	return err
+}
+
+// cut types a read that ended too soon, or failed.
 func (r *Reader) cut(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return r.damaged(errors.New("it is cut off"))
 	}
-	return r.store.orAway(r.ctx, fmt.Errorf("read object %s: %w", r.object.ID, err))
+	return r.failed("read", err)
 }
 
 // readHeader derives the content's key as Tink does.
@@ -142,7 +153,7 @@ func (r *Reader) openAt(offset, length int64) error {
 		return r.damaged(errors.New("its content is gone"))
 	}
 	if err != nil {
-		return r.store.orAway(r.ctx, fmt.Errorf("open object %s: %w", r.object.ID, err))
+		return r.failed("open", err)
 	}
 	r.store.witnesses.saw(r.object.ID)
 	r.body = body

@@ -68,8 +68,11 @@ func fetchRest(ctx context.Context, source BlobSource, file contract.FileInfo, p
 	if err != nil {
 		return localError("fetch", err)
 	}
-	if file.Size > 0 && have == file.Size {
+	switch {
+	case file.Size > 0 && have == file.Size:
 		return nil
+	case file.Size > 0 && have > file.Size:
+		have = 0 // of an earlier content under this name
 	}
 	body, start, err := source(ctx, file.SHA256, have)
 	if err != nil {

@@ -67,6 +67,24 @@ func TestFetchGoesOnWhereItWasCutOff(t *testing.T) {
 	require.NoError(t, gatewayclient.Fetch(t.Context(), quiet, nil, file, path), "what is there and right is not fetched")
 }
 
+// TestFetchBeginsAnewWhereMoreIsThere: a fetch of an earlier, longer content under the same name was cut off. To go on from
+// beyond the end would be refused, as if the content were lost.
+func TestFetchBeginsAnewWhereMoreIsThere(t *testing.T) {
+	t.Parallel()
+	data, file := content(t, 100)
+	path := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(path+".part", make([]byte, 150), 0o600))
+	var offsets []int64
+	source := func(ctx context.Context, sha256 string, offset int64) (io.ReadCloser, int64, error) {
+		if offset > file.Size {
+			return nil, 0, contract.Errorf(contract.CodeInvalid, "the range cannot be satisfied")
+		}
+		return cutSource(data, 1000, &offsets)(ctx, sha256, offset)
+	}
+	require.NoError(t, gatewayclient.Fetch(t.Context(), quiet, source, file, path))
+	require.Equal(t, []int64{0}, offsets)
+}
+
 func TestFetchRefusesOtherContent(t *testing.T) {
 	t.Parallel()
 	data, file := content(t, 100)
