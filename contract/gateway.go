@@ -103,7 +103,8 @@ type ClaimRequest struct {
 	Step int `json:"step"`
 	// Adjust changes the configuration for this launch and all later ones.
 	Adjust *Adjustment `json:"adjust,omitempty"`
-	// Damaged names committed checkpoints that cannot be had whole: the gateway forgets them.
+	// Damaged names committed checkpoints that cannot be had whole: the gateway forgets those that are
+	// damaged with it too.
 	Damaged []string `json:"damaged,omitempty"`
 	// Notes are warnings for people, which the run's log gets with the launch: what happened, and how the run goes on.
 	Notes []string `json:"notes,omitempty"`
@@ -158,4 +159,6 @@ type DeploymentSpec struct {
 	Base         ModelRef `json:"base"`
 	// Weights is nil when the base itself is served.
 	Weights *Input `json:"weights,omitempty"`
+	// Served says that it has answered before: the machine took it once, and will again.
+	Served bool `json:"served,omitempty"`
 }

@@ -806,8 +806,11 @@ func TestDeployment(t *testing.T) {
 		s.URL = bad
 		w.refused(put(s), 400, contract.CodeInvalid)
 	}
+	require.False(t, spec.Served)
 	require.Equal(t, 204, put(serving).status)
 	require.Equal(t, 204, put(serving).status)
+	w.do(workerToken, "GET", "/deployments/dep_1", nil).into(t, &spec)
+	require.True(t, spec.Served)
 	last, err := w.store.LastSeq(t.Context(), "deployment/dep_1")
 	require.NoError(t, err)
 	require.EqualValues(t, 2, last, "the same report again is no event")

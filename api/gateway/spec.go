@@ -223,7 +223,7 @@ func (g *Gateway) getDeployment(c *echo.Context) error {
 	if err != nil {
 		return err
 	}
-	spec := contract.DeploymentSpec{DeploymentID: d.ID, ModelID: m.ID, Base: base.Ref}
+	spec := contract.DeploymentSpec{DeploymentID: d.ID, ModelID: m.ID, Base: base.Ref, Served: d.Status == contract.StatusServing}
 	spec.Base.Files = infosOf(uploaded(base))
 	if m.Tuned() {
 		spec.Weights = weightsOf(m)

@@ -75,6 +75,18 @@ func (d *deployment) run(ctx context.Context) error {
 	}
 }
 
+// patient makes want of memory or disk, where the deployment has answered before, a failure that passes: a training that takes
+// what is free for a while must not end for good what was to come back by itself. One that never answered is refused, with
+// the reason.
+func (d *deployment) patient(err error) error {
+	code := contract.CodeOf(err)
+	if !d.spec.Served || (code != contract.CodeOutOfMemory && code != contract.CodeDiskFull) {
+		return err
+	}
+	d.log.Warn("there is no room to serve again yet, it is tried again", "error", err)
+	return contract.Errorf(contract.CodeUnavailable, "there is no room to serve again yet: %w", err)
+}
+
 // fetch brings the tuned weights, and a base that was uploaded, to this machine.
 func (d *deployment) fetch(ctx context.Context) error {
 	if err := d.e.fetchBase(ctx, d.m.Gateway.DeploymentBlobs(d.id)); err != nil {
@@ -110,6 +122,7 @@ func (d *deployment) load(ctx context.Context, engine *instance) error {
 		return d.m.Gateway.PutServing(ctx, d.id, serving)
 	})
 	if err == nil {
+		d.spec.Served = true
 		d.log.Info("deployment answers", "url", engine.url, "name", d.name)
 	}
 	return err

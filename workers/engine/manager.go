@@ -121,7 +121,7 @@ func (m *Manager) serve(ctx context.Context, id string) error {
 	}
 	e.claim(d.name)
 	defer d.leave(ctx)
-	return d.run(ctx)
+	return d.patient(d.run(ctx))
 }
 
 // engineOf returns the engine of a base model, started or not.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -188,6 +189,30 @@ func TestDeadEngineComesBackWithItsAdapters(t *testing.T) {
 	require.Equal(t, []string{"dep_1", "dep_2"}, b.loaded(after))
 	require.Equal(t, []int{1, 1}, []int{b.gateway.Lost("dep_1"), b.gateway.Lost("dep_2")}, "those who watch are told")
 	require.Len(t, b.starts.all(), 2)
+}
+
+// TestADeploymentThatHasServedWaitsForMemory: its engine dies while a training has what was free. That passes: the attempt is tried
+// again, by this worker and by the next.
+func TestADeploymentThatHasServedWaitsForMemory(t *testing.T) {
+	b := newBench(t)
+	b.deploy("dep_1", "one")
+	var free atomic.Uint64
+	free.Store(64 << 30)
+	m, _ := b.manager()
+	m.Hardware = func(context.Context) hardware.Hardware {
+		return hardware.Hardware{Memory: hardware.Memory{Available: free.Load()}}
+	}
+	first := b.serve(m, "dep_1")
+	b.awaitTold("dep_1", 1)
+	free.Store(1 << 20)
+	b.starts.all()[0].Kill()
+	require.Equal(t, contract.CodeUnavailable, contract.CodeOf(first.wait()))
+
+	b.gateway.AddDeployment(contract.DeploymentSpec{DeploymentID: "dep_1", ModelID: "model_1", Base: base, Served: true})
+	require.Equal(t, contract.CodeUnavailable, contract.CodeOf(b.serve(m, "dep_1").wait()), "its next attempt, too")
+	free.Store(64 << 30)
+	b.serve(m, "dep_1")
+	b.awaitTold("dep_1", 2)
 }
 
 func TestEngineThatNobodyKnowsOfIsNotTakenForTheNext(t *testing.T) {
