@@ -41,6 +41,17 @@ type (
 	TrainInput struct {
 		JobID string `json:"job_id"`
 		Queue string `json:"queue"`
+		// Before is what a run of the workflow with a long history hands to the one that goes on; nil at a job's start.
+		Before *TrainBefore `json:"before,omitempty"`
+	}
+	// TrainBefore is all that a training's workflow knows between two of its stays in line.
+	TrainBefore struct {
+		Checkpoint CheckpointRef `json:"checkpoint"`
+		Resumed    bool          `json:"resumed"`      // the job has held a slot
+		Command    int64         `json:"command"`      // the number of the newest command taken
+		QueuedAt   time.Time     `json:"queued_at"`    // of the newest stay in line
+		FullTries  int           `json:"full_tries"`   // in a row that a full disk has cost
+		FullLastAt time.Time     `json:"full_last_at"` // when the last of them was over
 	}
 	EvaluateInput struct {
 		EvaluationID string `json:"evaluation_id"`

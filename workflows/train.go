@@ -15,6 +15,9 @@ import (
 // the workflow with an application error whose type is a contract.Code, a cancelled one with a CanceledError.
 func Train(ctx workflow.Context, in contract.TrainInput) (contract.TrainResult, error) {
 	t := &training{in: in, log: newRecorder(ctx, contract.KindJob, in.JobID), messages: newControls(ctx), turns: newTurns(ctx)}
+	if in.Before != nil {
+		t.takeUp(*in.Before)
+	}
 	return t.run(detach(ctx))
 }
 
@@ -28,6 +31,32 @@ type training struct {
 	// resumed says that the job has held a slot before.
 	resumed bool
 	room    room
+	// rested says that this run of the workflow has seen a pause come and go.
+	rested bool
+}
+
+// changeRenews marks the runs that hand on to a new one where their history has become long: Temporal ends one of some two
+// thousand pauses.
+const changeRenews = "hands-on-a-long-history"
+
+// long tells that it is time to hand on.
+func (t *training) long(ctx workflow.Context) bool {
+	return t.rested && workflow.GetInfo(ctx).GetContinueAsNewSuggested() &&
+		workflow.GetVersion(ctx, changeRenews, workflow.DefaultVersion, 1) != workflow.DefaultVersion
+}
+
+// handOn ends this run of the workflow for one that goes on from here. All messages have been taken by then.
+func (t *training) handOn(ctx workflow.Context) error {
+	next := t.in
+	next.Before = &contract.TrainBefore{Checkpoint: t.last, Resumed: t.resumed, Command: int64(t.messages.order),
+		QueuedAt: t.turns.newestStay(), FullTries: t.room.tries, FullLastAt: t.room.last}
+	return workflow.NewContinueAsNewError(ctx, contract.WorkflowTrain, next)
+}
+
+func (t *training) takeUp(before contract.TrainBefore) {
+	t.last, t.resumed = before.Checkpoint, before.Resumed
+	t.messages.order, t.turns.since = order(before.Command), before.QueuedAt
+	t.room = room{tries: before.FullTries, last: before.FullLastAt}
 }
 
 func (t *training) run(ctx workflow.Context) (contract.TrainResult, error) {
@@ -44,6 +73,9 @@ func (t *training) run(ctx workflow.Context) (contract.TrainResult, error) {
 				return contract.TrainResult{}, err
 			}
 			continue
+		}
+		if t.long(ctx) {
+			return contract.TrainResult{}, t.handOn(ctx)
 		}
 		out, err := t.train(ctx)
 		if done, result, err := t.judge(ctx, out, err); done {
@@ -149,6 +181,7 @@ func (t *training) rest(ctx workflow.Context, problem *contract.Error) error {
 
 func (t *training) paused(ctx workflow.Context, p contract.Paused) error {
 	t.log.show(ctx, string(contract.StatusPaused), fmt.Sprintf("Paused at step %d", t.last.Step))
+	t.rested = true
 	p.Step, p.Checkpoint = t.last.Step, t.last.Name
 	if err := t.log.record(ctx, contract.EventPaused, p); err != nil {
 		return err

@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/vibeflow/vibeflow/contract"
 )
@@ -521,4 +523,30 @@ func TestTrainGoesOnByItselfOnceTheDiskHasRoom(t *testing.T) {
 			})
 		}
 	})
+}
+
+// TestTrainHandsOnALongHistory: Temporal ends a workflow of some ten thousands of events. A job of so many pauses goes on in a
+// new run of it, which knows all that the one before did.
+func TestTrainHandsOnALongHistory(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.plan = func(int, string) launch { return launch{saving: time.Second, ref: contract.CheckpointRef{Name: "step-00000030", Step: 30}} }
+	w.env.SetContinueAsNewSuggested(true)
+	w.signal(time.Minute, contract.SignalPause, contract.ControlRequest{Seq: 7})
+	w.signal(time.Hour, contract.SignalResume, contract.ControlRequest{Seq: 8})
+	_, err := w.train()
+	var next *workflow.ContinueAsNewError
+	require.ErrorAs(t, err, &next)
+	require.Equal(t, contract.WorkflowTrain, next.WorkflowType.Name)
+	require.Equal(t, []string{"queued", "paused"}, w.told(contract.KindJob, job))
+	var in contract.TrainInput
+	require.NoError(t, converter.GetDefaultDataConverter().FromPayloads(next.Input, &in))
+	require.Equal(t, 30, in.Before.Checkpoint.Step)
+
+	again := newWorld(t)
+	again.signal(time.Second, contract.SignalPause, contract.ControlRequest{Seq: 7}) // a repetition
+	again.env.ExecuteWorkflow(contract.WorkflowTrain, in)
+	require.NoError(t, again.env.GetWorkflowError())
+	require.Equal(t, []string{"queued", "completed"}, again.told(contract.KindJob, job))
+	require.Equal(t, 1, again.launches[0].Priority.PriorityKey, "it has held a slot before")
 }
