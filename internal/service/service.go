@@ -131,7 +131,8 @@ func systemdPath() (string, error) {
 
 // systemdUnit restarts `up` whatever it dies of. KillMode=process: runners and engines are detached, and outlive `up`; on a
 // stop it has them save itself, within three minutes. Without a start limit: systemd's own gives up for good after five deaths
-// in ten seconds.
+// in ten seconds. OOMPolicy=continue: systemd's own stops all of it when the system kills a runner for want of memory, of which the
+// worker makes a smaller batch.
 func systemdUnit(s Service) string {
 	words := []string{systemdWord(s.Binary)}
 	for _, arg := range s.Args {
@@ -147,6 +148,7 @@ ExecStart=%s
 Restart=always
 RestartSec=1
 KillMode=process
+OOMPolicy=continue
 TimeoutStopSec=200
 
 [Install]

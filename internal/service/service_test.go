@@ -22,6 +22,7 @@ func TestAUnitSurvivesOddNames(t *testing.T) {
 	unit := systemdUnit(odd)
 	require.Contains(t, unit, `ExecStart="/opt/my tools/vibeflow" "up" "--data" "/data/100%% \"mine\" $$HOME\\<&"`)
 	require.Contains(t, unit, "KillMode=process", "a stop must not kill the detached")
+	require.Contains(t, unit, "OOMPolicy=continue", "a runner that is killed for want of memory must not end all")
 	require.Contains(t, unit, "[Unit]\nDescription=VibeFlow\nStartLimitIntervalSec=0\n", "systemd must not give up")
 }
 
