@@ -530,7 +530,9 @@ func TestTrainGoesOnByItselfOnceTheDiskHasRoom(t *testing.T) {
 func TestTrainHandsOnALongHistory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.plan = func(int, string) launch { return launch{saving: time.Second, ref: contract.CheckpointRef{Name: "step-00000030", Step: 30}} }
+	w.plan = func(int, string) launch {
+		return launch{saving: time.Second, ref: contract.CheckpointRef{Name: "step-00000030", Step: 30}}
+	}
 	w.env.SetContinueAsNewSuggested(true)
 	w.signal(time.Minute, contract.SignalPause, contract.ControlRequest{Seq: 7})
 	w.signal(time.Hour, contract.SignalResume, contract.ControlRequest{Seq: 8})
