@@ -309,8 +309,8 @@ var stories = []story{
 		s.until(contract.KindJob, contract.EventPaused)
 		s.tell(run, contract.SignalPause, numbered(1))
 		s.until(contract.KindJob, contract.EventPaused)
-		s.tell(run, contract.SignalResume, numbered(2))
-	}), completed},
+		s.tell(run, contract.SignalResume, numbered(2)) // and its history is long by then
+	}), continued},
 	{"evaluate_completed", func(s *stage, id string) client.WorkflowRun {
 		return s.start(id, contract.WorkflowEvaluate, contract.EvaluateInput{EvaluationID: "eval_1", Queue: s.queue})
 	}, completed},
