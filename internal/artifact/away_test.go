@@ -50,7 +50,7 @@ func refused(t *testing.T, code contract.Code, err error) {
 }
 
 func TestContentThatIsGoneIsDamagedAndADiskThatIsGoneIsAway(t *testing.T) {
-	s, _, d := onDisk(t)
+	s, x, d := onDisk(t)
 	content := noise(3 << 20)
 	o, lost := put(t, s, content), put(t, s, noise(10))
 	require.NoError(t, os.Remove(filepath.Join(d.folder, "objects", lost.ID)))
@@ -66,12 +66,19 @@ func TestContentThatIsGoneIsDamagedAndADiskThatIsGoneIsAway(t *testing.T) {
 			d.unmount()
 			require.NoError(t, os.WriteFile(filepath.Join(d.folder, artifact.Mark), []byte("somebody else"), 0o600))
 		},
+		"a disk that cannot be looked at": func() { // what was in it is asked for, and no answer is had
+			d.unmount()
+			require.NoError(t, os.WriteFile(filepath.Join(d.folder, artifact.Mark), []byte(x.id), 0o600))
+			require.NoError(t, os.WriteFile(filepath.Join(d.folder, "objects"), nil, 0o600))
+		},
 	} {
 		away()
 		for _, id := range []string{o.ID, lost.ID} {
 			err := readAll(t, s, id, content)
 			refused(t, contract.CodeStorageAway, err)
-			require.NotContains(t, err.Error(), d.folder)
+			var told *contract.Error
+			require.ErrorAs(t, err, &told)
+			require.NotContains(t, told.Error(), d.folder)
 		}
 		refused(t, contract.CodeStorageAway, s.There(t.Context()))
 		require.NoError(t, os.RemoveAll(d.folder))

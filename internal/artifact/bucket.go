@@ -116,19 +116,20 @@ func (s *Store) settleFolder() error {
 // There returns nil while the bucket is the index's own, storage_away while it is not there or another is in its place.
 func (s *Store) There(ctx context.Context) error {
 	mark, err := s.bucket.ReadAll(ctx, Mark)
-	switch {
-	case err == nil && string(mark) == s.owner:
-		gone, err := s.witnesses.gone(ctx, s.exists)
-		if !gone || err != nil {
-			return err
-		}
-		return away("it has the mark, and nothing that was in it")
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case err == nil:
+	if err == nil && string(mark) != s.owner {
 		err = errors.New("it has another mark")
 	}
-	return away(err.Error())
+	if err == nil {
+		err = s.witnesses.look(ctx, s.exists)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	default:
+		return away(err.Error())
+	}
 }
 
 // away is the error for whoever needs a stored file. The detail may name the server's folder, which is not for everybody.

@@ -2,6 +2,7 @@ package artifact
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 )
@@ -32,15 +33,19 @@ func (w *witnesses) forget(id string) {
 	w.ids = slices.DeleteFunc(w.ids, func(seen string) bool { return seen == id })
 }
 
-// gone reports whether none of them is in the bucket any more. One alone says nothing: it may be the one that was lost.
-func (w *witnesses) gone(ctx context.Context, exists func(context.Context, string) (bool, error)) (bool, error) {
+// look fails where none of them is in the bucket any more, or that cannot be told. One alone says nothing: it may be the
+// one that was lost.
+func (w *witnesses) look(ctx context.Context, exists func(context.Context, string) (bool, error)) error {
 	w.mu.Lock()
 	ids := slices.Clone(w.ids)
 	w.mu.Unlock()
 	for _, id := range ids {
 		if there, err := exists(ctx, id); there || err != nil {
-			return false, err
+			return err
 		}
 	}
-	return len(ids) > 1, nil
+	if len(ids) > 1 {
+		return errors.New("it has the mark, and nothing that was in it")
+	}
+	return nil
 }
