@@ -117,7 +117,8 @@ func verify(path string, file contract.FileInfo) error {
 		return localError("verify", err)
 	}
 	if sum != file.SHA256 || (file.Size > 0 && info.Size() != file.Size) {
-		return contract.Errorf(contract.CodeUnavailable, "what arrived for %s has another digest or size", short(file.SHA256))
+		return contract.Errorf(contract.CodeUnavailable, "what arrived for %s has another digest or size", short(file.SHA256)).
+			Mend("it is tried again; if it stays, this machine's disk or memory, or what stands between it and the server, changes what it fetches")
 	}
 	return nil
 }

@@ -88,12 +88,13 @@ func (l *launch) fetchCheckpoint(ctx context.Context, manifest *contract.Manifes
 	return errAgain
 }
 
-// lost tells content that the gateway does not have any more, or not as it was, from trouble of this machine or moment. That
-// its stored files are all away (storage_away) never comes here: it is waited for, as a gateway that is away itself.
+// lost tells content that the gateway does not have any more, or not as it was, from trouble of this machine or moment. The
+// gateway checks all that it reads: what arrives with another digest, again and again, was changed on its way or by this
+// machine's disk or memory, which must not have good checkpoints forgotten. The attempt ends, and the next one tries again.
 func lost(err error) bool {
 	switch contract.CodeOf(err) {
-	case contract.CodeNotFound, contract.CodeBadData, contract.CodeUnavailable, contract.CodeInvalid:
-		return true // unavailable after all patience: what arrives has another digest, again and again
+	case contract.CodeNotFound, contract.CodeBadData, contract.CodeInvalid:
+		return true
 	default:
 		return false
 	}

@@ -463,16 +463,34 @@ func TestDamagedCommittedCheckpointFallsBack(t *testing.T) {
 	b.gateway.Look(job, func(r *gatewaytest.Run) { require.Equal(t, []int{0, 5, 4}, r.Claims) })
 }
 
-func TestProxyThatLeadsAstrayLosesNoCheckpoint(t *testing.T) {
-	b := newBench(t)
+// pausedElsewhere pauses the run at step 5, whose checkpoint this machine has not.
+func (b *bench) pausedElsewhere() {
+	b.t.Helper()
 	run := b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2, HoldAt: 5}))
 	b.awaitStep(1, 5)
 	close(run.pause)
 	_, err := run.wait()
-	require.NoError(t, err)
-	require.NoError(t, os.RemoveAll(filepath.Join(b.scratch.Root, "runs", job, "checkpoints"))) // as on another machine
+	require.NoError(b.t, err)
+	require.NoError(b.t, os.RemoveAll(filepath.Join(b.scratch.Root, "runs", job, "checkpoints")))
 	b.letGo()
+}
 
+func TestAMachineThatChangesWhatItFetchesLosesNoCheckpoint(t *testing.T) {
+	b := newBench(t)
+	b.pausedElsewhere()
+	b.gateway.Garble(2)
+	_, err := b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2})).wait()
+	require.Equal(t, contract.CodeUnavailable, contract.CodeOf(err), "the next attempt tries again: %v", err)
+	b.requireFinished(b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2})), 10)
+	b.gateway.Look(job, func(r *gatewaytest.Run) {
+		require.Equal(t, []int{0, 5, 5}, r.Claims)
+		require.Empty(t, r.Lost)
+	})
+}
+
+func TestProxyThatLeadsAstrayLosesNoCheckpoint(t *testing.T) {
+	b := newBench(t)
+	b.pausedElsewhere()
 	b.gateway.Mislead(3)
 	b.requireFinished(b.run(b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2})), 10)
 	require.Zero(t, b.gateway.Misled())

@@ -39,6 +39,7 @@ type Gateway struct {
 	away        bool
 	turnedAway  int
 	misled      int // requests for content that do not reach it
+	garbled     int // contents that are changed on their way
 	runs        map[string]*Run
 	deployments map[string]*contract.DeploymentSpec
 	served      map[string][]contract.Serving
@@ -146,6 +147,13 @@ func (g *Gateway) Misled() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.misled
+}
+
+// Garble has the next contents changed on their way to the worker.
+func (g *Gateway) Garble(contents int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.garbled = contents
 }
 
 // SetFull has the gateway refuse events for want of room, or take them again.
@@ -461,6 +469,11 @@ func (g *Gateway) getBlob(w http.ResponseWriter, r *http.Request, _ *Run) error 
 	content, ok := g.blobs[r.PathValue("sha")]
 	if !ok {
 		return contract.Errorf(contract.CodeNotFound, "no such content")
+	}
+	if g.garbled > 0 {
+		g.garbled--
+		content = slices.Clone(content)
+		content[len(content)-1] ^= 1
 	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 	return nil
