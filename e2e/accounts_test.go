@@ -25,6 +25,7 @@ var firstLink = regexp.MustCompile(`http://\S+/signin#(\S+)`)
 // TestTwoPeople does what an owner and somebody whom they invite do, by link and CLI: each sees what is theirs, also after
 // the server was killed.
 func TestTwoPeople(t *testing.T) {
+	t.Parallel()
 	p := newSite(t)
 	var link []string
 	require.Eventually(t, func() bool {

@@ -103,6 +103,7 @@ func (p *site) backup(to, passphrase string) {
 
 // TestRestoredRuns backs up in the middle of trainings that are not disturbed by it, and restores.
 func TestRestoredRuns(t *testing.T) {
+	t.Parallel()
 	p := newSite(t)
 	ds := p.upload("sums.jsonl", rows(200))
 	secret, kept := filepath.Join(t.TempDir(), "passphrase"), filepath.Join(t.TempDir(), "kept")

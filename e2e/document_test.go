@@ -16,6 +16,7 @@ import (
 // not: no answer is a 5xx, and none is other than the document says; without credentials there is none. The same requests
 // are made each time. Streams are left out: they do not end.
 func TestTheDocumentHolds(t *testing.T) {
+	t.Parallel()
 	p := newSite(t)
 	p.upload("sums", rows(40))
 	folder, err := filepath.Abs("schemathesis")

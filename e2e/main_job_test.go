@@ -25,6 +25,7 @@ const short = `{"max_steps":6,"max_length":64,"batch_size":2,"gradient_accumulat
 // TestMainJob does what a user does by CLI: a file becomes a fine-tuned, evaluated, deployed model, is talked to,
 // exported, and is still there after everything was killed.
 func TestMainJob(t *testing.T) {
+	t.Parallel()
 	p := newSite(t)
 	file := filepath.Join(t.TempDir(), "sums.jsonl")
 	require.NoError(t, os.WriteFile(file, []byte(rows(600)), 0o600))
@@ -111,6 +112,7 @@ func TestMainJob(t *testing.T) {
 
 // TestFormats trains a few steps on files that nobody here wrote: ../shared/data, where it is there.
 func TestFormats(t *testing.T) {
+	t.Parallel()
 	folder := os.Getenv("VIBEFLOW_TEST_DATA")
 	if folder == "" {
 		folder = "../../shared/data"
@@ -145,6 +147,7 @@ func TestFormats(t *testing.T) {
 
 // TestOddColumns: a CSV whose columns nobody could guess is understood with a mapping.
 func TestOddColumns(t *testing.T) {
+	t.Parallel()
 	p := newSite(t)
 	var csv strings.Builder
 	csv.WriteString("Ticket;Frage des Kunden;Antwort\n")
@@ -181,6 +184,7 @@ func TestOddColumns(t *testing.T) {
 
 // TestClientsMakeNothing: a command that asks a server leaves nothing where none has ever been.
 func TestClientsMakeNothing(t *testing.T) {
+	t.Parallel()
 	data, file := filepath.Join(t.TempDir(), "data"), filepath.Join(t.TempDir(), "x.jsonl")
 	require.NoError(t, os.WriteFile(file, []byte(rows(3)), 0o600))
 	for _, args := range [][]string{{"jobs", "list"}, {"models", "add", "hub:a/b"}, {"chat", "model_1", "hi"}, {"open"}, {"run", file},
@@ -201,6 +205,7 @@ func TestClientsMakeNothing(t *testing.T) {
 // TestAFailedStageWaitsForARetry: a model whose files are there by name and are no model fails the training. The user is
 // told how to go on, and following the pipeline again does not stop at the failure before.
 func TestAFailedStageWaitsForARetry(t *testing.T) {
+	t.Parallel()
 	p := newSite(t)
 	model, file := t.TempDir(), filepath.Join(t.TempDir(), "sums.jsonl")
 	require.NoError(t, os.WriteFile(file, []byte(rows(20)), 0o600))
@@ -233,6 +238,7 @@ func TestAFailedStageWaitsForARetry(t *testing.T) {
 
 // TestRefusals reads each refusal as the person who gets it: what is wrong, where, and what to do.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	p := newSite(t)
 	write := func(name, content string) string {
 		path := filepath.Join(t.TempDir(), name)

@@ -19,6 +19,7 @@ import (
 // TestAnUploadedModelIsTrainedOn: the tiny model, as the worker has made it, is uploaded as a folder and as an archive. It
 // trains to the very losses of the tiny model itself, is evaluated, answers, and goes when nothing needs it any more.
 func TestAnUploadedModelIsTrainedOn(t *testing.T) {
+	t.Parallel()
 	p := newSite(t)
 	file := filepath.Join(t.TempDir(), "sums.jsonl")
 	require.NoError(t, os.WriteFile(file, []byte(rows(60)), 0o600))
@@ -103,6 +104,7 @@ func tarOf(t *testing.T, folder string) string {
 
 // TestModelsThatAreNone are refused before anything is sent, or by the server, and leave nothing.
 func TestModelsThatAreNone(t *testing.T) {
+	t.Parallel()
 	p := newSite(t)
 	folder := t.TempDir()
 	for _, name := range []string{"config.json", "tokenizer.json", "model.safetensors"} {

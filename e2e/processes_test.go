@@ -17,6 +17,7 @@ import (
 
 // TestARefusalEndsUp: a server that cannot read its database is not waited for by a worker that waits for the server.
 func TestARefusalEndsUp(t *testing.T) {
+	t.Parallel()
 	p, err := platform.New(binary(t))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, p.Close()) }()

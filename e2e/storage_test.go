@@ -19,6 +19,7 @@ import (
 // TestStoredFilesThatAreAwayCostNoSteps takes the disk of the stored files away in the middle of a training, together with all
 // that its worker had, kills the server besides, and puts the disk back.
 func TestStoredFilesThatAreAwayCostNoSteps(t *testing.T) {
+	t.Parallel()
 	p := newSite(t)
 	ds := p.upload("sums.jsonl", rows(200))
 	undisturbed := p.ends(p.train(ds, restoredSteps).ID)
