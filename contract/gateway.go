@@ -103,8 +103,7 @@ type ClaimRequest struct {
 	Step int `json:"step"`
 	// Adjust changes the configuration for this launch and all later ones.
 	Adjust *Adjustment `json:"adjust,omitempty"`
-	// Damaged names committed checkpoints that cannot be had whole: the gateway forgets those that are
-	// damaged with it too.
+	// Damaged names committed checkpoints that the gateway itself could not give whole: it forgets them.
 	Damaged []string `json:"damaged,omitempty"`
 	// Notes are warnings for people, which the run's log gets with the launch: what happened, and how the run goes on.
 	Notes []string `json:"notes,omitempty"`

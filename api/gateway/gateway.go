@@ -221,9 +221,6 @@ func (g *Gateway) claim(c *echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if request.Damaged, err = g.damagedHere(ctx, runID, request.Damaged); err != nil {
-		return err
-	}
 	run, err := g.store.ClaimRun(ctx, store.RunClaim{RunID: runID, Nonce: newNonce(), Dataset: plan.spec.Dataset,
 		Inputs: plan.inputs, ClaimRequest: request})
 	if err != nil {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -116,28 +115,6 @@ func TestADamagedCheckpointIsForgottenAndMadeAgain(t *testing.T) {
 	require.NoError(t, json.Unmarshal(w.do(workerToken, "GET", "/runs/"+jobID, nil).body, &state))
 	require.Equal(t, 5, state.Checkpoint.Step)
 	require.Equal(t, 4, state.Earlier[0].Step)
-}
-
-// TestACheckpointThatIsWholeHereIsNotForgotten: a worker whose disk or memory changes what it fetches says that the newest
-// checkpoint is damaged, and so the one before it, and so on. What is whole stays, for a machine that is sound.
-func TestACheckpointThatIsWholeHereIsNotForgotten(t *testing.T) {
-	w := newWorld(t)
-	c := w.claim(jobID, 0, 0)
-	var digests []string
-	for i, step := range []int{4, 5} {
-		name := fmt.Sprintf("step-%08d", step)
-		m := contract.Manifest{Kind: "checkpoint", Name: name, Step: step, Files: []contract.FileInfo{w.upload(c, name)}}
-		require.Equal(t, 200, w.send(c, i+1, line(i+1, "checkpoint", "name", name, "step", step)).status)
-		require.Equal(t, 204, w.commit(c, m).status)
-		digests = append(digests, m.Files[0].SHA256)
-	}
-	w.flip(digests[0])
-	c = w.claimWith(contract.ClaimRequest{ExpectEpoch: 1, Damaged: []string{"step-00000005", "step-00000004"}})
-	require.Equal(t, "step-00000005", c.Checkpoint.Name)
-	require.NotContains(t, strings.Join(w.told(), "\n"), `"name":"step-00000005","step":5,"left"`)
-	got := w.do(c.Token, "GET", "/runs/"+jobID+"/blobs/"+digests[1], nil)
-	require.Equal(t, "step-00000005", string(got.body))
-	require.Equal(t, 404, w.do(c.Token, "HEAD", "/runs/"+jobID+"/blobs/"+digests[0], nil).status, "what is damaged here too is forgotten")
 }
 
 // flip changes one bit of the stored content with a digest.
