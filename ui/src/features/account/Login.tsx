@@ -58,7 +58,10 @@ export function Login() {
             </Link>
           </p>
         )}
-        <p>Password forgotten? An owner can make a link with which you choose another one.</p>
+        <p>
+          Password forgotten? An owner can make a link with which you choose another one. On the machine that it runs
+          on, <code className="font-mono">vibeflow open</code> signs you in as one.
+        </p>
       </div>
     </Frame>
   );

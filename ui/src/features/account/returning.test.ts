@@ -13,7 +13,10 @@ test("no address leads to another site", () => {
     "\\\\evil.example",
     "javascript:alert(1)",
     "http:evil.example",
+    "/.//evil.example",
+    "/x/..//evil.example/",
+    "http://",
   ]) {
-    expect(returnPath(`?return=${encodeURIComponent(evil)}`)).toMatch(/^\/(evil\.example)?$/);
+    expect(returnPath(`?return=${encodeURIComponent(evil)}`)).toMatch(/^\/(evil\.example\/?)?$/);
   }
 });
