@@ -10,12 +10,16 @@ const keptFor = 7 * 86_400_000;
 const pause = 1_000;
 const api = process.env.NEXT_PUBLIC_API ?? "";
 
+/** Once it is so, nothing more is kept: what a page that is being left still knows is not its next user's. */
+let forgotten = false;
+
 /** Shows what was last seen until the server has answered, and keeps what it answers. Returns what stops it. */
 export function persist(client: QueryClient): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const save = () => {
     clearTimeout(timer);
     timer = undefined;
+    if (forgotten) return;
     const state = dehydrate(client, { shouldDehydrateQuery: ({ state }) => state.status === "success" });
     void set(key, { api, at: Date.now(), state } satisfies Kept).catch(nowhereToKeep);
   };
@@ -37,8 +41,11 @@ export function persist(client: QueryClient): () => void {
   };
 }
 
-/** Forgets what was kept: it is nobody's to see after the next sign-in. */
-export const forgetKept = () => clear().catch(nowhereToKeep);
+/** Forgets what was kept, for good: it is nobody's to see after the next sign-in. */
+export function forgetKept() {
+  forgotten = true;
+  return clear().catch(nowhereToKeep);
+}
 
 /** A private window has no such store; the app then begins empty. */
 const nowhereToKeep = () => undefined;
