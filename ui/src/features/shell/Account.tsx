@@ -2,6 +2,7 @@
 
 import { Check, ChevronsUpDown, FolderKanban, LogOut, Monitor, Moon, Plus, Sun, UserRound } from "lucide-react";
 import { useRouter } from "next/navigation";
+import { lazy, Suspense } from "react";
 import { Menu, type MenuEntry } from "@/components/Menu";
 import { Segmented } from "@/components/Segmented";
 import { toast } from "@/components/Toasts";
@@ -11,6 +12,8 @@ import { chooseProject, useProjectId } from "@/features/projects/current";
 import { useProjects } from "@/features/projects/queries";
 import { api } from "@/lib/api/client";
 import { setTheme, type ThemeChoice, useThemeChoice } from "./theme";
+
+const UnlistedProject = lazy(() => import("@/features/projects/UnlistedProject"));
 
 /** Who is signed in, and the theme. */
 export function Account() {
@@ -72,8 +75,9 @@ export function ProjectSwitch() {
   const projects = useProjects();
   const current = useProjectId();
   const router = useRouter();
-  const items = projects.data?.items.filter(({ status }) => status === "active") ?? [];
-  const chosen = items.find(({ id }) => id === current);
+  const all = projects.data?.items;
+  const items = all?.filter(({ status }) => status === "active") ?? [];
+  const chosen = all?.find(({ id }) => id === current);
   const mark = (on: boolean) => <Check aria-hidden className={on ? "size-4" : "invisible size-4"} />;
   const entries: (MenuEntry | "line")[] = [
     { label: "All projects", icon: mark(!current), onSelect: () => chooseProject(undefined) },
@@ -86,23 +90,26 @@ export function ProjectSwitch() {
     },
   ];
   return (
-    <Menu
-      align="start"
-      trigger={
-        <button
-          type="button"
-          className="flex h-9 min-w-0 items-center gap-2 rounded border border-line bg-surface px-3 text-sm hover:border-line-strong"
-        >
-          <FolderKanban aria-hidden className="size-4 shrink-0 text-ink-3" />
-          <span className="min-w-0 flex-1 truncate text-left">
-            <span className="sr-only">Project: </span>
-            {chosen?.name ?? "All projects"}
-          </span>
-          <ChevronsUpDown aria-hidden className="size-4 shrink-0 text-ink-3" />
-        </button>
-      }
-      entries={entries}
-    />
+    <>
+      <Menu
+        align="start"
+        trigger={
+          <button
+            type="button"
+            className="flex h-9 min-w-0 items-center gap-2 rounded border border-line bg-surface px-3 text-sm hover:border-line-strong"
+          >
+            <FolderKanban aria-hidden className="size-4 shrink-0 text-ink-3" />
+            <span className="min-w-0 flex-1 truncate text-left">
+              <span className="sr-only">Project: </span>
+              {chosen?.name ?? (current ? "…" : "All projects")}
+            </span>
+            <ChevronsUpDown aria-hidden className="size-4 shrink-0 text-ink-3" />
+          </button>
+        }
+        entries={entries}
+      />
+      <Suspense>{all && current && !chosen && <UnlistedProject id={current} />}</Suspense>
+    </>
   );
 }
 
