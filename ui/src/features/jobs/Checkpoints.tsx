@@ -15,7 +15,7 @@ export function Checkpoints({ checkpoints }: { checkpoints: Schemas["CheckpointC
         <p className="px-4 pb-4 text-ink-3 sm:px-5">None yet.</p>
       ) : (
         <ul className="divide-y divide-line">
-          {checkpoints.toReversed().map((checkpoint) => (
+          {checkpoints.map((checkpoint) => (
             <li key={checkpoint.name} className="flex h-11 items-center gap-3 px-4 sm:px-5">
               <span className="tabular font-medium">Step {count(checkpoint.step)}</span>
               {checkpoint.best && <Badge tone="good">best</Badge>}

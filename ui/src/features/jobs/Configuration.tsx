@@ -7,7 +7,7 @@ import type { Job } from "./queries";
 import { type Setting, settings, shown, valueAt } from "./settings";
 
 /** What a job was told, and where it ran. */
-export function Configuration({ job }: { job: Job }) {
+export default function Configuration({ job }: { job: Job }) {
   return (
     <div className="grid gap-5 lg:grid-cols-2">
       <Card title="What it does">

@@ -35,7 +35,9 @@ export default function EndDialog({ job, keep, onClose }: EndDialogProps) {
         ? job.checkpoint_step
           ? `A model is made from the checkpoint at step ${job.checkpoint_step}. The training cannot go on afterwards.`
           : "No checkpoint was saved yet. If none is by then, nothing can be kept."
-        : `It has trained ${job.step} of ${job.total_steps} steps. They are lost, and so are its checkpoints.`}
+        : job.step > 0
+          ? `It has trained ${job.step} of ${job.total_steps} steps. They are lost, and so are its checkpoints.`
+          : "It has not trained a step yet, so that nothing is lost."}
     </Confirm>
   );
 }

@@ -14,9 +14,7 @@ import type { Job } from "./queries";
 
 // What asks is loaded when there is something to ask.
 const EndDialog = lazy(() => import("./EndDialog"));
-const DeleteDialog = lazy(() =>
-  import("@/features/life/Delete").then(({ DeleteDialog }) => ({ default: DeleteDialog })),
-);
+const DeleteDialog = lazy(() => import("@/features/life/Delete"));
 
 /** What can be done with a job as it stands. */
 export function JobActions({ job }: { job: Job }) {

@@ -21,9 +21,9 @@ import { type Job, progressOf, startsIn } from "./queries";
 import { useMonitor } from "./useMonitor";
 
 // What is behind the other tabs is loaded when they are opened.
-const Logs = lazy(() => import("./Logs").then(({ Logs }) => ({ default: Logs })));
+const Logs = lazy(() => import("./Logs"));
 const Setbacks = lazy(() => import("./Setbacks"));
-const Configuration = lazy(() => import("./Configuration").then(({ Configuration }) => ({ default: Configuration })));
+const Configuration = lazy(() => import("./Configuration"));
 
 const parent = { href: "/jobs", label: "Training" };
 

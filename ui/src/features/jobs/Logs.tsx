@@ -23,7 +23,7 @@ type LogLine = Schemas["LogLine"];
 const pageSize = 200;
 
 /** What a run says of itself: all of it, and each line as it comes. */
-export function Logs({ job }: { job: Job }) {
+export default function Logs({ job }: { job: Job }) {
   const query = useInfiniteQuery({
     queryKey: ["logs", job.id],
     initialPageParam: 0,
@@ -38,8 +38,8 @@ export function Logs({ job }: { job: Job }) {
     getNextPageParam: (page) => (page.lines.length === pageSize ? page.next_after : undefined),
   });
   useEffect(() => {
-    if (query.hasNextPage && !query.isFetching) void query.fetchNextPage();
-  }, [query.hasNextPage, query.isFetching, query.fetchNextPage]);
+    if (query.hasNextPage && !query.isFetching && !query.isError) void query.fetchNextPage();
+  }, [query.hasNextPage, query.isFetching, query.isError, query.fetchNextPage]);
 
   const read = query.data?.pages.at(-1);
   const complete = read !== undefined && !query.hasNextPage;
@@ -59,7 +59,19 @@ export function Logs({ job }: { job: Job }) {
   }, [query.data, fresh]);
   if (query.error && !query.data) return <ErrorNotice error={query.error} onRetry={() => query.refetch()} />;
   if (!query.data) return <SkeletonRows />;
-  return <LogView name={job.name || job.id} lines={lines} />;
+  return (
+    <>
+      {query.isFetchNextPageError && (
+        <ErrorNotice
+          error={query.error}
+          title="The rest of the log could not be read"
+          onRetry={() => query.fetchNextPage()}
+          className="mb-3"
+        />
+      )}
+      <LogView name={job.name || job.id} lines={lines} />
+    </>
+  );
 }
 
 function lineOf({ seq, at, payload }: LiveEvent): LogLine {
@@ -162,7 +174,7 @@ function Lines({ lines, following, onLeave }: { lines: LogLine[]; following: boo
               style={{ transform: `translateY(${start}px)` }}
             >
               <time className="shrink-0 text-ink-3" dateTime={line.at}>
-                {new Date(line.at).toLocaleTimeString("en", { hour12: false })}
+                {new Date(line.at).toLocaleTimeString("en", { hourCycle: "h23" })}
               </time>
               <span className="min-w-0 whitespace-pre-wrap [overflow-wrap:anywhere]">{line.message}</span>
             </div>

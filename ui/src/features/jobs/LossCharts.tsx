@@ -8,7 +8,7 @@ import { Segmented } from "@/components/Segmented";
 import { Skeleton } from "@/components/Skeleton";
 import { measure } from "@/lib/format";
 import type { Columns } from "@/lib/thin";
-import { type Curves, ends, type Measure, measures, smooth } from "./curves";
+import { type Curves, ends, type Measure, smooth } from "./curves";
 
 const Chart = lazy(() => import("@/components/Chart").then(({ Chart }) => ({ default: Chart })));
 
@@ -44,12 +44,7 @@ export function LossCharts({ jobId, curves, version, marks }: LossChartsProps) {
     ...(smoothing > 0 ? [{ label: "Training", colour: "--chart-1" }] : []),
     { label: "Held out", colour: "--chart-2", points: true },
   ];
-  const save = async () => {
-    const { csv, downloadText } = await import("@/lib/download");
-    const columns = measures.map((each) => curves.of(each));
-    const row = (step: number, at: number) => [step, ...columns.map((values) => ends(values.subarray(at, at + 1))[0])];
-    downloadText(`${jobId}-curves.csv`, csv([["step", ...measures], ...Array.from(curves.steps, row)]), "text/csv");
-  };
+  const save = () => import("./saveCurves").then(({ saveCurves }) => saveCurves(jobId, curves));
   return (
     <Card
       title="Loss"

@@ -1,6 +1,6 @@
 import { render, screen, within } from "@testing-library/react";
 import { expect, test, vi } from "vitest";
-import { Configuration } from "./Configuration";
+import Configuration from "./Configuration";
 import type { Job } from "./queries";
 import Setbacks from "./Setbacks";
 

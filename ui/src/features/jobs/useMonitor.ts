@@ -1,15 +1,13 @@
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMemo, useRef, useState } from "react";
 import { isMoving } from "@/components/Status";
-import { $api, api, type Schemas } from "@/lib/api/client";
+import { $api, api } from "@/lib/api/client";
 import type { LiveEvent } from "@/lib/live/follow";
 import { webSocket } from "@/lib/live/socket";
 import { useLive } from "@/lib/live/useLive";
 import { Curves, type MetricPoint } from "./curves";
 import type { Mark } from "./LossCharts";
 import type { Job } from "./queries";
-
-type Checkpoint = Schemas["CheckpointCommitted"];
 
 const metricPoints = 5_000;
 /** A curve grows smoothly enough for the eye, and drawing a long one costs a frame. */
@@ -22,7 +20,6 @@ export function useMonitor(id: string) {
   const job = $api.useQuery("get", "/api/training/{id}", { params: { path: { id } } }, { refetchInterval: 15_000 });
   const curves = useRef(new Curves());
   const [version, setVersion] = useState(0);
-  const [checkpoints, setCheckpoints] = useState<Checkpoint[]>([]);
   /** What the runner said last that it does. */
   const [doing, setDoing] = useState<string>();
   const drawing = useRef<ReturnType<typeof setTimeout>>(undefined);
@@ -37,8 +34,11 @@ export function useMonitor(id: string) {
     drawing.current ??= setTimeout(draw, betweenDrawings);
   };
 
+  // Read after the job, whose last event is where the live ones begin: what happens in between comes twice, and is not lost.
+  const enabled = job.data !== undefined;
   const history = useQuery({
     queryKey: ["metrics", id],
+    enabled,
     // The points are kept in curves, which live as long as the page.
     gcTime: 0,
     staleTime: Number.POSITIVE_INFINITY,
@@ -50,7 +50,7 @@ export function useMonitor(id: string) {
       return data!.points.length;
     },
   });
-  const kept = $api.useQuery("get", "/api/training/{id}/checkpoints", { params: { path: { id } } });
+  const kept = $api.useQuery("get", "/api/training/{id}/checkpoints", { params: { path: { id } } }, { enabled });
 
   const live = useLive({
     path: job.data && (isMoving(job.data.status) || job.data.status === "paused") ? `/api/training/${id}` : undefined,
@@ -74,7 +74,8 @@ export function useMonitor(id: string) {
         curves.current.put(payload as MetricPoint);
         break;
       case "job.checkpoint_committed":
-        setCheckpoints((all) => [...all, payload as Checkpoint]);
+      case "job.checkpoint_lost":
+        void kept.refetch();
         break;
       case "runner.log":
         if (payload.level === "info") setDoing(firstSentence(String(payload.message)));
@@ -86,8 +87,8 @@ export function useMonitor(id: string) {
     void client.invalidateQueries({ queryKey: key });
   };
 
-  const committed = useMemo(() => dedupe([...(kept.data?.items ?? []), ...checkpoints]), [kept.data, checkpoints]);
-  const marks = useMemo(() => committed.map(({ step, name }): Mark => ({ at: step, label: name })), [committed]);
+  const checkpoints = kept.data?.items ?? none;
+  const marks = useMemo(() => checkpoints.map(({ step, name }): Mark => ({ at: step, label: name })), [checkpoints]);
   return {
     job,
     live,
@@ -95,11 +96,12 @@ export function useMonitor(id: string) {
     history,
     curves: curves.current,
     version,
-    checkpoints: committed,
+    checkpoints,
     marks,
   };
 }
 
+const none: never[] = [];
 const begun = (status: Job["status"]) => (status === "queued" ? "running" : status);
 
 /** runner.metrics, of docs/runner-protocol.md: a step, and what it says of the job. */
@@ -131,7 +133,3 @@ function fresh(told: StepTold): Partial<Job> {
 }
 
 const firstSentence = (message: string) => message.split(". ")[0]!.replace(/\.$/, "");
-
-function dedupe(all: Checkpoint[]): Checkpoint[] {
-  return [...new Map(all.map((c) => [c.name, c])).values()].toSorted((a, b) => a.step - b.step);
-}

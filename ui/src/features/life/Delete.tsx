@@ -39,20 +39,22 @@ export function DeleteButton(props: DeleteProps) {
   );
 }
 
-export function DeleteDialog({ name, remove, back, onClose }: DeleteProps & { onClose: () => void }) {
+export default function DeleteDialog({ name, remove, back, onClose }: DeleteProps & { onClose: () => void }) {
   const router = useRouter();
-  const preview = useQuery({
-    queryKey: ["deletion", name, back],
-    queryFn: () => remove(true),
-    gcTime: 0,
-    retry: false,
-  });
   const deletion = useMutation({
     mutationFn: () => remove(false),
     onSuccess: () => {
       toast.good(`${name} was deleted`);
       router.push(back);
     },
+  });
+  const preview = useQuery({
+    queryKey: ["deletion", name, back],
+    queryFn: () => remove(true),
+    // What is gone tells no more what would go with it.
+    enabled: deletion.isIdle,
+    gcTime: 0,
+    retry: false,
   });
   const error = deletion.error ?? preview.error;
   return (
@@ -82,7 +84,11 @@ function consequences({ also, files, bytes: size }: Deletion): string {
   const counts = new Map<string, number>();
   for (const { kind } of also) counts.set(kind, (counts.get(kind) ?? 0) + 1);
   const things = [...counts].map(([kind, n]) => plural(n, nouns[kind] ?? kind));
-  const withIt = things.length > 0 ? `With it go ${new Intl.ListFormat("en").format(things)}. ` : "";
-  const room = files > 0 ? `${plural(files, "stored file")}, ${bytes(size)}, are freed. ` : "";
+  const withIt =
+    things.length > 0
+      ? `With it ${also.length === 1 ? "goes" : "go"} ${new Intl.ListFormat("en").format(things)}. `
+      : "";
+  const room =
+    files > 0 ? `${plural(files, "stored file")}, ${bytes(size)}, ${files === 1 ? "is" : "are"} freed. ` : "";
   return `${withIt}${room}This cannot be undone.`;
 }

@@ -4,12 +4,12 @@ import { type QueryClient, useQueryClient } from "@tanstack/react-query";
 import { CloudOff } from "lucide-react";
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 import { Button } from "@/components/Button";
-import { connection, useConnection } from "@/lib/api/connection";
+import { connection, useOnline } from "@/lib/api/connection";
 import { ago, moment } from "@/lib/format";
 
 /** Says that the server does not answer, over the page so that nothing moves, and catches up once it does. */
 export function ConnectionBanner() {
-  const { online } = useConnection();
+  const online = useOnline();
   const client = useQueryClient();
   const was = useRef(online);
   useEffect(() => {

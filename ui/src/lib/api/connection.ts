@@ -1,13 +1,11 @@
 import { useSyncExternalStore } from "react";
 
-/** Whether the server answers, told by every request that the app makes. */
-export type Connection = { online: boolean; since: number };
-
 const firstPause = 1_000;
 const longestPause = 15_000;
 
+/** Whether the server answers, told by every request that the app makes. */
 class ConnectionStore {
-  private state: Connection = { online: true, since: 0 };
+  private online = true;
   private listeners = new Set<() => void>();
   private timer?: ReturnType<typeof setTimeout>;
   private pause = firstPause;
@@ -17,12 +15,12 @@ class ConnectionStore {
     return () => this.listeners.delete(listener);
   };
 
-  get = () => this.state;
+  get = () => this.online;
 
   /** A request was answered, or not. */
   report(online: boolean) {
-    if (online === this.state.online) return;
-    this.state = { online, since: Date.now() };
+    if (online === this.online) return;
+    this.online = online;
     this.pause = firstPause;
     clearTimeout(this.timer);
     if (!online) this.schedule();
@@ -37,7 +35,7 @@ class ConnectionStore {
       () => false,
     );
     if (answered) this.report(true);
-    else if (!this.state.online) this.schedule();
+    else if (!this.online) this.schedule();
   };
 
   private schedule() {
@@ -48,8 +46,4 @@ class ConnectionStore {
 
 export const connection = new ConnectionStore();
 
-const initially: Connection = { online: true, since: 0 };
-
-export function useConnection(): Connection {
-  return useSyncExternalStore(connection.subscribe, connection.get, () => initially);
-}
+export const useOnline = () => useSyncExternalStore(connection.subscribe, connection.get, () => true);

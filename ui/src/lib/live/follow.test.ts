@@ -107,6 +107,17 @@ test("a resource that is gone is not asked for for ever", async () => {
   expect(states.at(-1)?.phase).toBe("failed");
 });
 
+test("who asked too often comes again later", async () => {
+  let tries = 0;
+  const busy: Transport = async () => {
+    if (++tries > 2) return true;
+    throw new Problem({ status: 429, code: "rate_limited", detail: "too many requests" });
+  };
+  const { states } = watch(busy);
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(states.at(-1)).toEqual({ phase: "ended" });
+});
+
 test("stop ends it", async () => {
   let tries = 0;
   const dead: Transport = async () => {

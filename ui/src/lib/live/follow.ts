@@ -67,7 +67,8 @@ export function follow({ path, after, onEvents, onState, transport }: FollowOpti
     } catch (error) {
       if (stopped || attempt !== own) return;
       deliver.flush();
-      if (error instanceof Problem && error.status >= 400 && error.status < 500) {
+      // 429 says to come again.
+      if (error instanceof Problem && error.status >= 400 && error.status < 500 && error.status !== 429) {
         return onState({ phase: "failed", problem: error });
       }
     }
