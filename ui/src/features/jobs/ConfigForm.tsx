@@ -1,7 +1,7 @@
 "use client";
 
 import { RotateCcw } from "lucide-react";
-import { useId } from "react";
+import { type ComponentProps, useId, useState } from "react";
 import { Card } from "@/components/Card";
 import { Field, Input, Select } from "@/components/Field";
 import { type Setting, settings, shown, type Value, type Values, valueAt } from "./settings";
@@ -142,7 +142,7 @@ function Control({
       );
     case "text":
       return (
-        <Input
+        <Emptiable
           value={String(value ?? "")}
           onChange={(event) => onChange(event.target.value || undefined)}
           autoComplete="off"
@@ -171,10 +171,9 @@ type NumberInputProps = {
   max?: number;
 };
 
-/** Emptied, it is as recommended again. */
 function NumberInput({ value, onChange, step, min, max }: NumberInputProps) {
   return (
-    <Input
+    <Emptiable
       type="number"
       inputMode="decimal"
       className="tabular"
@@ -183,6 +182,22 @@ function NumberInput({ value, onChange, step, min, max }: NumberInputProps) {
       min={min}
       max={max}
       onChange={(event) => onChange(event.target.value === "" ? undefined : event.target.valueAsNumber)}
+    />
+  );
+}
+
+/** Emptied, it is as recommended again; the recommendation comes back when it is left, not under the typing hand. */
+function Emptiable({ value, onChange, ...rest }: ComponentProps<typeof Input>) {
+  const [emptied, setEmptied] = useState(false);
+  return (
+    <Input
+      value={emptied ? "" : value}
+      onChange={(event) => {
+        setEmptied(event.target.value === "");
+        onChange?.(event);
+      }}
+      onBlur={() => setEmptied(false)}
+      {...rest}
     />
   );
 }
