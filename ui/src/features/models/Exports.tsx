@@ -9,6 +9,7 @@ import { Progress } from "@/components/Progress";
 import { isMoving, StatusBadge } from "@/components/Status";
 import { toast } from "@/components/Toasts";
 import { $api, type Schemas } from "@/lib/api/client";
+import { many } from "@/lib/api/lists";
 import { ago, bytes } from "@/lib/format";
 import { pollList } from "@/lib/poll";
 import type { Model } from "./queries";
@@ -25,7 +26,7 @@ export function Exports({ model }: { model: Model }) {
   const exports = $api.useQuery(
     "get",
     "/api/exports",
-    { params: { query: { limit: 100 } } },
+    { params: { query: { limit: many, model_id: model.id } } },
     { refetchInterval: pollList },
   );
   const start = $api.useMutation("post", "/api/exports");
@@ -53,11 +54,10 @@ export function Exports({ model }: { model: Model }) {
     >
       <Async query={exports} loading={<div className="h-14" />}>
         {({ items }) => {
-          const own = items.filter(({ model_id }) => model_id === model.id);
-          if (own.length === 0) return <p className="px-4 pb-4 text-ink-3 sm:px-5">Nothing has been exported yet.</p>;
+          if (items.length === 0) return <p className="px-4 pb-4 text-ink-3 sm:px-5">Nothing has been exported yet.</p>;
           return (
             <ul className="divide-y divide-line">
-              {own.map((item) => (
+              {items.map((item) => (
                 <ExportItem key={item.id} item={item} />
               ))}
             </ul>

@@ -2,6 +2,7 @@
 
 import { MessagesSquare, Scale, SlidersHorizontal } from "lucide-react";
 import { useRouter } from "next/navigation";
+import { Async } from "@/components/Async";
 import { Badge } from "@/components/Badge";
 import { Button, ButtonLink } from "@/components/Button";
 import { Card, Facts } from "@/components/Card";
@@ -9,6 +10,7 @@ import { Id } from "@/components/Code";
 import { List, Row } from "@/components/List";
 import { ErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
+import { SkeletonRows } from "@/components/Skeleton";
 import { StatusBadge } from "@/components/Status";
 import { toast } from "@/components/Toasts";
 import { deploymentHref, useDeployments } from "@/features/deployments/queries";
@@ -199,32 +201,41 @@ function BaseFacts({ model }: { model: Model }) {
 
 function Evaluations({ model }: { model: Model }) {
   const evaluations = useEvaluations({ model_id: model.id });
-  const own = evaluations.data?.items ?? [];
   return (
     <Card title="How good it is" flush>
-      {own.length === 0 ? (
-        <p className="px-4 pb-4 text-ink-3 sm:px-5">It has not been compared with its base yet.</p>
-      ) : (
-        <List label="Evaluations">
-          {own.map((evaluation) => (
-            <Row
-              key={evaluation.id}
-              href={evaluationHref(evaluation.id)}
-              title={`Compared ${ago(evaluation.created_at)}`}
-              note={lossesOf(evaluation)}
-            >
-              {evaluation.status === "completed" ? (
-                <Verdict verdict={evaluation.result?.verdict} />
-              ) : (
-                <StatusBadge status={evaluation.status} />
-              )}
-            </Row>
-          ))}
-        </List>
-      )}
+      <Async
+        query={evaluations}
+        loading={<SkeletonRows rows={1} />}
+        empty={nothingOf("It has not been compared with its base yet.")}
+      >
+        {({ items }) => (
+          <List label="Evaluations">
+            {items.map((evaluation) => (
+              <Row
+                key={evaluation.id}
+                href={evaluationHref(evaluation.id)}
+                title={`Compared ${ago(evaluation.created_at)}`}
+                note={lossesOf(evaluation)}
+              >
+                {evaluation.status === "completed" ? (
+                  <Verdict verdict={evaluation.result?.verdict} />
+                ) : (
+                  <StatusBadge status={evaluation.status} />
+                )}
+              </Row>
+            ))}
+          </List>
+        )}
+      </Async>
     </Card>
   );
 }
+
+/** What stands in a card whose list has nothing. */
+const nothingOf = (words: string) => ({
+  when: ({ items }: { items: unknown[] }) => items.length === 0,
+  show: <p className="px-4 pb-4 text-ink-3 sm:px-5">{words}</p>,
+});
 
 const lossesOf = ({ result }: Evaluation) =>
   result &&
@@ -232,20 +243,19 @@ const lossesOf = ({ result }: Evaluation) =>
 
 function Deployments({ model }: { model: Model }) {
   const deployments = useDeployments({ model_id: model.id });
-  const own = deployments.data?.items ?? [];
   return (
     <Card title="Deployments" flush>
-      {own.length === 0 ? (
-        <p className="px-4 pb-4 text-ink-3 sm:px-5">It is not served.</p>
-      ) : (
-        <List label="Deployments">
-          {own.map((d) => (
-            <Row key={d.id} href={deploymentHref(d.id)} title={ago(d.created_at)} note={d.device}>
-              <StatusBadge status={d.status} />
-            </Row>
-          ))}
-        </List>
-      )}
+      <Async query={deployments} loading={<SkeletonRows rows={1} />} empty={nothingOf("It is not served.")}>
+        {({ items }) => (
+          <List label="Deployments">
+            {items.map((d) => (
+              <Row key={d.id} href={deploymentHref(d.id)} title={ago(d.created_at)} note={d.device}>
+                <StatusBadge status={d.status} />
+              </Row>
+            ))}
+          </List>
+        )}
+      </Async>
     </Card>
   );
 }

@@ -60,6 +60,40 @@ test("a pipeline that failed can be given up: the server deletes none that waits
   expect(screen.queryByRole("button", { name: /Delete/ })).toBeNull();
 });
 
+const stages = (...names: string[]) => names.map((stage) => ({ stage, status: "completed", seconds: 3 }));
+
+test("a model that was taken down since is not said to be loading", async () => {
+  pipeline({ status: "completed", deployment_id: "dep_1", stages: stages("train", "deploy") });
+  server.use(
+    http.get(`${origin}/api/deployments/dep_1`, () =>
+      HttpResponse.json({ id: "dep_1", model_id: "model_1", status: "stopped" }),
+    ),
+  );
+  renderApp(<PipelinePage id="pipe_1" />);
+  expect(await screen.findByText("It was taken down, and answers no more.")).toBeTruthy();
+  expect(screen.queryByText(/being loaded/)).toBeNull();
+});
+
+test("an evaluation that failed does not look as if it went on", async () => {
+  pipeline({ status: "failed", evaluation_id: "eval_1", stages: [{ stage: "evaluate", status: "failed" }] });
+  server.use(http.get(`${origin}/api/evaluation/eval_1`, () => HttpResponse.json({ id: "eval_1", status: "failed" })));
+  renderApp(<PipelinePage id="pipe_1" />);
+  expect(await screen.findByRole("link", { name: "Read the answers" })).toBeTruthy();
+  expect(screen.queryByRole("progressbar")).toBeNull();
+});
+
+test("a training that was deleted since is not said to have not begun", async () => {
+  pipeline({ status: "completed", job_id: "job_1", stages: stages("train") });
+  server.use(
+    http.get(`${origin}/api/training/job_1`, () =>
+      HttpResponse.json({ code: "not_found", detail: "there is no job" }, { status: 404 }),
+    ),
+  );
+  renderApp(<PipelinePage id="pipe_1" />);
+  expect(await screen.findByText("There is no job.")).toBeTruthy();
+  expect(screen.queryByText("It has not begun.")).toBeNull();
+});
+
 test("a pipeline that is done shows what it has come to, and each stage on demand", async () => {
   const user = userEvent.setup();
   pipeline({

@@ -2,7 +2,7 @@
 
 import { useQueryClient } from "@tanstack/react-query";
 import { Ban, RotateCcw } from "lucide-react";
-import { type ReactNode, useState } from "react";
+import { lazy, type ReactNode, Suspense, useState } from "react";
 import { Button, ButtonLink } from "@/components/Button";
 import { Card } from "@/components/Card";
 import { Id } from "@/components/Code";
@@ -11,6 +11,7 @@ import { LiveNote } from "@/components/LiveNote";
 import { ErrorNotice, Notice, RunErrorNotice } from "@/components/Notice";
 import { Page } from "@/components/Page";
 import { Progress } from "@/components/Progress";
+import { Skeleton } from "@/components/Skeleton";
 import { isMoving, StatusBadge } from "@/components/Status";
 import { toast } from "@/components/Toasts";
 import { datasetHref, useDataset } from "@/features/datasets/queries";
@@ -30,10 +31,12 @@ import { count, duration, measure, moment, plural } from "@/lib/format";
 import { serverSentEvents } from "@/lib/live/sse";
 import { useLive } from "@/lib/live/useLive";
 import { pollOne } from "@/lib/poll";
-import { Proposal } from "./Proposal";
 import { type Pipeline, usePipeline } from "./queries";
 import { StageLine } from "./StageLine";
 import { type StageName, shownStages, stageTitles } from "./stages";
+
+// The form of a configuration is loaded when one is looked at.
+const Proposal = lazy(() => import("./Proposal").then(({ Proposal }) => ({ default: Proposal })));
 
 const parent = { href: "/pipelines", label: "Pipelines" };
 
@@ -188,7 +191,11 @@ function StagePanel({ name, pipeline }: { name: StageName; pipeline: Pipeline })
       return <Analyze id={pipeline.dataset_id ?? ""} />;
     case "recommend":
     case "confirm":
-      return <Proposal pipeline={pipeline} />;
+      return (
+        <Suspense fallback={<Skeleton className="h-96" />}>
+          <Proposal pipeline={pipeline} />
+        </Suspense>
+      );
     case "train":
       return <Train id={pipeline.job_id ?? ""} />;
     case "evaluate":
@@ -198,8 +205,18 @@ function StagePanel({ name, pipeline }: { name: StageName; pipeline: Pipeline })
   }
 }
 
+/** Stands for what a stage works on and is not there: not made yet, still being asked for, or deleted. */
+function Missing({ title, id, error }: { title: string; id: string; error: unknown }) {
+  return (
+    <Card title={title}>
+      {id === "" ? "It has not begun." : error ? <ErrorNotice error={error} /> : <Skeleton className="h-12" />}
+    </Card>
+  );
+}
+
 function Analyze({ id }: { id: string }) {
-  const { data: dataset } = useDataset(id);
+  const { data: dataset, error } = useDataset(id);
+  if (!dataset) return <Missing title="Your data" id={id} error={error} />;
   return (
     <Card
       title="Your data"
@@ -209,10 +226,12 @@ function Analyze({ id }: { id: string }) {
         </ButtonLink>
       }
     >
-      {!dataset ? (
-        <div className="h-12" />
-      ) : isMoving(dataset.status) ? (
+      {isMoving(dataset.status) ? (
         <Reading dataset={dataset} />
+      ) : dataset.status !== "ready" ? (
+        <p className="text-ink-2">
+          <strong className="text-ink">{dataset.name}</strong> could not be read. Its page says why.
+        </p>
       ) : (
         <p className="text-ink-2">
           <strong className="text-ink">{dataset.name}</strong> has {plural(dataset.rows ?? 0, "row")}:{" "}
@@ -224,13 +243,13 @@ function Analyze({ id }: { id: string }) {
 }
 
 function Train({ id }: { id: string }) {
-  const { data: job } = $api.useQuery(
+  const { data: job, error } = $api.useQuery(
     "get",
     "/api/training/{id}",
     { params: { path: { id } } },
     { enabled: id !== "", refetchInterval: pollOne },
   );
-  if (!job) return <Card title="Training">It has not begun.</Card>;
+  if (!job) return <Missing title="Training" id={id} error={error} />;
   return (
     <Card
       title="Training"
@@ -263,8 +282,8 @@ function Train({ id }: { id: string }) {
 }
 
 function Evaluate({ id }: { id: string }) {
-  const { data: evaluation } = useEvaluation(id);
-  if (!evaluation) return <Card title="Tuned beside base">It has not begun.</Card>;
+  const { data: evaluation, error } = useEvaluation(id);
+  if (!evaluation) return <Missing title="Tuned beside base" id={id} error={error} />;
   const { done = 0, total = 0 } = evaluation.progress ?? {};
   return (
     <Card
@@ -283,16 +302,27 @@ function Evaluate({ id }: { id: string }) {
           <p className="text-ink-2">{evaluation.result.verdict_text}</p>
           <Interval result={evaluation.result} />
         </div>
-      ) : (
+      ) : isMoving(evaluation.status) ? (
         <Progress value={total > 0 ? done / total : undefined} label="Evaluation" />
+      ) : (
+        <StatusBadge status={evaluation.status} />
       )}
     </Card>
   );
 }
 
+/** Where a deployment stands, in words; one that is none of these is being loaded. */
+const standing: Partial<Record<string, string>> = {
+  serving: "It answers at /v1, under the name of the model.",
+  restarting: "Its engine is being started again. It answers in a moment.",
+  stopping: "It is being taken down.",
+  stopped: "It was taken down, and answers no more.",
+  failed: "The model cannot be served. Its page says why.",
+};
+
 function Deploy({ id }: { id: string }) {
-  const { data: deployment } = useDeployment(id);
-  if (!deployment) return <Card title="Deployment">It has not begun.</Card>;
+  const { data: deployment, error } = useDeployment(id);
+  if (!deployment) return <Missing title="Deployment" id={id} error={error} />;
   return (
     <Card
       title="Deployment"
@@ -301,19 +331,21 @@ function Deploy({ id }: { id: string }) {
           <ButtonLink href={modelHref(deployment.model_id)} size="sm">
             The model
           </ButtonLink>
-          <ButtonLink href={deploymentHref(id)} size="sm" variant="primary">
-            Talk to it
-          </ButtonLink>
+          {deployment.status === "serving" ? (
+            <ButtonLink href={deploymentHref(id)} size="sm" variant="primary">
+              Talk to it
+            </ButtonLink>
+          ) : (
+            <ButtonLink href={deploymentHref(id)} size="sm">
+              Look at it
+            </ButtonLink>
+          )}
         </>
       }
     >
       <p className="flex flex-wrap items-center gap-3">
         <StatusBadge status={deployment.status} />
-        <span className="text-ink-2">
-          {deployment.status === "serving"
-            ? "It answers at /v1, under the name of the model."
-            : "The model is being loaded."}
-        </span>
+        <span className="text-ink-2">{standing[deployment.status] ?? "The model is being loaded."}</span>
       </p>
     </Card>
   );
