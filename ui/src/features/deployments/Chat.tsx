@@ -6,16 +6,20 @@ import { Button } from "@/components/Button";
 import { cx } from "@/components/cx";
 import { Field, Input, Textarea } from "@/components/Field";
 import { asProblem } from "@/lib/api/problem";
-import { duration } from "@/lib/format";
+import { duration, plural } from "@/lib/format";
 import { streamChat, type Turn } from "./chat";
 
 type Answer = { text: string; state: "writing" | "done" | "stopped" | "failed"; note?: string };
-type Exchange = { question: string; answers: Answer[] };
 export type Side = { model: string; label: string };
+/** A question and what each of those who were asked then has answered. */
+type Exchange = { question: string; sides: Side[]; answers: Answer[] };
 
 const defaults = { temperature: 0.7, max_tokens: 256 };
 
-/** Asks the sides the same questions, each with its own conversation, and shows the answers beside each other. */
+/**
+ * Asks the sides the same questions, each with its own conversation, and shows the answers beside each other. A side that
+ * comes or goes in the middle leaves what was said before as it is.
+ */
 export function Chat({ sides }: { sides: Side[] }) {
   const [exchanges, setExchanges] = useState<Exchange[]>([]);
   const [settings, setSettings] = useState({ ...defaults, system: "" });
@@ -31,7 +35,7 @@ export function Chat({ sides }: { sides: Side[] }) {
     );
 
   const answer = async (at: number, side: number, text: string, signal: AbortSignal) => {
-    const messages = conversation(exchanges, side, settings.system, text);
+    const messages = conversation(exchanges, sides[side]!.model, settings.system, text);
     const began = performance.now();
     try {
       const { temperature, max_tokens } = settings;
@@ -41,7 +45,7 @@ export function Chat({ sides }: { sides: Side[] }) {
         signal,
       );
       const note = [
-        tokens && `${tokens} tokens`,
+        tokens && plural(tokens, "token"),
         duration((performance.now() - began) / 1000),
         finish === "length" && "cut at the longest answer",
       ];
@@ -63,7 +67,7 @@ export function Chat({ sides }: { sides: Side[] }) {
     const controller = new AbortController();
     asking.current = controller;
     const at = exchanges.length;
-    setExchanges([...exchanges, { question: text, answers: sides.map(() => ({ text: "", state: "writing" })) }]);
+    setExchanges([...exchanges, { question: text, sides, answers: sides.map(() => ({ text: "", state: "writing" })) }]);
     setQuestion("");
     sides.forEach((_, side) => void answer(at, side, text, controller.signal));
     requestAnimationFrame(() => end.current?.scrollIntoView({ block: "nearest" }));
@@ -82,9 +86,9 @@ export function Chat({ sides }: { sides: Side[] }) {
             <p className="ml-auto max-w-[85%] whitespace-pre-wrap rounded-lg bg-accent-soft px-4 py-2.5 [overflow-wrap:anywhere]">
               {exchange.question}
             </p>
-            <div className={cx("grid gap-3", sides.length > 1 && "md:grid-cols-2")}>
+            <div className={cx("grid gap-3", exchange.sides.length > 1 && "md:grid-cols-2")}>
               {exchange.answers.map((a, side) => (
-                <AnswerBox key={sides[side]?.model ?? side} answer={a} label={sides[side]?.label ?? ""} />
+                <AnswerBox key={exchange.sides[side]!.model} answer={a} label={exchange.sides[side]!.label} />
               ))}
             </div>
           </li>
@@ -206,9 +210,9 @@ function AnswerBox({ answer, label }: { answer: Answer; label: string }) {
   );
 }
 
-function conversation(exchanges: Exchange[], side: number, system: string, question: string): Turn[] {
-  const before = exchanges.flatMap(({ question: asked, answers }): Turn[] => {
-    const text = answers[side]?.text;
+function conversation(exchanges: Exchange[], model: string, system: string, question: string): Turn[] {
+  const before = exchanges.flatMap(({ question: asked, sides, answers }): Turn[] => {
+    const text = answers[sides.findIndex((side) => side.model === model)]?.text;
     return text
       ? [
           { role: "user", content: asked },

@@ -55,7 +55,10 @@ export function DeploymentPage({ id }: { id: string }) {
             It was taken down, and answers no more.
           </Notice>
         )}
-        {deployment.status === "serving" && <Playground deployment={deployment} base={model.data?.base_model_id} />}
+        {/* It stays while the engine starts again: what was said in it must not go. */}
+        {["serving", "restarting"].includes(deployment.status) && (
+          <Playground deployment={deployment} base={model.data?.base_model_id} />
+        )}
         <div className="grid gap-5 lg:grid-cols-[1fr_20rem]">
           <CallIt model={deployment.model_id} />
           <Card title="Where">
@@ -184,7 +187,7 @@ function Playground({ deployment, base }: { deployment: Deployment; base: string
         ))
       }
     >
-      <Chat key={sides.length} sides={sides} />
+      <Chat sides={sides} />
     </Card>
   );
 }
