@@ -2,10 +2,11 @@ import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useRef, useState } from "react";
 import { api } from "@/lib/api/client";
 import { connection } from "@/lib/api/connection";
+import { newKey } from "@/lib/api/idempotency";
 import { Problem } from "@/lib/api/problem";
 
-/** What is sent, and what to call it meanwhile; size in bytes. */
-export type Parcel = { label: string; size: number; form: FormData };
+/** What is sent, and what to call it meanwhile; size in bytes. Sent again, it makes one thing: its key says that it is the same. */
+export type Parcel = { label: string; size: number; form: FormData; key?: string };
 
 export type UploadState =
   | { phase: "idle" }
@@ -20,7 +21,7 @@ export function useUpload<T>(path: string, onDone: (made: T) => void) {
   useEffect(() => () => request.current?.abort(), []);
 
   const start = async (parcel: Parcel) => {
-    const { label, size, form } = parcel;
+    const { label, size } = parcel;
     const startedAt = Date.now();
     setState({ phase: "sending", label, sent: 0, total: size, startedAt });
     try {
@@ -28,7 +29,8 @@ export function useUpload<T>(path: string, onDone: (made: T) => void) {
       await api.GET("/api/me");
       const xhr = new XMLHttpRequest();
       request.current = xhr;
-      const made = await send<T>(xhr, path, form, (sent, total) =>
+      parcel.key ??= newKey();
+      const made = await send<T>(xhr, path, parcel, (sent, total) =>
         setState({ phase: "sending", label, sent, total, startedAt }),
       );
       setState({ phase: "idle" });
@@ -48,11 +50,12 @@ const cancelled = Symbol("cancelled");
 function send<T>(
   xhr: XMLHttpRequest,
   path: string,
-  form: FormData,
+  { form, key }: Parcel,
   onProgress: (sent: number, total: number) => void,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     xhr.open("POST", path);
+    xhr.setRequestHeader("Idempotency-Key", key!);
     xhr.upload.onprogress = ({ loaded, total }) => onProgress(loaded, total);
     xhr.onabort = () => reject(cancelled);
     xhr.onerror = () => {

@@ -14,9 +14,11 @@ test("a model's files are sent under a name, and a refusal says what to mend", a
   const user = userEvent.setup();
   const done = vi.fn();
   const taken: FormData[] = [];
+  const keys: (string | null)[] = [];
   server.use(
     http.post(`${origin}/api/models/upload`, async ({ request }) => {
       taken.push(await request.formData());
+      keys.push(request.headers.get("Idempotency-Key"));
       return taken.length === 1
         ? HttpResponse.json({ code: "invalid", detail: "there is no config.json", field: "file" }, { status: 400 })
         : HttpResponse.json({ id: "model_1", name: "Ours" }, { status: 201 });
@@ -34,6 +36,9 @@ test("a model's files are sent under a name, and a refusal says what to mend", a
   await waitFor(() => expect(done).toHaveBeenCalledWith({ id: "model_1", name: "Ours" }));
   expect(taken[1]!.get("name")).toBe("Ours");
   expect(taken[1]!.getAll("file").length).toBe(2);
+  // The same files under the same name are the same wish, whatever became of the first try.
+  expect(keys[0]).toMatch(/^[0-9a-f]{32}$/);
+  expect(keys[1]).toBe(keys[0]);
 });
 
 test("an archive gives the model its name", async () => {

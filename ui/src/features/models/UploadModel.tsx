@@ -28,7 +28,9 @@ export function UploadModel({ onDone }: { onDone: (model: Model) => void }) {
   }
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault();
-    void start(parcelOf(files, String(new FormData(event.currentTarget).get("name")).trim()));
+    const name = String(new FormData(event.currentTarget).get("name")).trim();
+    const again = state.phase === "failed" && state.parcel.label === name;
+    void start(again ? state.parcel : parcelOf(files, name));
   };
   const others = () => {
     dismiss();

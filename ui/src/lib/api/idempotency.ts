@@ -18,6 +18,6 @@ export function idempotent(send: typeof fetch): typeof fetch {
 }
 
 /** randomUUID is not there on plain HTTP beyond loopback. */
-function newKey(): string {
+export function newKey(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
