@@ -5,6 +5,7 @@ import { useEffect, useState } from "react";
 import { Button, IconButton } from "./Button";
 import { cx } from "./cx";
 import { Scroller } from "./Scroller";
+import { toast } from "./Toasts";
 
 /** Copies text and says so, to eyes and ears. */
 export function useCopy() {
@@ -15,8 +16,13 @@ export function useCopy() {
     return () => clearTimeout(timer);
   }, [copied]);
   const copy = async (text: string) => {
-    await navigator.clipboard.writeText(text);
-    setCopied(true);
+    try {
+      await navigator.clipboard.writeText(text);
+      setCopied(true);
+    } catch {
+      // Not there on plain HTTP beyond loopback, and a browser may forbid it.
+      toast.bad("It was not copied", "Mark it and press Ctrl C");
+    }
   };
   return { copied, copy };
 }

@@ -14,6 +14,8 @@ export type DialogProps = {
   initialFocus?: RefObject<HTMLElement | null>;
   size?: "sm" | "md" | "lg";
   role?: "dialog" | "alertdialog";
+  /** A press beside it does not close it: what it has would be lost. */
+  stays?: boolean;
 };
 
 const DialogPopup = lazy(() => import("./DialogPopup"));

@@ -18,9 +18,10 @@ export default function DialogPopup({
   initialFocus,
   size = "sm",
   role,
+  stays,
 }: DialogProps) {
   return (
-    <Base.Root open={open} onOpenChange={(next) => !next && onClose()}>
+    <Base.Root open={open} disablePointerDismissal={stays} onOpenChange={(next) => !next && onClose()}>
       <Base.Portal>
         <Base.Backdrop className="fixed inset-0 z-40 bg-[rgb(10_10_15/0.5)]" />
         <Base.Popup

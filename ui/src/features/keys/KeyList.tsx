@@ -207,7 +207,7 @@ function NewKey({ onClose }: { onClose: () => void }) {
 
 function Made({ made, onClose }: { made: Schemas["CreatedKey"]; onClose: () => void }) {
   return (
-    <Dialog open onClose={onClose} title={`Your key ${made.key.name}`}>
+    <Dialog open stays onClose={onClose} title={`Your key ${made.key.name}`}>
       <div className="grid gap-4">
         <Notice kind="warn">Copy it now. It is not shown again.</Notice>
         <div className="flex items-center gap-2 rounded border border-line bg-sunken p-3">

@@ -19,7 +19,7 @@ export function AddModel({ onClose }: { onClose: () => void }) {
   const router = useRouter();
   const [from, setFrom] = useState<From>("hub");
   return (
-    <Dialog open onClose={onClose} title="Add a base model" size="md">
+    <Dialog open stays onClose={onClose} title="Add a base model" size="md">
       <div className="grid gap-5">
         <Segmented
           label="Where it comes from"

@@ -27,7 +27,11 @@ export function Machines({ system }: { system: System }) {
 
 function Workers({ system }: { system: System }) {
   if (system.workers.length === 0) {
-    return <p className="text-ink-2">No worker has reported yet. One starts with `vibeflow up`, within a minute.</p>;
+    return (
+      <p className="text-ink-2">
+        No worker has reported yet. One starts with <code className="font-mono">vibeflow up</code>, within a minute.
+      </p>
+    );
   }
   return (
     <ul className="grid gap-6">

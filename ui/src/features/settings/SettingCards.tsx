@@ -5,6 +5,7 @@ import { Async } from "@/components/Async";
 import { Badge } from "@/components/Badge";
 import { Button } from "@/components/Button";
 import { Card } from "@/components/Card";
+import { Confirm } from "@/components/Dialog";
 import { Field, Input, Select } from "@/components/Field";
 import { ErrorNotice } from "@/components/Notice";
 import { toast } from "@/components/Toasts";
@@ -53,6 +54,7 @@ export function SettingCards() {
 
 function Level({ setting, only }: { setting: Setting; only: boolean }) {
   const [editing, setEditing] = useState(false);
+  const [forgetting, setForgetting] = useState(false);
   const params = { path: { name: setting.name }, query: { level: setting.level } };
   const put = $api.useMutation("put", "/api/settings/{name}");
   const forget = $api.useMutation("delete", "/api/settings/{name}");
@@ -93,16 +95,28 @@ function Level({ setting, only }: { setting: Setting; only: boolean }) {
             {setting.set ? "Replace" : "Set"}
           </Button>
           {setting.set && (
-            <Button
-              size="sm"
-              variant="quiet"
-              busy={forget.isPending}
-              onClick={() => forget.mutate({ params }, { onError: (e) => toast.bad("It was not forgotten", e) })}
-            >
+            <Button size="sm" variant="quiet" onClick={() => setForgetting(true)}>
               Forget
             </Button>
           )}
         </span>
+        <Confirm
+          open={forgetting}
+          onClose={() => setForgetting(false)}
+          title={`Forget the ${title(setting.name)}?`}
+          action="Forget it"
+          danger
+          busy={forget.isPending}
+          onConfirm={() =>
+            forget.mutate(
+              { params },
+              { onSuccess: () => setForgetting(false), onError: (e) => toast.bad("It was not forgotten", e) },
+            )
+          }
+        >
+          VibeFlow cannot show it again: to set it anew, you need it from where you got it. What needs it fails until
+          then.
+        </Confirm>
       </div>
     );
   }

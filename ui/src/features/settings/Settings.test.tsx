@@ -5,6 +5,7 @@ import { origin, server } from "@tests/server";
 import { HttpResponse, http } from "msw";
 import { expect, test, vi } from "vitest";
 import { DiskCard } from "./DiskCard";
+import { SettingCards } from "./SettingCards";
 import { Settings } from "./Settings";
 
 vi.mock("next/navigation", () => import("@tests/navigation"));
@@ -166,4 +167,24 @@ test("what could not be deleted is said, and stays", async () => {
   const told = await screen.findByRole("alert");
   expect(told.textContent).toBe("Nothing was deletedThe disk is read-only.");
   expect(screen.getByRole("alertdialog")).toBeTruthy();
+});
+
+test("a secret is forgotten only after one has said so: nothing brings it back", async () => {
+  const user = userEvent.setup();
+  let forgotten = 0;
+  const set = { name: "huggingface_token", level: "user", description: "A token of the Hub.", secret: true };
+  server.use(
+    http.get(`${origin}/api/settings`, () => HttpResponse.json({ items: [{ ...set, set: forgotten === 0 }] })),
+    http.delete(`${origin}/api/settings/huggingface_token`, () => {
+      forgotten++;
+      return new HttpResponse(null, { status: 204 });
+    }),
+  );
+  renderApp(<SettingCards />);
+  await user.click(await screen.findByRole("button", { name: "Forget" }));
+  const asked = within(await screen.findByRole("alertdialog", { name: "Forget the Hugging Face token?" }));
+  expect(forgotten).toBe(0);
+  await user.click(asked.getByRole("button", { name: "Forget it" }));
+  await waitFor(() => expect(screen.queryByRole("button", { name: "Forget" })).toBeNull());
+  expect(forgotten).toBe(1);
 });

@@ -175,7 +175,7 @@ function Invite({ onClose, onMade }: { onClose: () => void; onMade: (made: Schem
 
 function LinkDialog({ title, link, onClose }: Link & { onClose: () => void }) {
   return (
-    <Dialog open onClose={onClose} title={title}>
+    <Dialog open stays onClose={onClose} title={title}>
       <div className="grid gap-4">
         <Notice>Hand this link over. It works once, until {moment(link.expires_at)}, and is not shown again.</Notice>
         <div className="flex items-center gap-2 rounded border border-line bg-sunken p-3">
