@@ -157,7 +157,7 @@ export function Processing({ dataset, profile }: { dataset: Dataset; profile: Pr
               name="eval_percent"
               label="Share"
               unit="%"
-              value={(now.eval_share || 0.1) * 100}
+              value={Number(((now.eval_share || 0.1) * 100).toPrecision(6))}
               required
               min={0.1}
               max={90}

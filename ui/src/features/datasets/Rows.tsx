@@ -114,7 +114,17 @@ function SplitRows({ id, split, stamp }: { id: string; split: "train" | "eval"; 
   const rows = query.data.pages.flatMap((page) => page.rows);
   if (rows.length === 0) return <p className="text-ink-3">There are no rows in this part.</p>;
   return (
-    <Virtual rows={rows} more={query.hasNextPage} loading={query.isFetchingNextPage} onMore={query.fetchNextPage} />
+    <>
+      <Virtual
+        rows={rows}
+        more={query.hasNextPage && !query.isError}
+        loading={query.isFetchingNextPage}
+        onMore={query.fetchNextPage}
+      />
+      {query.isFetchNextPageError && (
+        <ErrorNotice error={query.error} title="More rows could not be read" onRetry={() => query.fetchNextPage()} />
+      )}
+    </>
   );
 }
 

@@ -228,8 +228,8 @@ function SampleItem({ sample }: { sample: Sample }) {
     <li className="grid gap-3 px-4 py-4 sm:px-5">
       <div className="flex flex-wrap items-baseline justify-between gap-x-4">
         <p className="min-w-0 flex-1 basis-72 whitespace-pre-wrap break-words font-medium">{sample.prompt}</p>
-        <span className={cx("tabular text-sm", delta > 0 ? "text-bad" : "text-good")}>
-          {delta > 0 ? "worse" : "better"} by {measure(Math.abs(delta), 3)}
+        <span className={cx("tabular text-sm", delta > 0 ? "text-bad" : delta < 0 ? "text-good" : "text-ink-3")}>
+          {delta === 0 ? "the same" : `${delta > 0 ? "worse" : "better"} by ${measure(Math.abs(delta), 3)}`}
         </span>
       </div>
       <div className="grid gap-3 md:grid-cols-3">
