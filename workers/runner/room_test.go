@@ -14,19 +14,26 @@ import (
 	"github.com/vibeflow/vibeflow/workers/runner/runnertest"
 )
 
+// newBenchOn keeps the scratch folder on another disk.
+func newBenchOn(t *testing.T, dir string) *bench {
+	t.Helper()
+	b := newBench(t)
+	scratch, err := runner.OpenScratch(filepath.Join(dir, "scratch"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = scratch.Close() })
+	b.scratch = scratch
+	return b
+}
+
 // TestAFullDiskHasRoomAgainOnceThereIsSomeToSpare fills a real disk: the run is refused, there is no room while only little
 // is free, and the same run completes once there is.
 func TestAFullDiskHasRoomAgainOnceThereIsSomeToSpare(t *testing.T) {
 	smalldisk.Run(t, 16<<20, func(t *testing.T, dir string) {
-		b := newBench(t)
-		scratch, err := runner.OpenScratch(filepath.Join(dir, "scratch"))
-		require.NoError(t, err)
-		b.scratch = scratch
-		t.Cleanup(func() { _ = scratch.Close() })
+		b := newBenchOn(t, dir)
 		s := b.supervisor(runnertest.Script{Steps: 10, SaveEvery: 2})
 		s.MinFree = 8 << 20
 		smalldisk.Fill(t, dir, 1<<20)
-		_, err = b.run(s).wait()
+		_, err := b.run(s).wait()
 		require.Equal(t, contract.CodeDiskFull, contract.CodeOf(err))
 		require.ErrorContains(t, err, "free")
 
@@ -51,11 +58,7 @@ func TestAFullDiskHasRoomAgainOnceThereIsSomeToSpare(t *testing.T) {
 // not asked for a second time.
 func TestARunThatFitsFitsAgain(t *testing.T) {
 	smalldisk.Run(t, 16<<20, func(t *testing.T, dir string) {
-		b := newBench(t)
-		scratch, err := runner.OpenScratch(filepath.Join(dir, "scratch"))
-		require.NoError(t, err)
-		b.scratch = scratch
-		t.Cleanup(func() { _ = scratch.Close() })
+		b := newBenchOn(t, dir)
 		base := b.gateway.AddBlob(bytes.Repeat([]byte("base"), 2<<20))
 		base.Path = "model.safetensors"
 		b.gateway.Look(job, func(r *gatewaytest.Run) { r.Spec.Model.Files = []contract.FileInfo{base} })
