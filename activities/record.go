@@ -10,8 +10,7 @@ import (
 
 // RecordEvents appends a workflow's decisions to the log. Errors: CodeNotFound for a resource that is gone.
 func (c *Control) RecordEvents(ctx context.Context, in contract.RecordEventsInput) error {
-	_, err := c.store.Record(ctx, in.Stream, in.Events...)
-	return failure(err)
+	return failure(c.store.Record(ctx, in.Stream, in.Events...))
 }
 
 // tell appends one event of an activity and reports whether the log did not have it yet.

@@ -46,19 +46,17 @@ func (s *Store) Append(ctx context.Context, stream string, evs ...contract.NewEv
 // Record is Append for a workflow. An earlier try of its may have told something else under the same number: it was cut off after
 // the log had that and before Temporal did, and was then decided anew, of what had arrived since. What is told in the end counts
 // too, unless the earlier word was the end of the resource.
-func (s *Store) Record(ctx context.Context, stream string, evs ...contract.NewEvent) ([]contract.Event, error) {
+func (s *Store) Record(ctx context.Context, stream string, evs ...contract.NewEvent) error {
 	evs = slices.Clone(evs)
-	var added []contract.Event
-	err := s.write(ctx, func(ctx context.Context, tx *txn) (err error) {
+	return s.write(ctx, func(ctx context.Context, tx *txn) error {
 		for i := range evs {
 			if err := tx.besides(ctx, stream, &evs[i]); err != nil {
 				return err
 			}
 		}
-		added, err = tx.append(ctx, stream, evs)
+		_, err := tx.append(ctx, stream, evs)
 		return err
 	})
-	return added, err
 }
 
 // besides gives an event a place of its own where another one has its number.
