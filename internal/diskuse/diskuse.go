@@ -54,3 +54,18 @@ func Measure(ctx context.Context, root string, kindOf func(path string) string) 
 	})
 	return sums, err
 }
+
+// Length adds up the lengths of the files below a folder. What goes or cannot be read meanwhile is left out, and so is a folder
+// that is not there.
+func Length(folder string) (total int64) {
+	_ = filepath.WalkDir(folder, func(_ string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return nil //nolint:nilerr // a folder that has gone has no length
+		}
+		if info, err := entry.Info(); err == nil {
+			total += info.Size()
+		}
+		return nil
+	})
+	return total
+}

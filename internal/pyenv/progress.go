@@ -1,10 +1,10 @@
 package pyenv
 
 import (
-	"io/fs"
-	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/vibeflow/vibeflow/internal/diskuse"
 )
 
 // Phase is a step of the building.
@@ -61,7 +61,7 @@ func (r *reporter) send() {
 
 // watch reports how much a folder grows until stop is called.
 func (r *reporter) watch(dir string) (stop func()) {
-	before := dirSize(dir)
+	before := diskuse.Length(dir)
 	done, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -73,7 +73,7 @@ func (r *reporter) watch(dir string) (stop func()) {
 			case <-time.After(pause):
 			}
 			began := time.Now()
-			now := dirSize(dir)
+			now := diskuse.Length(dir)
 			// Tens of thousands of files are looked at: never for more than a tenth of the time.
 			pause = max(reportEvery, 9*time.Since(began))
 			r.mu.Lock()
@@ -83,20 +83,6 @@ func (r *reporter) watch(dir string) (stop func()) {
 		}
 	}()
 	return func() { close(done); <-stopped }
-}
-
-// dirSize adds the sizes of the files below dir; files that come and go meanwhile are skipped.
-func dirSize(dir string) (total int64) {
-	_ = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return nil //nolint:nilerr // a folder that has gone has no size
-		}
-		if info, err := entry.Info(); err == nil {
-			total += info.Size()
-		}
-		return nil
-	})
-	return total
 }
 
 func (r *reporter) phase() Phase {

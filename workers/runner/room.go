@@ -9,6 +9,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/vibeflow/vibeflow/contract"
+	"github.com/vibeflow/vibeflow/internal/diskuse"
 	"github.com/vibeflow/vibeflow/internal/hardware"
 )
 
@@ -23,16 +24,7 @@ type roomNeeded struct {
 // lacking is what a folder still has to take of so many bytes. What an earlier launch left there is used again or makes way:
 // asked for a second time, it would keep a run off a disk that it fits on.
 func lacking(size int64, folder string) int64 {
-	_ = filepath.WalkDir(folder, func(_ string, entry fs.DirEntry, err error) error {
-		if err != nil {
-			return nil //nolint:nilerr // what cannot be read, or goes meanwhile, is not counted
-		}
-		if info, err := entry.Info(); err == nil && info.Mode().IsRegular() {
-			size -= info.Size()
-		}
-		return nil
-	})
-	return max(size, 0)
+	return max(size-diskuse.Length(folder), 0)
 }
 
 // requireRoom refuses a launch that would soon fill the disk, and keeps what it needs for HasRoom.
